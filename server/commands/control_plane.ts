@@ -1,0 +1,115 @@
+// The use cases of the control plane as one interface: what rpc may call. main.ts wires it from the files of this room.
+// Every method authenticates nothing: the interceptor in rpc did, and passes the principal on for the record.
+// Every method throws DomainError with the reasons named here.
+
+import type { ConnectedWorker } from "../dispatch/connected_worker.ts";
+import type { Kind } from "../manifests/specs.ts";
+import type { RunState } from "../queue/states.ts";
+import type {
+  ApplyResultView,
+  AuditFilterView,
+  AuditRecordView,
+  DiagnosticView,
+  LeaseView,
+  Page,
+  PageRequest,
+  Principal,
+  ResourceView,
+  RunSnapshot,
+  RunView,
+  TaskView,
+  ToolCallView,
+  TurnView,
+  WorkerSessionView,
+} from "./views.ts";
+
+/** A manifest file as the caller sent it. */
+export interface ManifestFileInput {
+  readonly name: string;
+  readonly content: string;
+}
+
+/** Manifest files and how to read them. */
+export interface ApplyInput {
+  readonly files: readonly ManifestFileInput[];
+  readonly defaultNamespace: string;
+  readonly strict: boolean;
+}
+
+/** One invocation. */
+export interface InvokeInput {
+  readonly namespace: string;
+  readonly workflow: string;
+  /** JSON object text. */
+  readonly parametersJson: string;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly idempotencyKey: string;
+}
+
+/** What Invoke returns. */
+export interface InvokeResult {
+  readonly run: RunView;
+  readonly duplicate: boolean;
+}
+
+/** See the file header. */
+export interface ControlPlane {
+  /** @throws MANIFEST_INVALID (the error is a ManifestInvalidError that carries the findings), MANIFEST_TOO_SLOW. */
+  apply(principal: Principal, input: ApplyInput): Promise<{ results: ApplyResultView[]; diagnostics: DiagnosticView[] }>;
+  /** Findings are the result. @throws MANIFEST_TOO_SLOW */
+  validate(principal: Principal, input: ApplyInput): Promise<{ valid: boolean; diagnostics: DiagnosticView[] }>;
+  /** @throws RESOURCE_NOT_FOUND */
+  getResource(kind: Kind, namespace: string, name: string): Promise<ResourceView>;
+  listResources(
+    filter: { kind?: Kind; namespace?: string; full: boolean },
+    page: PageRequest,
+  ): Promise<Page<ResourceView>>;
+  /** @throws RESOURCE_NOT_FOUND, RESOURCE_IN_USE */
+  deleteResource(principal: Principal, kind: Kind, namespace: string, name: string, force: boolean): Promise<void>;
+
+  /** @throws WORKFLOW_NOT_FOUND, PARAMS_INVALID, POLICY_DENIED, IDEMPOTENCY_CONFLICT, MANIFEST_INVALID (a reference broke) */
+  invoke(principal: Principal, input: InvokeInput): Promise<InvokeResult>;
+  /** One result or DomainError an item, in order; one transaction. */
+  invokeBatch(principal: Principal, inputs: readonly InvokeInput[]): Promise<(InvokeResult | Error)[]>;
+  /** With nodes, outputs and edges. @throws RUN_NOT_FOUND */
+  getRun(runId: string): Promise<RunView>;
+  listRuns(
+    filter: { namespace?: string; workflow?: string; states: readonly RunState[] },
+    page: PageRequest,
+  ): Promise<Page<RunView>>;
+  /** A snapshot at once, then one after changes; ends when the run is finished or the signal aborts. @throws RUN_NOT_FOUND */
+  watchRun(runId: string, signal: AbortSignal): AsyncIterable<RunSnapshot>;
+  /** @throws RUN_NOT_FOUND, RUN_FINISHED */
+  cancelRun(principal: Principal, runId: string, reason: string): Promise<RunView>;
+  /** @throws TASK_NOT_FOUND */
+  getTask(taskId: string): Promise<{ task: TaskView; turns: TurnView[]; toolCalls: ToolCallView[] }>;
+  /** @throws RUN_NOT_FOUND */
+  listTasks(runId: string, page: PageRequest): Promise<Page<TaskView>>;
+
+  listWorkers(page: PageRequest): Promise<Page<WorkerSessionView>>;
+  /** By session id or name. @throws WORKER_NOT_FOUND */
+  getWorker(worker: string): Promise<{ worker: WorkerSessionView; leases: LeaseView[] }>;
+  listLeases(filter: { runId?: string }, page: PageRequest): Promise<Page<LeaseView>>;
+  /** @throws WORKER_NOT_FOUND */
+  drainWorker(principal: Principal, worker: string, windowMs: number): Promise<WorkerSessionView>;
+  /** @throws LEASE_NOT_FOUND */
+  revokeLease(principal: Principal, taskId: string, reason: string): Promise<void>;
+
+  listAudit(filter: AuditFilterView, page: PageRequest): Promise<Page<AuditRecordView>>;
+  /** Batches of records as they commit; ends when the signal aborts. afterId absent: from now. */
+  watchAudit(
+    filter: AuditFilterView,
+    afterId: bigint | undefined,
+    signal: AbortSignal,
+  ): AsyncIterable<readonly AuditRecordView[]>;
+  /** Records a refused call as a security event; never throws. */
+  recordRefusal(refusal: { method: string; reason: string; principal?: Principal; peer: string }): Promise<void>;
+  /** The principal of a bearer token, or undefined. Compares hashes in constant time. */
+  authenticate(token: string): Promise<Principal | undefined>;
+  /** True when the database answers and migrations are done. */
+  ready(): Promise<boolean>;
+
+  /** Registers the stream of a worker. The returned object takes its frames; see dispatch/connected_worker.ts. */
+  connectWorker(principal: Principal, peer: string): ConnectedWorker;
+}

@@ -1,0 +1,219 @@
+// Read models: what queries return and rpc maps to the wire. Plain values, no wire types, no SQL rows.
+// Every *Json field is canonical JSON text. Times are Dates in database time.
+
+import type { Kind } from "../manifests/specs.ts";
+import type { NodeState, RunState, TaskState } from "../queue/states.ts";
+
+/** Roles that rights are granted by. */
+export type Role = "admin" | "operator" | "invoker" | "auditor" | "worker";
+
+/** An authenticated caller. */
+export interface Principal {
+  readonly id: string;
+  readonly kind: "user" | "service" | "worker";
+  readonly groups: readonly string[];
+  readonly claims: Readonly<Record<string, string>>;
+  /** How it was authenticated, such as "development-token". */
+  readonly method: string;
+  readonly roles: readonly Role[];
+}
+
+/** A page of a listing; token is opaque and absent on the last page. */
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly nextPageToken?: string;
+}
+
+/** What to list. */
+export interface PageRequest {
+  /** 0: the default of the listing. */
+  readonly pageSize: number;
+  readonly pageToken: string;
+}
+
+/** A finding in a manifest file. */
+export interface DiagnosticView {
+  readonly severity: "error" | "warning";
+  readonly code: string;
+  readonly file: string;
+  /** 1-based; 0: no position. */
+  readonly line: number;
+  readonly column: number;
+  readonly path: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** A stored resource. */
+export interface ResourceView {
+  readonly kind: Kind;
+  readonly namespace: string;
+  readonly name: string;
+  readonly generation: number;
+  readonly digest: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createTime: Date;
+  readonly updateTime: Date;
+  /** Absent unless asked for. */
+  readonly manifestJson?: string;
+}
+
+/** What apply did with one document. */
+export interface ApplyResultView {
+  readonly kind: Kind;
+  readonly namespace: string;
+  readonly name: string;
+  readonly action: "created" | "configured" | "unchanged";
+  readonly generation: number;
+  readonly digest: string;
+}
+
+/** What went wrong. */
+export interface FailureView {
+  readonly class: string;
+  readonly message: string;
+}
+
+/** A node of a run. */
+export interface NodeView {
+  readonly name: string;
+  readonly state: NodeState;
+  readonly iteration: number;
+  readonly target: string;
+  readonly outputJson?: string;
+  readonly failure?: FailureView;
+}
+
+/** An edge of a run's graph. */
+export interface EdgeView {
+  readonly from: string;
+  readonly to: string;
+  readonly when?: string;
+  readonly otherwise: boolean;
+  readonly outcome: string;
+}
+
+/** A run. */
+export interface RunView {
+  readonly id: string;
+  readonly namespace: string;
+  readonly workflow: string;
+  readonly state: RunState;
+  readonly conditions: readonly string[];
+  readonly requester: Omit<Principal, "roles">;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly parametersJson: string;
+  readonly outputJson?: string;
+  readonly failure?: FailureView;
+  readonly bundleDigest: string;
+  readonly createTime: Date;
+  readonly startTime?: Date;
+  readonly endTime?: Date;
+  readonly deadline?: Date;
+  /** Empty in listings. */
+  readonly nodes: readonly NodeView[];
+  /** Empty in listings. */
+  readonly edges: readonly EdgeView[];
+}
+
+/** A task. */
+export interface TaskView {
+  readonly id: string;
+  readonly runId: string;
+  readonly node: string;
+  readonly iteration: number;
+  readonly item: number;
+  readonly state: TaskState;
+  readonly agent: string;
+  readonly attempt: number;
+  readonly deliveries: number;
+  readonly worker: string;
+  readonly failure?: FailureView;
+  readonly createTime: Date;
+  readonly endTime?: Date;
+  readonly dueTime?: Date;
+  readonly inputJson?: string;
+  readonly outputJson?: string;
+}
+
+/** A recorded turn. */
+export interface TurnView {
+  readonly sequence: number;
+  readonly turnJson: string;
+  readonly createTime: Date;
+}
+
+/** A row of the tool ledger. */
+export interface ToolCallView {
+  readonly requestId: string;
+  readonly tool: string;
+  readonly state: "granted" | "done" | "failed" | "denied" | "unknown";
+  readonly attempt: number;
+  readonly argumentsDigest: string;
+  readonly failure?: FailureView;
+  readonly createTime: Date;
+  readonly endTime?: Date;
+}
+
+/** A worker with a session. */
+export interface WorkerSessionView {
+  readonly sessionId: string;
+  readonly name: string;
+  readonly identity: string;
+  readonly instanceId: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly slots: number;
+  readonly leases: number;
+  readonly state: "active" | "draining" | "lost";
+  readonly connectTime: Date;
+  readonly lastSeenTime: Date;
+  readonly replicaId: string;
+  readonly version: string;
+}
+
+/** A live lease. */
+export interface LeaseView {
+  readonly taskId: string;
+  readonly runId: string;
+  readonly node: string;
+  readonly sessionId: string;
+  readonly worker: string;
+  readonly attempt: number;
+  readonly delivery: number;
+  readonly accepted: boolean;
+  readonly claimTime: Date;
+  readonly expireTime: Date;
+}
+
+/** An audit record. */
+export interface AuditRecordView {
+  /** Ascending in insertion order. */
+  readonly id: bigint;
+  readonly time: Date;
+  readonly kind: string;
+  readonly namespace: string;
+  readonly runId: string;
+  readonly taskId: string;
+  readonly actor: string;
+  readonly recordJson: string;
+}
+
+/** Filters of the audit trail; empty fields do not filter. */
+export interface AuditFilterView {
+  readonly namespace: string;
+  readonly runId: string;
+  readonly taskId: string;
+  /** Kinds, or prefixes that end in a dot. */
+  readonly kinds: readonly string[];
+  readonly startTime?: Date;
+  readonly endTime?: Date;
+}
+
+/** A snapshot of a run for watchers. */
+export interface RunSnapshot {
+  readonly run: RunView;
+  readonly tasks: readonly TaskView[];
+  /** Records since the last snapshot. */
+  readonly events: readonly AuditRecordView[];
+}

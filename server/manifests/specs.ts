@@ -1,0 +1,243 @@
+// The five kinds as types, after parsing: defaults filled in, durations in ms.
+// Written by the schemas in this room; read by resolve, graph, policy, commands and (as a worker view) the worker.
+// Never holds a position or a comment of the YAML it came from.
+
+import type { Backoff } from "../../kit/backoff.ts";
+import type { Json, JsonObject } from "../../kit/json.ts";
+
+/** Names of the five kinds. */
+export const KINDS = ["Agent", "AgentSystem", "Tool", "Policy", "WorkflowTemplate"] as const;
+/** One of the five kinds. */
+export type Kind = (typeof KINDS)[number];
+
+/** Identity and labels of a manifest. */
+export interface Metadata {
+  readonly name: string;
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+/** When and how often something failed is tried again. */
+export interface RetryPolicy {
+  /** Error classes that are tried again. */
+  readonly on: readonly string[];
+  /** Attempts in all, from 1. */
+  readonly maxAttempts: number;
+  readonly backoff: Backoff;
+}
+
+/** A secret by name and key; its value is read when it is granted. */
+export interface SecretRef {
+  readonly name: string;
+  readonly key: string;
+}
+
+/** Model providers that can be declared. */
+export type ModelProvider = "openai" | "anthropic" | "openai-compatible" | "scripted";
+
+/** Which model an agent asks. */
+export interface ModelSpec {
+  readonly provider: ModelProvider;
+  readonly name: string;
+  /** openai-compatible only. */
+  readonly baseUrl?: string;
+  readonly secretRef?: SecretRef;
+  readonly parameters: { readonly temperature?: number; readonly maxOutputTokens?: number };
+  /** scripted only: the script, see docs/scripted-model.md. */
+  readonly script?: readonly ScriptRule[];
+}
+
+/**
+ * One rule of a scripted model. The first rule whose `when` (CEL over {input, turn, results}) is true answers.
+ * `turn` counts from 1; `results` maps tool names to their results so far (last one wins).
+ */
+export interface ScriptRule {
+  /** CEL condition; absent: always. */
+  readonly when?: string;
+  /** Answer text; a template over the same variables. */
+  readonly text?: string;
+  /** Answer as JSON; a template; sent as its canonical text. */
+  readonly output?: Json;
+  /** Tools to call; arguments are a template. */
+  readonly toolCalls?: readonly { readonly name: string; readonly arguments: Json }[];
+  /** Fails with this error class instead of answering. */
+  readonly error?: string;
+  /** Waits before it answers, in ms; at most 60 000. */
+  readonly delayMs?: number;
+}
+
+/** A tool as an agent declares it. */
+export interface AgentTool {
+  /** Name of the Tool resource. */
+  readonly ref: string;
+  /** Name the model sees; the ref unless `as` was given. */
+  readonly as: string;
+  readonly onDenied: "fail" | "withhold";
+  /** Absent: tell for read tools, fail for write and destructive ones. */
+  readonly onError?: "tell" | "fail";
+}
+
+/** Spec of kind Agent. */
+export interface AgentSpec {
+  readonly description: string;
+  readonly runtime: "model" | "http" | "command" | "handler";
+  readonly model?: ModelSpec;
+  readonly systemPrompt: string;
+  /** Template over {input}; absent: the input as JSON. */
+  readonly prompt?: string;
+  readonly tools: readonly AgentTool[];
+  readonly inputSchema?: JsonObject;
+  readonly outputSchema?: JsonObject;
+  readonly repairAttempts: number;
+  readonly limits: {
+    readonly maxTurns: number;
+    readonly maxToolCalls: number;
+    readonly timeoutMs: number;
+    readonly maxOutputBytes: number;
+  };
+  readonly errorHandling: {
+    /** Absent: the workflow's own retry applies. */
+    readonly retry?: RetryPolicy;
+    readonly onExhausted: "deadLetter" | "fail" | "continue";
+    readonly fallback?: Json;
+  };
+  readonly requirements: { readonly labels: Readonly<Record<string, string>> };
+}
+
+/** Effects a tool may have on the world. */
+export type ToolEffect = "read" | "write" | "destructive";
+
+/** Spec of kind Tool. Template fields stay text; they are rendered when a call is granted. */
+export interface ToolSpec {
+  readonly type: "http" | "webhook" | "database" | "command" | "mcp";
+  readonly description: string;
+  readonly http?: {
+    readonly method: string;
+    readonly url: string;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly body?: Json;
+    readonly allowPrivateNetwork: boolean;
+  };
+  readonly command?: {
+    readonly argv: readonly string[];
+    readonly stdin?: Json;
+    readonly workDir?: string;
+    readonly env: Readonly<Record<string, string>>;
+    readonly maxOutputBytes: number;
+  };
+  readonly inputSchema: JsonObject;
+  readonly outputSchema?: JsonObject;
+  readonly effect: ToolEffect;
+  readonly guarded: boolean;
+  readonly idempotency: {
+    readonly mode: "cached" | "none";
+    readonly header: string;
+    readonly onUnknownOutcome: "deadLetter" | "retry";
+  };
+  readonly retry: RetryPolicy;
+  readonly timeoutMs: number;
+}
+
+/** One node of an AgentSystem. */
+export interface NodeSpec {
+  readonly name: string;
+  readonly agent: string;
+  readonly join: "all";
+  /** Template over {input, nodes, iteration}; absent: the system's input. */
+  readonly input?: Json;
+}
+
+/** One edge set, flattened to a source and a target. */
+export interface EdgeSpec {
+  readonly from: string;
+  readonly to: string;
+  /** CEL condition; absent: always, unless otherwise. */
+  readonly when?: string;
+  readonly otherwise: boolean;
+  readonly outcome: "succeeded" | "failed" | "policyDenied" | "timedOut";
+}
+
+/** Spec of kind AgentSystem. */
+export interface AgentSystemSpec {
+  readonly description: string;
+  readonly inputSchema?: JsonObject;
+  readonly nodes: readonly NodeSpec[];
+  readonly edges: readonly EdgeSpec[];
+  readonly output: { readonly schema?: JsonObject; /** Template over {input, nodes}. */ readonly value: Json };
+}
+
+/** Where the value of a tag comes from. */
+export type TagSource =
+  | { readonly from: "claim"; readonly claim: string; readonly required: boolean }
+  | { readonly from: "template"; readonly value: string }
+  | { readonly from: "request"; readonly required: boolean };
+
+/** Spec of kind WorkflowTemplate. */
+export interface WorkflowTemplateSpec {
+  readonly description: string;
+  readonly system: string;
+  /** JSON Schema of the parameters; always an object schema. */
+  readonly parameters: JsonObject;
+  /** Template over {params, tags}; absent: the parameters. */
+  readonly input?: Json;
+  readonly output: { readonly schema?: JsonObject };
+  readonly tags: Readonly<Record<string, TagSource>>;
+  readonly timeoutMs: number;
+  readonly cancellation: { readonly graceMs: number };
+  readonly retry: RetryPolicy;
+  readonly priority: "low" | "normal" | "high";
+}
+
+/** A policy condition node: exactly one member is set. */
+export interface ConditionSpec {
+  readonly all?: readonly ConditionSpec[];
+  readonly any?: readonly ConditionSpec[];
+  readonly not?: ConditionSpec;
+  /** Matcher path (such as requester.groups or context.tags) to listed values; a map value for claims, labels, tags, metadata. */
+  readonly match?: Readonly<Record<string, MatchValue>>;
+}
+
+/** Values that a matcher lists: a list for plain attributes, key → list for keyed ones. */
+export type MatchValue = readonly string[] | Readonly<Record<string, readonly string[]>>;
+
+/** What a policy may be attached to. */
+export type AttachmentKind = "Tool" | "Agent" | "AgentSystem" | "WorkflowTemplate" | "Namespace";
+
+/** Moments at which policies are decided. */
+export const CHECKPOINTS = ["workflow.run", "agent.run", "tool.call"] as const;
+/** One of the moments at which policies are decided. */
+export type Checkpoint = (typeof CHECKPOINTS)[number];
+
+/** Spec of kind Policy. */
+export interface PolicySpec {
+  readonly description: string;
+  readonly mode: "enforce" | "observe";
+  readonly attachTo: readonly { readonly kind: AttachmentKind; readonly name: string }[];
+  /** Resolved: the declared ones, or all at which every field that it reads exists. */
+  readonly checkpoints: readonly Checkpoint[];
+  readonly allow?: ConditionSpec;
+  readonly deny?: ConditionSpec;
+  readonly message: string;
+}
+
+/** Spec type of each kind. */
+export interface SpecOf {
+  Agent: AgentSpec;
+  AgentSystem: AgentSystemSpec;
+  Tool: ToolSpec;
+  Policy: PolicySpec;
+  WorkflowTemplate: WorkflowTemplateSpec;
+}
+
+/** A parsed manifest. */
+export interface Manifest<K extends Kind = Kind> {
+  readonly kind: K;
+  readonly metadata: Metadata;
+  readonly spec: SpecOf[K];
+}
+
+/** "Kind/namespace/name". */
+export function manifestKey(kind: Kind, namespace: string, name: string): string {
+  return `${kind}/${namespace}/${name}`;
+}
