@@ -2,7 +2,7 @@
 // Read by commands, which load the state, apply the effects and write them in one transaction.
 
 import type { Json } from "../../kit/json.ts";
-import type { Condition, Template } from "../expression/types.ts";
+import type { Condition, Template } from "../../language/types.ts";
 import type { NodeState, RunCause, RunState } from "../queue/states.ts";
 
 /** One outgoing edge of a node. */

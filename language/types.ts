@@ -1,7 +1,7 @@
 // What an expression is to the rooms that use one: compiled once, evaluated against bindings, never throws.
 // Implemented by condition.ts and template.ts of this room over @bufbuild/cel.
 
-import type { Json } from "../../kit/json.ts";
+import type { Json } from "../kit/json.ts";
 
 /** Result of an evaluation; errors are values. */
 export type Evaluated<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: string };
