@@ -1,0 +1,14 @@
+// All migrations in order, imported statically so that a packed build has them.
+// Called by migrate.ts. A migration that has shipped is never edited; write the next one.
+
+import type { Kysely } from "kysely";
+import { up as initial } from "./0001_initial.ts";
+
+/** One forward step of the schema; runs in a transaction of its own. */
+export interface Migration {
+  readonly name: string;
+  up(db: Kysely<unknown>): Promise<void>;
+}
+
+/** Oldest first. */
+export const migrations: readonly Migration[] = [{ name: "0001_initial", up: initial }];

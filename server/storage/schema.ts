@@ -1,0 +1,263 @@
+// The tables as Kysely sees them; migrations/ makes them. One interface a table, columns as they are stored.
+// Read by the query files of this room only. JSON that is hashed or sent on is text; jsonb is used where SQL looks inside.
+
+import type { ColumnType, Generated, JSONColumnType } from "kysely";
+
+type Labels = JSONColumnType<Record<string, string>>;
+type Time = ColumnType<Date, Date | string | undefined, Date | string>;
+type OptionalTime = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>;
+
+/** catalog and policy revision: two rows, each bumped by the transaction that changes what it counts. */
+export interface RevisionTable {
+  name: "catalog" | "policy";
+  value: bigint;
+}
+
+/** The current manifest of each resource. */
+export interface ResourceTable {
+  kind: string;
+  namespace: string;
+  name: string;
+  generation: number;
+  digest: string;
+  labels: Labels;
+  /** Canonical manifest JSON, defaults filled in. */
+  document: string;
+  create_time: Time;
+  update_time: Time;
+}
+
+/** Every generation of each resource. */
+export interface ResourceRevisionTable {
+  kind: string;
+  namespace: string;
+  name: string;
+  generation: number;
+  digest: string;
+  document: string;
+  applied_by: string;
+  create_time: Time;
+}
+
+/** Resolved snapshots of specs, by digest, with the worker view made from each. */
+export interface BundleTable {
+  digest: string;
+  document: string;
+  view_digest: string;
+  view_document: string;
+  create_time: Time;
+}
+
+/** Requirements behind each route hash. */
+export interface RouteTable {
+  route: string;
+  requirements: JSONColumnType<RouteRequirements>;
+}
+
+/** What a worker must offer to take tasks of a route. */
+export interface RouteRequirements {
+  runtime: string;
+  labels: Record<string, string>;
+}
+
+/** Runs. due_time is the deadline while RUNNING, the end of the grace while CANCELLING, null at the end. */
+export interface RunTable {
+  id: string;
+  namespace: string;
+  workflow: string;
+  bundle_digest: string;
+  state: string;
+  cause: string | null;
+  conditions: string[];
+  requester_id: string;
+  /** Canonical JSON of the principal. */
+  requester: string;
+  tags: Labels;
+  metadata: Labels;
+  parameters: string;
+  input: string;
+  output: string | null;
+  failure_class: string | null;
+  failure_message: string | null;
+  stop_reason: string | null;
+  idempotency_key: string | null;
+  request_digest: string | null;
+  priority: number;
+  timeout_ms: number;
+  grace_ms: number;
+  create_time: Time;
+  start_time: OptionalTime;
+  end_time: OptionalTime;
+  due_time: OptionalTime;
+  /** Clock stopped while parked: what was left, in ms. */
+  remaining_ms: number | null;
+}
+
+/** Nodes of runs, with the counters that joins are decided by. */
+export interface NodeStateTable {
+  run_id: string;
+  node: string;
+  iteration: number;
+  state: string;
+  unresolved: number;
+  taken: number;
+  open_tasks: number;
+  output: string | null;
+  failure_class: string | null;
+  failure_message: string | null;
+}
+
+/** Tasks. READY with a lease row means LEASED. */
+export interface TaskTable {
+  id: string;
+  run_id: string;
+  namespace: string;
+  node: string;
+  iteration: number;
+  item: number;
+  agent: string;
+  route: string;
+  state: string;
+  attempt: number;
+  deliveries: number;
+  claim_order: bigint;
+  /** Root of the replay lineage; the id itself unless replayed. Request ids are derived from it. */
+  origin_task_id: string;
+  input: string;
+  output: string | null;
+  failure_class: string | null;
+  failure_message: string | null;
+  worker: string | null;
+  /** Token and digest of the accepted outcome: a resent outcome is `duplicate`, not LEASE_LOST. */
+  outcome_token: string | null;
+  outcome_digest: string | null;
+  create_time: Time;
+  end_time: OptionalTime;
+  /** When a WAITING task wakes. */
+  due_time: OptionalTime;
+}
+
+/** The queue: insert and delete only. */
+export interface ReadyTable {
+  task_id: string;
+  run_id: string;
+  route: string;
+  claim_order: bigint;
+  /** Token of a lease that expired and that nobody superseded yet: late work still counts. */
+  last_token: string | null;
+}
+
+/** Live leases. */
+export interface LeaseTable {
+  task_id: string;
+  run_id: string;
+  token: string;
+  session_id: string;
+  worker: string;
+  attempt: number;
+  delivery: number;
+  accepted: boolean;
+  /** Journal length at the claim; a longer one resets the count of deliveries. */
+  journal_length: number;
+  claim_time: Time;
+}
+
+/** Sessions of workers. Expiry lives here: one HOT update a worker. */
+export interface WorkerSessionTable {
+  id: string;
+  epoch: bigint;
+  instance_id: string;
+  name: string;
+  identity: string;
+  labels: Labels;
+  slots: number;
+  runtimes: string[];
+  version: string;
+  replica_id: string;
+  state: string;
+  connect_time: Time;
+  last_seen_time: Time;
+  expire_time: Time;
+}
+
+/** Recorded turns and tool results of tasks, in order. */
+export interface JournalTable {
+  task_id: string;
+  sequence: number;
+  kind: string;
+  /** Turn or result as canonical JSON; null for a failed call. */
+  payload: string | null;
+  turn_sequence: number | null;
+  call_index: number | null;
+  tool: string | null;
+  failure_class: string | null;
+  failure_message: string | null;
+  create_time: Time;
+}
+
+/** The ledger: one row a request id. */
+export interface ToolCallTable {
+  request_id: string;
+  namespace: string;
+  run_id: string;
+  task_id: string;
+  tool: string;
+  tool_generation: number;
+  effect: string;
+  arguments_digest: string;
+  state: string;
+  attempt: number;
+  grant_id: string;
+  grant_token: string;
+  grant_expire_time: Time;
+  result: string | null;
+  failure_class: string | null;
+  failure_message: string | null;
+  create_time: Time;
+  end_time: OptionalTime;
+}
+
+/** The audit trail: append-only by trigger. */
+export interface AuditEventTable {
+  id: Generated<bigint>;
+  transaction_id: Generated<string>;
+  time: Time;
+  kind: string;
+  namespace: string;
+  run_id: string;
+  task_id: string;
+  actor: string;
+  record: string;
+}
+
+/** Bearer tokens, hashed. */
+export interface AccessTokenTable {
+  hash: string;
+  principal_id: string;
+  kind: string;
+  groups: string[];
+  claims: Labels;
+  roles: string[];
+  method: string;
+  create_time: Time;
+  revoke_time: OptionalTime;
+}
+
+/** All tables. */
+export interface Database {
+  revision: RevisionTable;
+  resource: ResourceTable;
+  resource_revision: ResourceRevisionTable;
+  bundle: BundleTable;
+  route: RouteTable;
+  run: RunTable;
+  node_state: NodeStateTable;
+  task: TaskTable;
+  ready: ReadyTable;
+  lease: LeaseTable;
+  worker_session: WorkerSessionTable;
+  journal: JournalTable;
+  tool_call: ToolCallTable;
+  audit_event: AuditEventTable;
+  access_token: AccessTokenTable;
+}
