@@ -70,7 +70,8 @@ const STATEMENTS = [
   `create index task_due_idx on task (due_time) where due_time is not null`,
 
   `create table ready (
-    task_id text primary key, run_id text not null, route text not null, claim_order bigint not null, last_token text)`,
+    task_id text primary key, run_id text not null, route text not null, claim_order bigint not null, last_token text,
+    fresh boolean not null)`,
   `create index ready_route_idx on ready (route, claim_order, task_id)`,
   `create index ready_run_idx on ready (run_id)`,
 

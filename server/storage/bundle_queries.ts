@@ -1,0 +1,107 @@
+// The bundle, route, revision and access_token tables.
+// Called by commands through the store. Bundles and routes are insert-only and content-addressed: inserting twice is harmless.
+
+import { sql } from "kysely";
+import { bulkInsert, type Queryable } from "./bulk.ts";
+import type { RouteRequirements } from "./schema.ts";
+
+/** A bundle with the worker view made from it; both canonical JSON. */
+export interface BundleRow {
+  readonly digest: string;
+  readonly document: string;
+  readonly view_digest: string;
+  readonly view_document: string;
+}
+
+/** A bearer token's record. */
+export interface AccessTokenRow {
+  readonly hash: string;
+  readonly principal_id: string;
+  readonly kind: string;
+  readonly groups: readonly string[];
+  readonly claims: Readonly<Record<string, string>>;
+  readonly roles: readonly string[];
+  readonly method: string;
+}
+
+/** Queries of the bundle, route, revision and access_token tables. */
+export function bundleQueries(db: Queryable) {
+  return {
+    /** Both revisions and the database time, read in the deciding transaction. */
+    async revisions(): Promise<{ catalog: string; policy: string; now: Date }> {
+      const result = await sql<{ catalog: string; policy: string; now: Date }>`
+        select (select value::text from revision where name = 'catalog') as catalog,
+          (select value::text from revision where name = 'policy') as policy, clock_timestamp() as now`.execute(db);
+      return result.rows[0] as { catalog: string; policy: string; now: Date };
+    },
+
+    insert: (rows: readonly BundleRow[]) =>
+      bulkInsert(
+        db,
+        "bundle",
+        { digest: "text", document: "text", view_digest: "text", view_document: "text" },
+        rows,
+        "on conflict (digest) do nothing",
+      ),
+
+    /** One bundle by digest. */
+    async byDigest(digest: string): Promise<BundleRow | undefined> {
+      return await db
+        .selectFrom("bundle")
+        .select(["digest", "document", "view_digest", "view_document"])
+        .where("digest", "=", digest)
+        .executeTakeFirst();
+    },
+
+    /** Worker views by their digests, through bundle_view_idx. */
+    async views(digests: readonly string[]): Promise<{ view_digest: string; view_document: string }[]> {
+      if (digests.length === 0) return [];
+      return await db
+        .selectFrom("bundle")
+        .select(["view_digest", "view_document"])
+        .distinctOn("view_digest")
+        .where("view_digest", "in", [...digests])
+        .execute();
+    },
+
+    insertRoutes: (rows: readonly { route: string; requirements: RouteRequirements }[]) =>
+      bulkInsert(db, "route", { route: "text", requirements: "jsonb" }, rows, "on conflict (route) do nothing"),
+
+    /** Every route; there are as many as distinct requirements. */
+    async routes(): Promise<{ route: string; requirements: RouteRequirements }[]> {
+      return await db.selectFrom("route").select(["route", "requirements"]).execute();
+    },
+
+    insertToken: (row: AccessTokenRow) =>
+      bulkInsert(
+        db,
+        "access_token",
+        {
+          hash: "text",
+          principal_id: "text",
+          kind: "text",
+          groups: "text[]",
+          claims: "jsonb",
+          roles: "text[]",
+          method: "text",
+        },
+        [row],
+        "on conflict (hash) do nothing",
+      ),
+
+    /** Revokes tokens of a method, such as earlier development tokens. */
+    async revokeTokens(method: string): Promise<void> {
+      await sql`update access_token set revoke_time = clock_timestamp() where method = ${method} and revoke_time is null`.execute(db);
+    },
+
+    /** A live token by its hash. */
+    async token(hash: string): Promise<AccessTokenRow | undefined> {
+      return (await db
+        .selectFrom("access_token")
+        .select(["hash", "principal_id", "kind", "groups", "claims", "roles", "method"])
+        .where("hash", "=", hash)
+        .where("revoke_time", "is", null)
+        .executeTakeFirst()) as AccessTokenRow | undefined;
+    },
+  };
+}

@@ -1,0 +1,177 @@
+// The journal and tool_call tables: what a task has recorded, and every tool call by request id.
+// Called by commands through the store, after the lease of the task is locked.
+
+import { sql } from "kysely";
+import { bulkInsert, type Columns, type Queryable, recordSet } from "./bulk.ts";
+
+/** One journal entry. */
+export interface JournalRow {
+  readonly task_id: string;
+  readonly sequence: number;
+  readonly kind: "turn" | "result" | "failure";
+  readonly payload: string | null;
+  readonly turn_sequence: number | null;
+  readonly call_index: number | null;
+  readonly tool: string | null;
+  readonly failure_class: string | null;
+  readonly failure_message: string | null;
+}
+
+const JOURNAL_COLUMNS: Columns = {
+  task_id: "text",
+  sequence: "integer",
+  kind: "text",
+  payload: "text",
+  turn_sequence: "integer",
+  call_index: "integer",
+  tool: "text",
+  failure_class: "text",
+  failure_message: "text",
+};
+
+/** One ledger row. */
+export interface ToolCallRow {
+  readonly request_id: string;
+  readonly namespace: string;
+  readonly run_id: string;
+  readonly task_id: string;
+  readonly tool: string;
+  readonly tool_generation: number;
+  readonly effect: string;
+  readonly arguments_digest: string;
+  readonly state: "granted" | "done" | "failed" | "denied" | "unknown";
+  readonly attempt: number;
+  readonly grant_id: string;
+  readonly grant_token: string;
+  readonly grant_expire_time: Date;
+  readonly result: string | null;
+  readonly failure_class: string | null;
+  readonly failure_message: string | null;
+}
+
+const TOOL_CALL_COLUMNS: Columns = {
+  request_id: "text",
+  namespace: "text",
+  run_id: "text",
+  task_id: "text",
+  tool: "text",
+  tool_generation: "integer",
+  effect: "text",
+  arguments_digest: "text",
+  state: "text",
+  attempt: "integer",
+  grant_id: "text",
+  grant_token: "text",
+  grant_expire_time: "timestamptz",
+  result: "text",
+  failure_class: "text",
+  failure_message: "text",
+};
+
+/** The answer to one granted attempt. */
+export interface GrantAnswer {
+  readonly grant_id: string;
+  readonly state: "done" | "failed";
+  readonly result: string | null;
+  readonly failure_class: string | null;
+  readonly failure_message: string | null;
+}
+
+/** Queries of the journal and tool_call tables. */
+export function ledgerQueries(db: Queryable) {
+  return {
+    /** Inserts entries; one that is there already is left as it is and absent from the result. */
+    async append(rows: readonly JournalRow[]): Promise<{ task_id: string; sequence: number }[]> {
+      if (rows.length === 0) return [];
+      const names = sql.raw(Object.keys(JOURNAL_COLUMNS).join(", "));
+      const shape = sql.raw(
+        Object.entries(JOURNAL_COLUMNS)
+          .map(([name, type]) => `${name} ${type}`)
+          .join(", "),
+      );
+      const result = await sql<{ task_id: string; sequence: number }>`
+        insert into journal (${names}) select ${names} from json_to_recordset(${recordSet(rows)}::json) as x(${shape})
+        on conflict (task_id, sequence) do nothing returning task_id, sequence`.execute(db);
+      return result.rows;
+    },
+
+    /** Entries of tasks after a sequence, in order; through the primary key. */
+    async journal(taskIds: readonly string[], afterSequence = 0): Promise<JournalRow[]> {
+      if (taskIds.length === 0) return [];
+      const rows = await db
+        .selectFrom("journal")
+        .select(["task_id", "sequence", "kind", "payload", "turn_sequence", "call_index", "tool", "failure_class", "failure_message"])
+        .where("task_id", "in", [...taskIds])
+        .where("sequence", ">", afterSequence)
+        .orderBy("task_id")
+        .orderBy("sequence")
+        .execute();
+      return rows as JournalRow[];
+    },
+
+    /**
+     * A new attempt asks again what failed: drops the last turn of a task unless one of its tool calls was granted.
+     * Nothing after that turn can be recorded without a grant but refused arguments, which go with it.
+     */
+    async dropUnansweredTurn(taskIds: readonly string[]): Promise<void> {
+      if (taskIds.length === 0) return;
+      await sql`
+        with last as (
+          select task_id, max(sequence) as sequence from journal
+          where task_id = any(${taskIds}::text[]) and kind = 'turn' group by task_id)
+        delete from journal j using last
+        where j.task_id = last.task_id and j.sequence >= last.sequence and not exists (
+          select from tool_call c where c.task_id = last.task_id
+            and split_part(c.request_id, '/', 2) = last.sequence::text)`.execute(db);
+    },
+
+    /** Locks ledger rows by request id, ascending. */
+    async lockCalls(requestIds: readonly string[]): Promise<ToolCallRow[]> {
+      if (requestIds.length === 0) return [];
+      const rows = await db
+        .selectFrom("tool_call")
+        .selectAll()
+        .where("request_id", "in", [...requestIds])
+        .orderBy("request_id")
+        .forUpdate()
+        .execute();
+      return rows as ToolCallRow[];
+    },
+
+    /** Inserts calls or overwrites the rows of the same request ids, which the caller has locked. */
+    putCalls: (rows: readonly ToolCallRow[]) =>
+      bulkInsert(
+        db,
+        "tool_call",
+        TOOL_CALL_COLUMNS,
+        rows,
+        `on conflict (request_id) do update set state = excluded.state, attempt = excluded.attempt, grant_id = excluded.grant_id,
+          grant_token = excluded.grant_token, grant_expire_time = excluded.grant_expire_time, task_id = excluded.task_id,
+          tool_generation = excluded.tool_generation, result = excluded.result, failure_class = excluded.failure_class,
+          failure_message = excluded.failure_message, end_time = null`,
+      ),
+
+    /** Records answers, fenced by grant id: only a row still open with that grant takes one. Returns the rows written. */
+    async answer(answers: readonly GrantAnswer[]) {
+      if (answers.length === 0) return [];
+      const result = await sql<{ grant_id: string; request_id: string; task_id: string; run_id: string; namespace: string; tool: string; attempt: number }>`
+        update tool_call c set state = x.state, result = x.result, failure_class = x.failure_class,
+          failure_message = x.failure_message, end_time = clock_timestamp()
+        from json_to_recordset(${recordSet(answers)}::json)
+          as x(grant_id text, state text, result text, failure_class text, failure_message text)
+        where c.grant_id = x.grant_id and c.state in ('granted', 'unknown')
+        returning c.grant_id, c.request_id, c.task_id, c.run_id, c.namespace, c.tool, c.attempt`.execute(db);
+      return result.rows;
+    },
+
+    /** Rows by grant id, to tell a resent answer from a foreign one. */
+    async byGrants(grantIds: readonly string[]) {
+      if (grantIds.length === 0) return [];
+      return await db
+        .selectFrom("tool_call")
+        .select(["grant_id", "task_id", "state", "result", "failure_class"])
+        .where("grant_id", "in", [...grantIds])
+        .execute();
+    },
+  };
+}

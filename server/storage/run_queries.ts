@@ -1,0 +1,202 @@
+// The run and node_state tables: insert, lock, load, update.
+// Called by commands through the store. A command that advances a graph locks its runs first, ids ascending.
+
+import { sql } from "kysely";
+import { bulkInsert, bulkUpdate, type Columns, type Queryable } from "./bulk.ts";
+
+/** A run to insert. */
+export interface NewRun {
+  readonly id: string;
+  readonly namespace: string;
+  readonly workflow: string;
+  readonly bundle_digest: string;
+  readonly state: string;
+  readonly cause: string | null;
+  readonly requester_id: string;
+  readonly requester: string;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly parameters: string;
+  readonly input: string;
+  readonly output: string | null;
+  readonly failure_class: string | null;
+  readonly failure_message: string | null;
+  readonly idempotency_key: string | null;
+  readonly request_digest: string | null;
+  readonly priority: number;
+  readonly timeout_ms: number;
+  readonly grace_ms: number;
+  readonly create_time: Date;
+  readonly start_time: Date;
+  readonly end_time: Date | null;
+  readonly due_time: Date | null;
+}
+
+const RUN_COLUMNS: Columns = {
+  id: "text",
+  namespace: "text",
+  workflow: "text",
+  bundle_digest: "text",
+  state: "text",
+  cause: "text",
+  requester_id: "text",
+  requester: "text",
+  tags: "jsonb",
+  metadata: "jsonb",
+  parameters: "text",
+  input: "text",
+  output: "text",
+  failure_class: "text",
+  failure_message: "text",
+  idempotency_key: "text",
+  request_digest: "text",
+  priority: "smallint",
+  timeout_ms: "bigint",
+  grace_ms: "bigint",
+  create_time: "timestamptz",
+  start_time: "timestamptz",
+  end_time: "timestamptz",
+  due_time: "timestamptz",
+};
+
+/** What settling tasks may change of a run. */
+export interface RunChange {
+  readonly id: string;
+  readonly state: string;
+  readonly cause: string | null;
+  readonly conditions: readonly string[];
+  readonly output: string | null;
+  readonly failure_class: string | null;
+  readonly failure_message: string | null;
+  readonly stop_reason: string | null;
+  readonly end_time: Date | null;
+  readonly due_time: Date | null;
+  readonly remaining_ms: number | null;
+}
+
+const RUN_CHANGE: Columns = {
+  id: "text",
+  state: "text",
+  cause: "text",
+  conditions: "text[]",
+  output: "text",
+  failure_class: "text",
+  failure_message: "text",
+  stop_reason: "text",
+  end_time: "timestamptz",
+  due_time: "timestamptz",
+  remaining_ms: "bigint",
+};
+
+/** A node row to insert or to update. */
+export interface NodeRecord {
+  readonly run_id: string;
+  readonly node: string;
+  readonly iteration: number;
+  readonly state: string;
+  readonly unresolved: number;
+  readonly taken: number;
+  readonly open_tasks: number;
+  readonly output: string | null;
+  readonly failure_class: string | null;
+  readonly failure_message: string | null;
+}
+
+const NODE_COLUMNS: Columns = {
+  run_id: "text",
+  node: "text",
+  iteration: "integer",
+  state: "text",
+  unresolved: "integer",
+  taken: "integer",
+  open_tasks: "integer",
+  output: "text",
+  failure_class: "text",
+  failure_message: "text",
+};
+
+/** A run that this transaction has locked. */
+export interface LockedRun {
+  readonly id: string;
+  readonly namespace: string;
+  readonly workflow: string;
+  readonly bundle_digest: string;
+  readonly state: string;
+  readonly cause: string | null;
+  readonly conditions: string[];
+  readonly requester: string;
+  readonly input: string;
+  readonly failure_class: string | null;
+  readonly failure_message: string | null;
+  readonly stop_reason: string | null;
+  readonly priority: number;
+  readonly grace_ms: bigint;
+  readonly due_time: Date | null;
+  readonly remaining_ms: bigint | null;
+}
+
+/** Queries of the run and node_state tables. */
+export function runQueries(db: Queryable) {
+  return {
+    /** Inserts runs. @throws unique violation on run_idempotency_idx when two batches race for one key. */
+    insert: (rows: readonly NewRun[]) => bulkInsert(db, "run", RUN_COLUMNS, rows),
+
+    insertNodes: (rows: readonly NodeRecord[]) => bulkInsert(db, "node_state", NODE_COLUMNS, rows),
+
+    update: (rows: readonly RunChange[]) => bulkUpdate(db, "run", ["id"], RUN_CHANGE, rows),
+
+    /** Updates nodes by primary key. */
+    updateNodes: (rows: readonly NodeRecord[]) =>
+      bulkUpdate(db, "node_state", ["run_id", "node", "iteration"], NODE_COLUMNS, rows),
+
+    /** Runs by (namespace, requester, key), through run_idempotency_idx. */
+    async byIdempotencyKeys(keys: readonly { namespace: string; requester_id: string; idempotency_key: string }[]) {
+      if (keys.length === 0) return [];
+      return await db
+        .selectFrom("run")
+        .select(["id", "namespace", "requester_id", "idempotency_key", "request_digest"])
+        .where(({ eb, refTuple, tuple }) =>
+          eb(
+            refTuple("namespace", "requester_id", "idempotency_key"),
+            "in",
+            keys.map((key) => tuple(key.namespace, key.requester_id, key.idempotency_key)),
+          ),
+        )
+        .execute();
+    },
+
+    /** Locks runs, and the runs of tasks, ids ascending (FOR NO KEY UPDATE). Primary keys only. */
+    async lock(runIds: readonly string[], taskIds: readonly string[]): Promise<LockedRun[]> {
+      const result = await sql<LockedRun>`
+        select id, namespace, workflow, bundle_digest, state, cause, conditions, requester, input, failure_class,
+          failure_message, stop_reason, priority, grace_ms, due_time, remaining_ms
+        from run
+        where id = any(array(
+          select run_id from task where id = any(${taskIds}::text[])
+          union select unnest(${runIds}::text[])))
+        order by id
+        for no key update`.execute(db);
+      return result.rows;
+    },
+
+    /** Node rows of runs, without outputs. Read after the runs are locked. */
+    async nodes(runIds: readonly string[]) {
+      return await db
+        .selectFrom("node_state")
+        .select(["run_id", "node", "iteration", "state", "unresolved", "taken", "open_tasks", "failure_class", "failure_message"])
+        .where("run_id", "in", [...runIds])
+        .execute();
+    },
+
+    /** Outputs of some nodes of runs. */
+    async nodeOutputs(wanted: readonly { run_id: string; node: string }[]) {
+      if (wanted.length === 0) return [];
+      const result = await sql<{ run_id: string; node: string; output: string }>`
+        select n.run_id, n.node, n.output from node_state n
+        join json_to_recordset(${JSON.stringify(wanted)}::json) as x(run_id text, node text)
+          on n.run_id = x.run_id and n.node = x.node
+        where n.output is not null`.execute(db);
+      return result.rows;
+    },
+  };
+}

@@ -1,0 +1,126 @@
+// The worker_session table and the tick: what one replica asks of the database every second.
+// Called by dispatch and commands through the store. Expiry is database time, and one HOT update a worker.
+
+import { sql } from "kysely";
+import { type Queryable, recordSet } from "./bulk.ts";
+
+/** A session to open. */
+export interface NewSession {
+  readonly id: string;
+  readonly instance_id: string;
+  readonly name: string;
+  readonly identity: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly slots: number;
+  readonly runtimes: readonly string[];
+  readonly version: string;
+  readonly replica_id: string;
+}
+
+/** What one tick found; lists are bounded by its limit. */
+export interface TickFindings {
+  /** Routes with ready tasks. */
+  readonly ready_routes: string[];
+  /** Tasks whose retry is due. */
+  readonly due_tasks: string[];
+  /** Runs whose deadline or grace is over. */
+  readonly due_runs: { id: string; state: string }[];
+  /** Leases of sessions that expired, or that were not accepted in time. */
+  readonly lost_leases: { task_id: string; token: string; reason: "expired" | "unaccepted" }[];
+  /** Leases of this replica's sessions whose run is being cancelled. */
+  readonly cancelling: { task_id: string; token: string; session_id: string; cause: string; grace_ms: number }[];
+  /** Sessions of this replica that operators asked to drain, or that another replica took over (epoch). */
+  readonly sessions: { id: string; epoch: string; state: string }[];
+  /** Sessions that expired just now; they are marked lost by this statement. */
+  readonly lost_sessions: { id: string; name: string }[];
+}
+
+/** Queries of the worker_session table. */
+export function sessionQueries(db: Queryable) {
+  return {
+    /** Opens a session, or takes it over with the next epoch when the same instance resumes it within its ttl. */
+    async open(session: NewSession, resumeId: string, ttlMs: number): Promise<{ id: string; epoch: bigint; resumed: boolean }> {
+      const resumed = await sql<{ id: string; epoch: bigint }>`
+        update worker_session set epoch = epoch + 1, replica_id = ${session.replica_id}, state = 'active', slots = ${session.slots},
+          last_seen_time = clock_timestamp(), expire_time = clock_timestamp() + ${ttlMs} * interval '1 ms'
+        where id = ${resumeId} and instance_id = ${session.instance_id} and identity = ${session.identity}
+          and state in ('active', 'draining')
+        returning id, epoch`.execute(db);
+      const row = resumed.rows[0];
+      if (row !== undefined) return { ...row, resumed: true };
+      await sql`insert into worker_session
+          (id, epoch, instance_id, name, identity, labels, slots, runtimes, version, replica_id, state, expire_time)
+        values (${session.id}, 1, ${session.instance_id}, ${session.name}, ${session.identity}, ${JSON.stringify(session.labels)}::jsonb,
+          ${session.slots}, ${session.runtimes}::text[], ${session.version}, ${session.replica_id}, 'active',
+          clock_timestamp() + ${ttlMs} * interval '1 ms')`.execute(db);
+      return { id: session.id, epoch: 1n, resumed: false };
+    },
+
+    /** Renews sessions seen since the last tick; one row a worker. A lost or newer session is left alone. */
+    async renew(sessions: readonly { id: string; epoch: string }[], ttlMs: number): Promise<string[]> {
+      if (sessions.length === 0) return [];
+      const result = await sql<{ id: string }>`
+        update worker_session s set last_seen_time = clock_timestamp(), expire_time = clock_timestamp() + ${ttlMs} * interval '1 ms'
+        from json_to_recordset(${recordSet(sessions)}::json) as x(id text, epoch bigint)
+        where s.id = x.id and s.epoch = x.epoch and s.state in ('active', 'draining') returning s.id`.execute(db);
+      return result.rows.map((row) => row.id);
+    },
+
+    /** Marks a session draining or closed. */
+    async setState(sessionId: string, state: "draining" | "closed"): Promise<boolean> {
+      const result = await db
+        .updateTable("worker_session")
+        .set({ state })
+        .where("id", "=", sessionId)
+        .where("state", "in", ["active", "draining"])
+        .executeTakeFirst();
+      return result.numUpdatedRows > 0n;
+    },
+
+    /** Deletes sessions that ended more than a day ago; bound: 1,000. */
+    async forgetEnded(): Promise<void> {
+      await sql`delete from worker_session where id = any(array(
+        select id from worker_session where state in ('lost', 'closed') and last_seen_time < clock_timestamp() - interval '1 day'
+        limit 1000))`.execute(db);
+    },
+
+    /**
+     * The tick: ready work, due timers, lost sessions and leases, runs being cancelled. One statement a second and replica.
+     * Indexes: ready_route_idx (skip scan by route), task_due_idx, run_due_idx, lease_session_idx, run_cancelling_idx.
+     */
+    async tick(replicaId: string, options: { limit: number; acceptMs: number; sweep: boolean }): Promise<TickFindings> {
+      const { limit, acceptMs, sweep } = options;
+      const result = await sql<TickFindings>`
+        with gone as (
+          update worker_session set state = 'lost'
+          where ${sweep} and state in ('active', 'draining') and expire_time < clock_timestamp()
+          returning id, name),
+        lost as (
+          select l.task_id, l.token, 'expired' as reason from lease l
+          left join worker_session s on s.id = l.session_id and s.state in ('active', 'draining') and s.expire_time >= clock_timestamp()
+          where ${sweep} and s.id is null and l.claim_time < clock_timestamp() - ${acceptMs} * interval '1 ms'
+          union all
+          select l.task_id, l.token, 'unaccepted' from lease l
+          where ${sweep} and not l.accepted and l.claim_time < clock_timestamp() - ${acceptMs} * interval '1 ms'
+          limit ${limit}),
+        route_walk as (
+          select coalesce(json_agg(route), '[]') as routes from (
+            select r.route from route r where exists (select from ready q where q.route = r.route limit 1)) w)
+        select (select routes from route_walk) as ready_routes,
+          (select coalesce(json_agg(id), '[]') from (
+            select id from task where due_time <= clock_timestamp() order by due_time limit ${limit}) d) as due_tasks,
+          (select coalesce(json_agg(json_build_object('id', id, 'state', state)), '[]') from (
+            select id, state from run where due_time <= clock_timestamp() order by due_time limit ${limit}) d) as due_runs,
+          (select coalesce(json_agg(lost), '[]') from lost) as lost_leases,
+          (select coalesce(json_agg(c), '[]') from (
+            select l.task_id, l.token, l.session_id, r.cause,
+              greatest(0, extract(epoch from r.due_time - clock_timestamp()) * 1000)::bigint as grace_ms
+            from run r join lease l on l.run_id = r.id join worker_session s on s.id = l.session_id
+            where r.state = 'CANCELLING' and s.replica_id = ${replicaId} limit ${limit}) c) as cancelling,
+          (select coalesce(json_agg(json_build_object('id', id, 'epoch', epoch::text, 'state', state)), '[]')
+            from worker_session where replica_id = ${replicaId} and state in ('active', 'draining')) as sessions,
+          (select coalesce(json_agg(json_build_object('id', id, 'name', name)), '[]') from gone) as lost_sessions`.execute(db);
+      return result.rows[0] as TickFindings;
+    },
+  };
+}
