@@ -25,10 +25,18 @@ export interface Requester {
 export interface PolicyInput {
   readonly checkpoint: Checkpoint;
   readonly requester: Requester;
-  readonly workflow: { readonly name: string; readonly namespace: string; readonly labels: Readonly<Record<string, string>> };
+  readonly workflow: {
+    readonly name: string;
+    readonly namespace: string;
+    readonly labels: Readonly<Record<string, string>>;
+  };
   readonly system: { readonly name: string; readonly namespace: string };
   readonly run: { readonly id: string };
-  readonly agent?: { readonly name: string; readonly namespace: string; readonly labels: Readonly<Record<string, string>> };
+  readonly agent?: {
+    readonly name: string;
+    readonly namespace: string;
+    readonly labels: Readonly<Record<string, string>>;
+  };
   readonly tool?: {
     readonly name: string;
     readonly namespace: string;
@@ -86,11 +94,30 @@ export interface Decision {
   readonly nowMs: number;
 }
 
-/** Policies, compiled and indexed by what they are attached to. Made once for each policy revision. */
+/** Value of a condition: true, false, or undefined for Unknown (Kleene's third value). */
+export type Truth = boolean | undefined;
+
+/** A condition, compiled: parsed once, evaluated many times. */
+export type CompiledCondition = (input: PolicyInput) => Truth;
+
+/** A policy with its conditions compiled. */
+export interface CompiledPolicy {
+  readonly policy: LivePolicy;
+  readonly enforcing: boolean;
+  /** Absent condition: allow counts as true, deny as false. */
+  readonly allow: CompiledCondition;
+  readonly deny: CompiledCondition;
+}
+
+/** Policies, compiled and indexed by what they are attached to. Made once for each policy revision; see compile.ts. */
 export interface PolicySet {
   readonly revision: string;
-  /** Policies attached to a target and evaluated at a checkpoint; see evaluate.ts. */
+  /** Number of policies in the set, library policies included. */
   readonly size: number;
+  /** By attachmentKey(checkpoint, target); the key of a policy in `system` has "*" for the namespace. */
+  readonly attached: ReadonlyMap<string, readonly CompiledPolicy[]>;
+  /** Policies whose attachment cannot be read, by the namespace that they reach ("*": all). They deny there. */
+  readonly unreadable: ReadonlyMap<string, readonly CompiledPolicy[]>;
 }
 
 /** A thing that a policy may be attached to. */
