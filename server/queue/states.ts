@@ -15,15 +15,7 @@ export type RunState =
   | "TIMED_OUT"
   | "POLICY_DENIED";
 /** States of a node. */
-export type NodeState =
-  | "PENDING"
-  | "ACTIVE"
-  | "PARKED"
-  | "SUCCEEDED"
-  | "FAILED"
-  | "SKIPPED"
-  | "DENIED"
-  | "CANCELLED";
+export type NodeState = "PENDING" | "ACTIVE" | "PARKED" | "SUCCEEDED" | "FAILED" | "SKIPPED" | "DENIED" | "CANCELLED";
 /** States of a task. LEASED is never stored: it is a READY task with a lease row. */
 export type TaskState =
   | "WAITING"
