@@ -1,0 +1,97 @@
+// The client of the control plane: a typed client for every service, and a short way to invoke workflows.
+// Called by services that use Orloj and by the CLI.
+// Raw clients throw ConnectError (see OrlojError.from); everything else here throws OrlojError.
+
+import { type Client, createClient as createServiceClient, type Transport } from "@connectrpc/connect";
+import { AuditService } from "../proto/gen/orloj/v1/audit_pb.ts";
+import { FleetService } from "../proto/gen/orloj/v1/fleet_pb.ts";
+import { ManifestService } from "../proto/gen/orloj/v1/manifest_pb.ts";
+import { WorkflowService } from "../proto/gen/orloj/v1/workflow_pb.ts";
+import { OrlojError } from "./errors.ts";
+import { type Host, processHost } from "./host.ts";
+import { BATCH_MAX, InvokeBatcher } from "./invoke_batcher.ts";
+import { RunHandle } from "./run_handle.ts";
+import { type ConnectionOptions, connectTransport, resilientTransport } from "./transport.ts";
+
+const CALL_TIMEOUT_MS = 60_000;
+
+/** Options of createClient. */
+export interface ClientOptions extends ConnectionOptions {
+  /** Deadline of one try of a unary call, in ms; 60,000 by default. */
+  readonly callTimeoutMs?: number;
+  /** Invocations of one event-loop turn that share a batch, 1..100; 100 by default, 1 sends each alone. */
+  readonly invokeBatchMax?: number;
+  /** Another transport, such as createRouterTransport in tests; endpoint, token and tls are then not used. */
+  readonly transport?: Transport;
+  /** Time and randomness; the process's own by default. */
+  readonly host?: Host;
+}
+
+/** Options of one invocation. */
+export interface InvokeOptions {
+  /** Values for tags that the template declares `from: request`. */
+  readonly tags?: Readonly<Record<string, string>>;
+  /** Free strings, unverified; policies see them as context.metadata. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** Same key and body: the first run again. Generated when absent; at most 255 characters. */
+  readonly idempotencyKey?: string;
+  /** Stops waiting for the answer; an invocation that was sent by then may still start. */
+  readonly signal?: AbortSignal;
+}
+
+/** A workflow template by name. */
+export interface WorkflowHandle {
+  /**
+   * Starts a run.
+   *
+   * @param params JSON object that fits the template's parameters.
+   * @throws OrlojError WORKFLOW_NOT_FOUND, PARAMS_INVALID, POLICY_DENIED, IDEMPOTENCY_CONFLICT
+   */
+  invoke(params?: Readonly<Record<string, unknown>>, options?: InvokeOptions): Promise<RunHandle>;
+}
+
+/** See the file header. */
+export interface OrlojClient {
+  readonly manifests: Client<typeof ManifestService>;
+  readonly workflows: Client<typeof WorkflowService>;
+  readonly fleet: Client<typeof FleetService>;
+  readonly audit: Client<typeof AuditService>;
+  /** A workflow template; nothing is asked of the server until it is invoked. Namespace "default" when absent. */
+  workflow(name: string, options?: { readonly namespace?: string }): WorkflowHandle;
+  /** A run that exists, by id. */
+  run(id: string): RunHandle;
+}
+
+/** Makes a client. Connects with the first call. */
+export function createClient(options: ClientOptions): OrlojClient {
+  const host = options.host ?? processHost;
+  const transport = resilientTransport(
+    options.transport ?? connectTransport(options),
+    host,
+    options.callTimeoutMs ?? CALL_TIMEOUT_MS,
+  );
+  const workflows = createServiceClient(WorkflowService, transport);
+  const batcher = new InvokeBatcher(workflows, options.invokeBatchMax ?? BATCH_MAX);
+  return {
+    manifests: createServiceClient(ManifestService, transport),
+    workflows,
+    fleet: createServiceClient(FleetService, transport),
+    audit: createServiceClient(AuditService, transport),
+    run: (id) => new RunHandle(workflows, host, { id }),
+    workflow: (name, { namespace = "" } = {}) => ({
+      async invoke(params = {}, { tags = {}, metadata = {}, idempotencyKey, signal } = {}) {
+        const item = {
+          namespace,
+          workflow: name,
+          parametersJson: JSON.stringify(params),
+          tags: { ...tags },
+          metadata: { ...metadata },
+          idempotencyKey: idempotencyKey || host.uniqueKey(),
+        };
+        const { run, duplicate } = await batcher.add(item, signal);
+        if (run === undefined) throw OrlojError.from(new Error("the server answered without a run"));
+        return new RunHandle(workflows, host, { id: run.id, invoked: run, duplicate });
+      },
+    }),
+  };
+}
