@@ -1,0 +1,290 @@
+// The closed list of audit kinds and what each records. docs/audit.md lists them for readers of the trail.
+// Made by commands, one record a command and task at most: a claim carries its decision inside, an outcome the transitions
+// it caused. Turned into rows by record.ts.
+// Never holds a secret, a lease token, arguments or results: digests and short hashes stand for them.
+
+import type { JsonObject } from "../../kit/json.ts";
+import type { DecisionReason } from "../policy/types.ts";
+import type { NodeState, RunCause, RunState, TaskState } from "../queue/states.ts";
+
+/** What went wrong. */
+export type FailureDetail = { readonly class: string; readonly message: string };
+
+/** Who asked, as authenticated. */
+export type RequesterDetail = {
+  readonly id: string;
+  readonly kind: string;
+  readonly groups: readonly string[];
+  readonly claims: Readonly<Record<string, string>>;
+  readonly method: string;
+};
+
+/** A change of state that the recorded event caused. */
+export type TransitionDetail =
+  | { readonly of: "run"; readonly to: RunState; readonly from?: RunState; readonly cause?: RunCause }
+  | {
+      readonly of: "node";
+      readonly node: string;
+      readonly iteration: number;
+      readonly to: NodeState;
+      readonly from?: NodeState;
+      readonly failure?: FailureDetail;
+    }
+  | {
+      readonly of: "task";
+      readonly taskId: string;
+      readonly node: string;
+      readonly to: TaskState;
+      readonly from?: TaskState;
+    };
+
+/** A policy decision: see decisionDetail in record.ts. */
+export type DecisionDetail = {
+  readonly checkpoint: string;
+  readonly allowed: boolean;
+  readonly reason: DecisionReason;
+  readonly decidedBy: string;
+  readonly policyRevision: string;
+  /** Database time of the decision, ms since the epoch. */
+  readonly nowMs: number;
+  readonly inputDigest: string;
+  readonly verdicts: readonly {
+    readonly policy: string;
+    readonly generation: number;
+    readonly digest: string;
+    readonly mode: "enforce" | "observe";
+    readonly reason: DecisionReason;
+  }[];
+  readonly requester?: string;
+  readonly workflow?: string;
+  readonly agent?: string;
+  readonly tool?: string;
+  readonly argumentsDigest?: string;
+};
+
+/** Which attempt of which task of which node. */
+export type TaskDetail = {
+  readonly node: string;
+  readonly iteration: number;
+  readonly attempt: number;
+  readonly item?: number;
+  readonly agent?: string;
+};
+
+/** One call of a tool. */
+export type ToolCallDetail = {
+  readonly tool: string;
+  readonly requestId: string;
+  readonly attempt: number;
+  readonly argumentsDigest: string;
+};
+
+type Caused = { readonly transitions?: readonly TransitionDetail[] };
+type Ended = TaskDetail & Caused & { readonly worker?: string };
+type Failed = Ended & { readonly failure: FailureDetail };
+type Identified = { readonly sessionId: string; readonly worker: string };
+
+/** What each kind records. */
+export type AuditDetails = {
+  "run.created": Caused & {
+    readonly workflow: string;
+    readonly bundleDigest: string;
+    readonly parametersDigest: string;
+    readonly requester: RequesterDetail;
+    readonly tags?: Readonly<Record<string, string>>;
+    readonly idempotencyKey?: string;
+    readonly decision?: DecisionDetail;
+  };
+  /** An invocation that a policy denied: there is no run. */
+  "run.refused": { readonly workflow: string; readonly requester: RequesterDetail; readonly decision: DecisionDetail };
+  "run.started": Caused;
+  "run.stopping": Caused & { readonly cause: RunCause; readonly reason: string; readonly failure?: FailureDetail };
+  "run.finished": Caused & {
+    readonly state: RunState;
+    readonly failure?: FailureDetail;
+    readonly outputDigest?: string;
+  };
+
+  "task.created": TaskDetail & { readonly inputDigest: string };
+  "task.leased": TaskDetail &
+    Identified & {
+      readonly delivery: number;
+      readonly decision?: DecisionDetail;
+      readonly withheldTools?: readonly string[];
+    };
+  "task.accepted": TaskDetail & Identified;
+  /** READY again with the same attempt. */
+  "task.requeued": TaskDetail & {
+    readonly cause: "yielded" | "not_accepted" | "interrupted" | "due";
+    readonly reason?: string;
+    readonly worker?: string;
+  };
+  /** WAITING for the next attempt. */
+  "task.retrying": TaskDetail & {
+    readonly failure: FailureDetail;
+    readonly delayMs: number;
+    readonly nextAttempt: number;
+    readonly worker?: string;
+  };
+  "task.succeeded": Ended & { readonly outputDigest: string };
+  "task.failed": Failed;
+  "task.cancelled": Ended & { readonly reason?: string };
+  "task.timed_out": Failed;
+  "task.denied": Failed & { readonly decision: DecisionDetail };
+  "task.dead_lettered": Failed & { readonly cause: "attempts" | "deliveries" | "unknown_outcome" };
+
+  "turn.recorded": {
+    readonly sequence: number;
+    readonly turnDigest: string;
+    readonly toolCalls: number;
+    readonly worker?: string;
+  };
+  /** A decision that no other record carries. */
+  decision: DecisionDetail;
+  "tool.granted": ToolCallDetail & {
+    readonly grantId: string;
+    readonly effect: string;
+    readonly generation: number;
+    readonly decision?: DecisionDetail;
+  };
+  /** A recorded result was given again; the tool was not called. */
+  "tool.cached": ToolCallDetail & { readonly resultDigest: string; readonly decision?: DecisionDetail };
+  /** Not granted, and the task goes on: arguments that do not fit, a request id reused, a call in flight. */
+  "tool.refused": ToolCallDetail & { readonly reason: string; readonly message?: string };
+  "tool.result": ToolCallDetail & { readonly grantId: string; readonly durationMs: number } & ToolEnd;
+  /** Reached the ledger after the task had moved on; never its journal. */
+  "tool.late_result": ToolCallDetail & { readonly grantId: string; readonly durationMs: number } & ToolEnd;
+  /** A fact of a worker whose lease is over; it changed nothing. */
+  "fact.refused": {
+    readonly fact: string;
+    readonly tokenHash: string;
+    readonly currentTokenHash?: string;
+    readonly worker: string;
+    readonly sessionId?: string;
+  };
+
+  "resource.applied": {
+    readonly kind: string;
+    readonly name: string;
+    readonly action: "created" | "configured";
+    readonly generation: number;
+    readonly digest: string;
+    readonly previousDigest?: string;
+  };
+  "resource.deleted": {
+    readonly kind: string;
+    readonly name: string;
+    readonly generation: number;
+    readonly digest: string;
+    readonly forced: boolean;
+    readonly referrers?: readonly string[];
+  };
+
+  "worker.connected": Identified & {
+    readonly identity: string;
+    readonly instanceId: string;
+    readonly slots: number;
+    readonly runtimes: readonly string[];
+    readonly labels: Readonly<Record<string, string>>;
+    readonly version: string;
+    readonly resumed: boolean;
+  };
+  "worker.lost": Identified & { readonly leases: number };
+  "worker.drained": Identified & { readonly windowMs: number };
+  "worker.disconnected": Identified & { readonly polite: boolean; readonly reason?: string };
+  "lease.revoked": TaskDetail & { readonly worker: string; readonly tokenHash: string; readonly reason: string };
+  /** The lease ran out; the task is READY again, or dead-lettered when its deliveries are used up. */
+  "lease.expired": TaskDetail & { readonly worker: string; readonly tokenHash: string; readonly deliveries: number };
+
+  "security.refused": {
+    readonly method: string;
+    readonly reason: string;
+    readonly peer: string;
+    readonly principal?: string;
+    readonly count?: number;
+  };
+  "token.created": { readonly principal: string; readonly roles: readonly string[]; readonly method: string };
+  "token.revoked": { readonly principal: string; readonly method: string };
+};
+
+/** How a tool call ended. */
+export type ToolEnd =
+  | { readonly ok: true; readonly resultDigest: string }
+  | { readonly ok: false; readonly failure: FailureDetail; readonly final: boolean };
+
+/** Name of an audit kind. */
+export type AuditKind = keyof AuditDetails;
+
+/** One event, to be recorded in the transaction of the change that it describes. */
+export type AuditEvent = {
+  [Kind in AuditKind]: {
+    readonly kind: Kind;
+    /** Namespace of the subject; absent for facts about the control plane itself. */
+    readonly namespace?: string;
+    readonly runId?: string;
+    readonly taskId?: string;
+    /** A principal id, "server", or workerActor(name). */
+    readonly actor: string;
+    readonly detail: AuditDetails[Kind];
+  };
+}[AuditKind];
+
+// Every kind once: the compiler refuses a missing and a strange one.
+const EVERY_KIND: Record<AuditKind, true> = {
+  "run.created": true,
+  "run.refused": true,
+  "run.started": true,
+  "run.stopping": true,
+  "run.finished": true,
+  "task.created": true,
+  "task.leased": true,
+  "task.accepted": true,
+  "task.requeued": true,
+  "task.retrying": true,
+  "task.succeeded": true,
+  "task.failed": true,
+  "task.cancelled": true,
+  "task.timed_out": true,
+  "task.denied": true,
+  "task.dead_lettered": true,
+  "turn.recorded": true,
+  decision: true,
+  "tool.granted": true,
+  "tool.cached": true,
+  "tool.refused": true,
+  "tool.result": true,
+  "tool.late_result": true,
+  "fact.refused": true,
+  "resource.applied": true,
+  "resource.deleted": true,
+  "worker.connected": true,
+  "worker.lost": true,
+  "worker.drained": true,
+  "worker.disconnected": true,
+  "lease.revoked": true,
+  "lease.expired": true,
+  "security.refused": true,
+  "token.created": true,
+  "token.revoked": true,
+};
+
+/** Every audit kind. */
+export const AUDIT_KINDS = Object.keys(EVERY_KIND) as readonly AuditKind[];
+
+/** Actor of what a worker caused. */
+export function workerActor(workerName: string): string {
+  return `worker:${workerName}`;
+}
+
+/** A record as it is stored: the columns that listings filter by, and the canonical text that is hashed. */
+export interface StoredRecord {
+  readonly kind: AuditKind;
+  readonly namespace: string;
+  readonly run_id: string;
+  readonly task_id: string;
+  readonly actor: string;
+  readonly record: string;
+}
+
+/** Stands in a record for what was too long for it. */
+export type OmittedDetail = JsonObject & { omitted: true; digest: string; bytes: number };
