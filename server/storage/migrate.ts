@@ -7,14 +7,7 @@ import { type Kysely, sql } from "kysely";
 import { DomainError } from "../../kit/errors.ts";
 import { MINUTE } from "../../kit/units.ts";
 import { transaction } from "./database.ts";
-import { migrations as ourMigrations } from "./migrations/list.ts";
-
-/** One forward change of the schema. */
-export interface Migration {
-  /** Number and words, such as 0001_initial; names sort in the order of application and never change. */
-  readonly name: string;
-  up(db: Kysely<unknown>): Promise<void>;
-}
+import { type Migration, migrations as ourMigrations } from "./migrations/list.ts";
 
 /** How to migrate. */
 export interface MigrateOptions {
