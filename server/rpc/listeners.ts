@@ -1,0 +1,201 @@
+// The three listeners of a server: API (HTTP/2 and HTTP/1.1), worker (HTTP/2), ops (probes), and how they start and stop.
+// Called by main.ts, which passes the control plane in.
+// Never listens beyond loopback: without mTLS there is no identity to trust there.
+//
+// new → start → serving → drain (not ready, still serving) → stop (GOAWAY, calls end, streams aborted, connections destroyed)
+
+import { isIPv4 } from "node:net";
+import type { DescService } from "@bufbuild/protobuf";
+import type { ConnectRouter } from "@connectrpc/connect";
+import { compressionGzip } from "@connectrpc/connect-node";
+import type { Clock } from "../../kit/clock.ts";
+import { DomainError } from "../../kit/errors.ts";
+import { Health } from "../../proto/gen/grpc/health/v1/health_pb.ts";
+import { AuditService } from "../../proto/gen/orloj/v1/audit_pb.ts";
+import { FleetService } from "../../proto/gen/orloj/v1/fleet_pb.ts";
+import { ManifestService } from "../../proto/gen/orloj/v1/manifest_pb.ts";
+import { WorkerService } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import { WorkflowService } from "../../proto/gen/orloj/v1/workflow_pb.ts";
+import type { ControlPlane } from "../commands/control_plane.ts";
+import type { Logger } from "../telemetry/log.ts";
+import { auditService } from "./audit_service.ts";
+import { toConnectError } from "./error_map.ts";
+import { fleetService } from "./fleet_service.ts";
+import { healthService } from "./health.ts";
+import { type RpcLimits, rpcLimits } from "./limits.ts";
+import { manifestService } from "./manifest_service.ts";
+import { createOpsHandler } from "./ops.ts";
+import { Port } from "./port.ts";
+import { Readiness } from "./readiness.ts";
+import { addReflection } from "./reflection.ts";
+import { createRpcHandler, type NodeHandler, type RpcHandlerOptions } from "./rpc_handler.ts";
+import { workerService } from "./worker_service.ts";
+import { workflowService } from "./workflow_service.ts";
+
+/** Services of the API listener, beside reflection. */
+export const API_SERVICES: readonly DescService[] = [
+  ManifestService,
+  WorkflowService,
+  FleetService,
+  AuditService,
+  Health,
+];
+/** Services of the worker listener. */
+export const WORKER_SERVICES: readonly DescService[] = [WorkerService, Health];
+
+/** Where a listener listens: a loopback address (or "localhost") and a port, 0 for any free one. */
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What the listeners need. */
+export interface ListenersOptions {
+  readonly controlPlane: ControlPlane;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly api: ListenAddress;
+  readonly worker: ListenAddress;
+  readonly ops: ListenAddress;
+  /** Overrides of RPC_LIMITS. */
+  readonly limits?: Partial<RpcLimits>;
+  /** Serve reflection without credentials; true by default, which only loopback justifies. */
+  readonly reflectionOpen?: boolean;
+}
+
+/** Ports that the listeners have. */
+export interface ListenerPorts {
+  readonly api: number;
+  readonly worker: number;
+  readonly ops: number;
+}
+
+/** The running listeners. */
+export interface Listeners {
+  /** Listens on all three or on none. @throws CONFIG_INVALID when an address is taken or not on loopback. */
+  start(): Promise<ListenerPorts>;
+  /** Health and readiness say no from now on; everything is still served. */
+  drain(): void;
+  /**
+   * Ends gracefully: no new connection or call, watches end with SHUTTING_DOWN, calls and worker streams have limits.drainMs,
+   * then worker streams end with SHUTTING_DOWN, and limits.closeMs later every connection is destroyed. Idempotent. Whoever
+   * wants workers to leave politely sends them Drain before.
+   */
+  stop(): Promise<void>;
+}
+
+type Name = keyof ListenerPorts;
+
+/** The listeners. @throws CONFIG_INVALID for a host that is not on loopback or a bad limit. */
+export function createListeners(options: ListenersOptions): Listeners {
+  const limits = rpcLimits(options.limits);
+  for (const name of ["api", "worker", "ops"] as const) requireLoopback(name, options[name].host);
+  const readiness = new Readiness(options.controlPlane, options.clock);
+  const apiShutdown = new AbortController();
+  const workerShutdown = new AbortController();
+  const handlers: Record<Name, NodeHandler> = {
+    api: apiHandler(options, limits, readiness, apiShutdown.signal),
+    worker: workerHandler(options, limits, readiness, workerShutdown.signal),
+    ops: createOpsHandler(readiness),
+  };
+  const { clock, log } = options;
+  const port = (name: Name) =>
+    new Port({ name, clock, log, limits, handler: handlers[name], http1: name !== "worker" });
+  const ports: Record<Name, Port> = { api: port("api"), worker: port("worker"), ops: port("ops") };
+  const destroyAll = () => Promise.all(Object.values(ports).map((each) => each.destroy()));
+  let stopped: Promise<void> | undefined;
+
+  const stop = async () => {
+    readiness.drain();
+    const rpcPorts = [ports.api, ports.worker];
+    for (const each of rpcPorts) each.stopAccepting();
+    apiShutdown.abort(shuttingDown());
+    await idleWithin(rpcPorts, clock, limits.drainMs);
+    workerShutdown.abort(shuttingDown());
+    await idleWithin(rpcPorts, clock, limits.closeMs);
+    await destroyAll();
+  };
+
+  return {
+    async start() {
+      const names = ["api", "worker", "ops"] as const;
+      // Settled, so that a listener that comes up after another failed is closed as well.
+      const results = await Promise.allSettled(
+        names.map((name) => ports[name].listen(options[name].host, options[name].port)),
+      );
+      const failed = results.find((result) => result.status === "rejected");
+      if (failed !== undefined) {
+        await destroyAll();
+        throw failed.reason;
+      }
+      const [api = 0, worker = 0, ops = 0] = results.map((result) =>
+        result.status === "fulfilled" ? result.value : 0,
+      );
+      return { api, worker, ops };
+    },
+    drain: () => readiness.drain(),
+    stop() {
+      stopped ??= stop();
+      return stopped;
+    },
+  };
+}
+
+function apiHandler(options: ListenersOptions, limits: RpcLimits, readiness: Readiness, shutdown: AbortSignal) {
+  const { controlPlane, log, clock } = options;
+  return createRpcHandler({
+    ...shared(options, limits, shutdown),
+    writeBytesMax: limits.apiWriteBytesMax,
+    compressions: [compressionGzip],
+    reflectionOpen: options.reflectionOpen ?? true,
+    routes(router: ConnectRouter) {
+      router.service(ManifestService, manifestService(controlPlane));
+      router.service(WorkflowService, workflowService(controlPlane, log));
+      router.service(FleetService, fleetService(controlPlane));
+      router.service(AuditService, auditService(controlPlane));
+      router.service(Health, healthService(API_SERVICES, readiness, clock));
+      addReflection(router, API_SERVICES);
+    },
+  });
+}
+
+function workerHandler(options: ListenersOptions, limits: RpcLimits, readiness: Readiness, shutdown: AbortSignal) {
+  const { controlPlane, clock } = options;
+  return createRpcHandler({
+    ...shared(options, limits, shutdown),
+    writeBytesMax: limits.workerWriteBytesMax,
+    compressions: [],
+    reflectionOpen: false,
+    routes(router: ConnectRouter) {
+      router.service(WorkerService, workerService(controlPlane, clock, limits.unreadMs));
+      router.service(Health, healthService(WORKER_SERVICES, readiness, clock));
+    },
+  });
+}
+
+function shared(options: ListenersOptions, limits: RpcLimits, shutdown: AbortSignal) {
+  const { controlPlane, log } = options;
+  return { controlPlane, log, shutdown, readBytesMax: limits.readBytesMax } satisfies Partial<RpcHandlerOptions>;
+}
+
+// Connect hands the reason to clients as it is when it is a ConnectError.
+function shuttingDown() {
+  return toConnectError(
+    new DomainError("SHUTTING_DOWN", "this server is stopping: connect to another one or try again"),
+  );
+}
+
+async function idleWithin(ports: readonly Port[], clock: Clock, limitMs: number): Promise<void> {
+  const idle = new AbortController();
+  const all = Promise.all(ports.map((port) => port.idle())).then(() => idle.abort());
+  await Promise.race([all, clock.sleep(limitMs, idle.signal)]);
+}
+
+function requireLoopback(name: Name, host: string): void {
+  if (host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."))) return;
+  throw new DomainError(
+    "CONFIG_INVALID",
+    `the ${name} listener may not listen on ${host}: only loopback (127.0.0.1 or ::1) is served without mutual TLS`,
+    { listener: name, host },
+  );
+}

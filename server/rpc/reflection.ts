@@ -1,0 +1,84 @@
+// Server reflection (grpc.reflection v1 and v1alpha) over the generated descriptors, for buf curl, grpcurl and the like.
+// Wired by listeners.ts on the API listener. Follows proto/vendor/grpc/reflection.
+// Never shows a service that its listener does not serve.
+
+import { type DescFile, type DescMessage, type DescService, toBinary } from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { Code, type ConnectRouter } from "@connectrpc/connect";
+import { ServerReflection, type ServerReflectionRequest } from "../../proto/gen/grpc/reflection/v1/reflection_pb.ts";
+import {
+  ServerReflection as ServerReflectionAlpha,
+  type ServerReflectionRequest as ServerReflectionRequestAlpha,
+} from "../../proto/gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { untilAborted } from "./until_aborted.ts";
+
+type Question = ServerReflectionRequest["messageRequest"] | ServerReflectionRequestAlpha["messageRequest"];
+
+/** Adds both reflection services, showing the given services and themselves. */
+export function addReflection(router: ConnectRouter, services: readonly DescService[]): void {
+  const answer = createAnswers([...services, ServerReflection, ServerReflectionAlpha]);
+  router.service(ServerReflection, {
+    async *serverReflectionInfo(requests, { signal }) {
+      for await (const request of untilAborted(requests, signal)) {
+        yield { validHost: request.host, originalRequest: request, messageResponse: answer(request.messageRequest) };
+      }
+    },
+  });
+  router.service(ServerReflectionAlpha, {
+    async *serverReflectionInfo(requests, { signal }) {
+      for await (const request of untilAborted(requests, signal)) {
+        yield { validHost: request.host, originalRequest: request, messageResponse: answer(request.messageRequest) };
+      }
+    },
+  });
+}
+
+function createAnswers(services: readonly DescService[]) {
+  const files = new Map<string, DescFile>();
+  const symbols = new Map<string, DescFile>();
+  for (const service of services) index(service.file, files, symbols);
+  const notFound = (what: string) => ({
+    case: "errorResponse" as const,
+    value: { errorCode: Code.NotFound, errorMessage: `${what} is not known here: list the services first` },
+  });
+  const describe = (file: DescFile | undefined, what: string) => {
+    if (file === undefined) return notFound(what);
+    const fileDescriptorProto = [toBinary(FileDescriptorProtoSchema, file.proto)];
+    return { case: "fileDescriptorResponse" as const, value: { fileDescriptorProto } };
+  };
+  return (question: Question) => {
+    switch (question.case) {
+      case "listServices": {
+        const service = services.map(({ typeName }) => ({ name: typeName })).sort((a, b) => (a.name < b.name ? -1 : 1));
+        return { case: "listServicesResponse" as const, value: { service } };
+      }
+      case "fileByFilename":
+        return describe(files.get(question.value), `file ${question.value}`);
+      case "fileContainingSymbol":
+        return describe(symbols.get(question.value), `symbol ${question.value}`);
+      case "allExtensionNumbersOfType":
+        return notFound(`an extension of ${question.value}`);
+      case "fileContainingExtension":
+        return notFound(`extension ${question.value.extensionNumber} of ${question.value.containingType}`);
+      default:
+        return notFound("an empty question");
+    }
+  };
+}
+
+function index(file: DescFile, files: Map<string, DescFile>, symbols: Map<string, DescFile>): void {
+  if (files.has(file.proto.name)) return;
+  files.set(file.proto.name, file);
+  const message = (desc: DescMessage): void => {
+    symbols.set(desc.typeName, file);
+    for (const nested of desc.nestedEnums) symbols.set(nested.typeName, file);
+    for (const nested of desc.nestedMessages) message(nested);
+  };
+  for (const desc of file.messages) message(desc);
+  for (const desc of file.enums) symbols.set(desc.typeName, file);
+  for (const desc of file.services) {
+    symbols.set(desc.typeName, file);
+    for (const method of desc.methods) symbols.set(`${desc.typeName}.${method.name}`, file);
+  }
+  for (const dependency of file.dependencies) index(dependency, files, symbols);
+}

@@ -1,0 +1,88 @@
+// Who may call what: one row a method, read before a request is parsed and before existence is revealed.
+// Called by authentication.ts. A method without a row does not compile, and is denied if it gets here nevertheless.
+// Never asks the store: roles come with the principal.
+
+import type { DescMethod } from "@bufbuild/protobuf";
+import type { Health } from "../../proto/gen/grpc/health/v1/health_pb.ts";
+import type { ServerReflection as Reflection } from "../../proto/gen/grpc/reflection/v1/reflection_pb.ts";
+import type { ServerReflection as ReflectionAlpha } from "../../proto/gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import type { AuditService } from "../../proto/gen/orloj/v1/audit_pb.ts";
+import type { FleetService } from "../../proto/gen/orloj/v1/fleet_pb.ts";
+import type { ManifestService } from "../../proto/gen/orloj/v1/manifest_pb.ts";
+import type { WorkerService } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import type { WorkflowService } from "../../proto/gen/orloj/v1/workflow_pb.ts";
+import type { Principal, Role } from "../commands/views.ts";
+
+type MethodsOf<
+  Name extends string,
+  Service extends { readonly method: object },
+> = `${Name}/${Capitalize<keyof Service["method"] & string>}`;
+
+/** Full names of every method that a listener serves. */
+export type MethodName =
+  | MethodsOf<"grpc.health.v1.Health", typeof Health>
+  | MethodsOf<"grpc.reflection.v1.ServerReflection", typeof Reflection>
+  | MethodsOf<"grpc.reflection.v1alpha.ServerReflection", typeof ReflectionAlpha>
+  | MethodsOf<"orloj.v1.ManifestService", typeof ManifestService>
+  | MethodsOf<"orloj.v1.WorkflowService", typeof WorkflowService>
+  | MethodsOf<"orloj.v1.FleetService", typeof FleetService>
+  | MethodsOf<"orloj.v1.AuditService", typeof AuditService>
+  | MethodsOf<"orloj.v1.WorkerService", typeof WorkerService>;
+
+/** open: without credentials. authenticated: any principal but a worker. Otherwise any of the roles. */
+export type Access = "open" | "authenticated" | readonly Role[];
+
+const READ: readonly Role[] = Object.freeze(["admin", "operator", "invoker", "auditor"] as const);
+const INVOKE: readonly Role[] = Object.freeze(["admin", "operator", "invoker"] as const);
+const OPERATE: readonly Role[] = Object.freeze(["admin", "operator"] as const);
+const INSPECT: readonly Role[] = Object.freeze(["admin", "operator", "auditor"] as const);
+const WORK: readonly Role[] = Object.freeze(["worker"] as const);
+
+/** The table. An auditor only reads; a worker reaches only its session. */
+export const RIGHTS: Readonly<Record<MethodName, Access>> = Object.freeze({
+  "grpc.health.v1.Health/Check": "open",
+  "grpc.health.v1.Health/Watch": "open",
+  "grpc.health.v1.Health/List": "open",
+  "grpc.reflection.v1.ServerReflection/ServerReflectionInfo": "authenticated",
+  "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": "authenticated",
+  "orloj.v1.ManifestService/Apply": OPERATE,
+  "orloj.v1.ManifestService/Validate": INVOKE,
+  "orloj.v1.ManifestService/GetResource": READ,
+  "orloj.v1.ManifestService/ListResources": READ,
+  "orloj.v1.ManifestService/DeleteResource": OPERATE,
+  "orloj.v1.WorkflowService/Invoke": INVOKE,
+  "orloj.v1.WorkflowService/InvokeBatch": INVOKE,
+  "orloj.v1.WorkflowService/GetRun": READ,
+  "orloj.v1.WorkflowService/ListRuns": READ,
+  "orloj.v1.WorkflowService/WatchRun": READ,
+  "orloj.v1.WorkflowService/CancelRun": INVOKE,
+  "orloj.v1.WorkflowService/GetTask": READ,
+  "orloj.v1.WorkflowService/ListTasks": READ,
+  "orloj.v1.FleetService/ListWorkers": INSPECT,
+  "orloj.v1.FleetService/GetWorker": INSPECT,
+  "orloj.v1.FleetService/ListLeases": INSPECT,
+  "orloj.v1.FleetService/DrainWorker": OPERATE,
+  "orloj.v1.FleetService/RevokeLease": OPERATE,
+  "orloj.v1.AuditService/ListAuditRecords": INSPECT,
+  "orloj.v1.AuditService/WatchAuditRecords": INSPECT,
+  "orloj.v1.WorkerService/Session": WORK,
+});
+
+/** Full name of a method: service, slash, method. */
+export function methodName(method: DescMethod): string {
+  return `${method.parent.typeName}/${method.name}`;
+}
+
+/** The row of a method; no role at all for a method without one. */
+export function accessOf(method: string): Access {
+  return Object.hasOwn(RIGHTS, method) ? RIGHTS[method as MethodName] : [];
+}
+
+/** True if the table lets the principal call the method. A principal of kind worker is held to worker rows whatever its roles are. */
+export function mayCall(principal: Principal, method: string): boolean {
+  const access = accessOf(method);
+  if (access === "open") return true;
+  if (principal.kind === "worker") return access === WORK && principal.roles.includes("worker");
+  if (access === "authenticated") return true;
+  return access.some((role) => principal.roles.includes(role));
+}

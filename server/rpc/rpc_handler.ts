@@ -1,0 +1,91 @@
+// Serves a Connect router on Node requests: Connect, gRPC and gRPC-Web by content type, on HTTP/2 and HTTP/1.1.
+// Made by listeners.ts, one a listener. Stands in for connectNodeAdapter, which writes failures to the console and lets a
+// request without a usable Host header throw out of the server's event handler.
+// Never throws and never leaves a response open.
+
+import { constants } from "node:http2";
+import { Code, type ConnectRouter, createConnectRouter, createContextValues } from "@connectrpc/connect";
+import {
+  type compressionGzip,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from "@connectrpc/connect-node";
+import type { Logger } from "../telemetry/log.ts";
+import { createGate, type GateOptions } from "./authentication.ts";
+import { hangUpKey, peerKey } from "./call_context.ts";
+import { toConnectError } from "./error_map.ts";
+import { createFailureInterceptor } from "./failures.ts";
+
+/** A request of Node's HTTP/1.1 server or of its HTTP/2 server. */
+export type NodeRequest = Parameters<typeof universalRequestFromNodeRequest>[0];
+/** The response that belongs to it. */
+export type NodeResponse = Parameters<typeof universalResponseToNodeResponse>[1];
+/** What a port calls for each request. */
+export type NodeHandler = (request: NodeRequest, response: NodeResponse) => void;
+
+/** How a router is served. */
+export interface RpcHandlerOptions extends GateOptions {
+  readonly log: Logger;
+  readonly readBytesMax: number;
+  readonly writeBytesMax: number;
+  /** Compressions taken and, when the caller takes them, used; none saves the CPU on worker streams. */
+  readonly compressions: readonly (typeof compressionGzip)[];
+  readonly routes: (router: ConnectRouter) => void;
+}
+
+/** The handler of a listener. */
+export function createRpcHandler(options: RpcHandlerOptions): NodeHandler {
+  const router = createConnectRouter({
+    readMaxBytes: options.readBytesMax,
+    writeMaxBytes: options.writeBytesMax,
+    acceptCompression: [...options.compressions],
+    requestGate: createGate(options),
+    interceptors: [createFailureInterceptor(options.log)],
+    shutdownSignal: options.shutdown,
+  });
+  options.routes(router);
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  const serve = async (request: NodeRequest, response: NodeResponse) => {
+    const handler = handlers.get(request.url?.split("?", 1)[0] ?? "");
+    if (handler === undefined) return answer(response, 404, "unimplemented", "this listener does not serve that path");
+    // A kept-alive HTTP/1.1 connection has no GOAWAY: this is how it learns that the server stops.
+    if (options.shutdown.aborted && request.httpVersionMajor === 1) response.setHeader("connection", "close");
+    let call: ReturnType<typeof universalRequestFromNodeRequest>;
+    try {
+      call = universalRequestFromNodeRequest(request, response, undefined, contextOf(request, response));
+    } catch {
+      return answer(
+        response,
+        400,
+        "invalid_argument",
+        "the request has no usable Host or :authority: name this server",
+      );
+    }
+    await universalResponseToNodeResponse(await handler(call), response);
+  };
+  return (request, response) => {
+    serve(request, response).catch((error: unknown) => {
+      const mapped = toConnectError(error);
+      const expected = mapped.code === Code.Canceled || mapped.code === Code.Aborted;
+      if (!expected) options.log.error("rpc.broken", { path: request.url?.slice(0, 256), error });
+      hangUp(response);
+    });
+  };
+}
+
+function contextOf(request: NodeRequest, response: NodeResponse) {
+  const { remoteAddress: address = "", remotePort } = request.socket;
+  return createContextValues()
+    .set(peerKey, { address, name: address.includes(":") ? `[${address}]:${remotePort}` : `${address}:${remotePort}` })
+    .set(hangUpKey, () => hangUp(response));
+}
+
+function answer(response: NodeResponse, status: number, code: string, message: string): void {
+  response.writeHead(status, { "content-type": "application/json" });
+  response.end(JSON.stringify({ code, message }));
+}
+
+function hangUp(response: NodeResponse): void {
+  if ("stream" in response) response.stream?.close(constants.NGHTTP2_CANCEL);
+  else response.destroy();
+}

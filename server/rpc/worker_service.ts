@@ -1,0 +1,57 @@
+// WorkerService: pumps frames between one worker stream and its ConnectedWorker, and knows nothing of their meaning.
+// Called by Connect; wired by listeners.ts on the worker listener alone.
+// Never takes the end of a stream for a goodbye: a half-close, a cancel and a lost connection all look alike here, so
+// closed() is called for each and dispatch decides by the frames it saw.
+
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { Clock } from "../../kit/clock.ts";
+import type { SessionRequest, SessionResponse, WorkerService } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import type { ControlPlane } from "../commands/control_plane.ts";
+import type { ConnectedWorker } from "../dispatch/connected_worker.ts";
+import { hangUpKey, peerKey, principalOf } from "./call_context.ts";
+import { untilAborted } from "./until_aborted.ts";
+
+/** The service over the worker streams of dispatch. unreadMs: how long a worker may leave a frame unread. */
+export function workerService(
+  controlPlane: Pick<ControlPlane, "connectWorker">,
+  clock: Clock,
+  unreadMs: number,
+): ServiceImpl<typeof WorkerService> {
+  return {
+    async *session(requests, context): AsyncGenerator<SessionResponse> {
+      const worker = controlPlane.connectWorker(principalOf(context), context.values.get(peerKey).name);
+      const failed = new AbortController();
+      const signal = AbortSignal.any([context.signal, failed.signal]);
+      const receiving = receive(worker, requests, signal).catch((error: unknown) => failed.abort(error));
+      try {
+        for await (const frame of untilAborted(worker.outgoing(signal), signal)) {
+          // Connect asks for the next frame when this one is written: that is the back-pressure on dispatch. While it waits
+          // here nothing else can end the stream, hence the timer.
+          const cancel = clock.after(unreadMs, context.values.get(hangUpKey));
+          try {
+            yield frame;
+          } finally {
+            cancel();
+          }
+        }
+        // A stream that dispatch ended because of the abort ends with the reason, not with OK.
+        signal.throwIfAborted();
+      } finally {
+        worker.closed();
+        failed.abort();
+        await receiving;
+      }
+    },
+  };
+}
+
+// One frame at a time: the next is read when dispatch took the last, so HTTP/2 flow control reaches the worker.
+async function receive(
+  worker: ConnectedWorker,
+  requests: AsyncIterable<SessionRequest>,
+  signal: AbortSignal,
+): Promise<void> {
+  for await (const frame of untilAborted(requests, signal)) await worker.receive(frame);
+  // The worker says nothing more; what is under way may still be acknowledged before outgoing ends.
+  worker.closed();
+}

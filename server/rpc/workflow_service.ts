@@ -1,0 +1,128 @@
+// WorkflowService: invoke, look, watch, cancel. Checks the fields of each request, calls one use case, maps its result.
+// Called by Connect; wired by listeners.ts. First file of the reading path: the next one is commands/invoke.ts.
+// Never decides anything about a run.
+
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { codeToString } from "@connectrpc/connect/protocol-connect";
+import { DomainError } from "../../kit/errors.ts";
+import { MIB } from "../../kit/units.ts";
+import type {
+  InvokeBatchResultSchema,
+  InvokeRequest,
+  InvokeResponseSchema,
+  WatchRunResponseSchema,
+  WorkflowService,
+} from "../../proto/gen/orloj/v1/workflow_pb.ts";
+import type { ControlPlane, InvokeInput, InvokeResult } from "../commands/control_plane.ts";
+import type { Logger } from "../telemetry/log.ts";
+import { principalOf } from "./call_context.ts";
+import { errorInfoOf } from "./error_map.ts";
+import { reportFailure } from "./failures.ts";
+import * as check from "./request_checks.ts";
+import { auditRecordToWire, runStateOf, runToWire, taskToWire, toolCallToWire, turnToWire } from "./to_wire.ts";
+import { untilAborted } from "./until_aborted.ts";
+
+const BATCH_ITEMS_MAX = 500;
+const PARAMETERS_BYTES_MAX = 1 * MIB;
+const IDEMPOTENCY_KEY_CHARS_MAX = 255;
+const PAGE_SIZE_MAX = 500;
+
+/** The service over the use cases; log takes the unexpected failures of batch items. */
+export function workflowService(controlPlane: ControlPlane, log: Logger): ServiceImpl<typeof WorkflowService> {
+  return {
+    async invoke(request, context) {
+      return invokeToWire(await controlPlane.invoke(principalOf(context), invokeInput(request)));
+    },
+    async invokeBatch(request, context) {
+      check.itemCount("items", request.items.length, 1, BATCH_ITEMS_MAX);
+      const inputs = request.items.map(inputOrError);
+      const valid = inputs.filter((input): input is InvokeInput => !(input instanceof Error));
+      const results = valid.length === 0 ? [] : await controlPlane.invokeBatch(principalOf(context), valid);
+      const answers = results.values();
+      const merged = inputs.map((input) => (input instanceof Error ? input : answers.next().value));
+      return { results: merged.map((result) => batchResult(result, context, log)) };
+    },
+    async getRun(request) {
+      return { run: runToWire(await controlPlane.getRun(check.requiredText("run_id", request.runId))) };
+    },
+    async listRuns(request) {
+      const filter = {
+        ...(request.namespace !== "" && { namespace: check.requiredText("namespace", request.namespace) }),
+        ...(request.workflow !== "" && { workflow: check.requiredText("workflow", request.workflow) }),
+        states: request.states.map((value) => {
+          const state = runStateOf(value);
+          if (state === undefined) throw check.invalidField("states", `${value} is not a run state: name one`);
+          return state;
+        }),
+      };
+      const page = await controlPlane.listRuns(filter, check.pageOf(request, PAGE_SIZE_MAX));
+      return { runs: page.items.map(runToWire), nextPageToken: page.nextPageToken ?? "" };
+    },
+    async *watchRun(request, context): AsyncGenerator<MessageInitShape<typeof WatchRunResponseSchema>> {
+      const runId = check.requiredText("run_id", request.runId);
+      for await (const snapshot of untilAborted(controlPlane.watchRun(runId, context.signal), context.signal)) {
+        yield {
+          run: runToWire(snapshot.run),
+          tasks: snapshot.tasks.map(taskToWire),
+          events: snapshot.events.map(auditRecordToWire),
+        };
+      }
+      // A watch that its source ended because of the abort is not a finished run.
+      context.signal.throwIfAborted();
+    },
+    async cancelRun(request, context) {
+      const runId = check.requiredText("run_id", request.runId);
+      const reason = check.text("reason", request.reason, check.REASON_CHARS_MAX);
+      return { run: runToWire(await controlPlane.cancelRun(principalOf(context), runId, reason)) };
+    },
+    async getTask(request) {
+      const { task, turns, toolCalls } = await controlPlane.getTask(check.requiredText("task_id", request.taskId));
+      return { task: taskToWire(task), turns: turns.map(turnToWire), toolCalls: toolCalls.map(toolCallToWire) };
+    },
+    async listTasks(request) {
+      const runId = check.requiredText("run_id", request.runId);
+      const page = await controlPlane.listTasks(runId, check.pageOf(request, PAGE_SIZE_MAX));
+      return { tasks: page.items.map(taskToWire), nextPageToken: page.nextPageToken ?? "" };
+    },
+  };
+}
+
+function invokeInput(request: InvokeRequest): InvokeInput {
+  const parameters = check.bytesWithin("parameters_json", request.parametersJson, PARAMETERS_BYTES_MAX);
+  return {
+    namespace: check.namespaceOrDefault("namespace", request.namespace),
+    workflow: check.requiredText("workflow", request.workflow),
+    parametersJson: parameters === "" ? "{}" : check.text("parameters_json", parameters, PARAMETERS_BYTES_MAX),
+    tags: check.textMap("tags", request.tags),
+    metadata: check.textMap("metadata", request.metadata),
+    idempotencyKey: check.text("idempotency_key", request.idempotencyKey, IDEMPOTENCY_KEY_CHARS_MAX),
+  };
+}
+
+function inputOrError(request: InvokeRequest): InvokeInput | DomainError {
+  try {
+    return invokeInput(request);
+  } catch (error) {
+    if (error instanceof DomainError) return error;
+    throw error;
+  }
+}
+
+function invokeToWire(result: InvokeResult): MessageInitShape<typeof InvokeResponseSchema> {
+  return { run: runToWire(result.run), duplicate: result.duplicate };
+}
+
+function batchResult(
+  result: InvokeResult | Error | undefined,
+  context: HandlerContext,
+  log: Logger,
+): MessageInitShape<typeof InvokeBatchResultSchema> {
+  if (result !== undefined && !(result instanceof Error)) {
+    return { result: { case: "response", value: invokeToWire(result) } };
+  }
+  const error = reportFailure(log, context.method, result ?? new Error("the batch has fewer results than items"));
+  const info = errorInfoOf(error);
+  const value = { code: codeToString(error.code), message: error.rawMessage, ...(info && { info }) };
+  return { result: { case: "error", value } };
+}
