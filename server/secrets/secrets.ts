@@ -1,0 +1,89 @@
+// Reads secrets live, each time one is granted: from a directory <dir>/<name>/<key>, as Kubernetes mounts them, else from
+// ORLOJ_SECRET_<NAME>_<KEY> (upper case, every other character "_"). So rotation needs no restart.
+// Called by commands before a grant or an assignment leaves. Never stores, caches, logs or audits a value.
+// The directory and the environment come in by constructor: config.ts alone reads the real ones.
+
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { DomainError } from "../../kit/errors.ts";
+import { MIB } from "../../kit/units.ts";
+import { Secret } from "./secret.ts";
+
+/** Largest secret, in bytes. */
+export const SECRET_BYTES_MAX = MIB;
+
+// RFC 1123-like names, and keys as Kubernetes has them. No separator and no leading dot: a path cannot leave its directory.
+const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}$/;
+
+/** Where secrets are. */
+export interface SecretSources {
+  /** Absent: only the environment. */
+  readonly directory?: string | undefined;
+  /** Environment variables; only ORLOJ_SECRET_* are looked at. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+}
+
+/** Name of the environment variable that holds a secret. */
+export function secretVariable(name: string, key: string): string {
+  return `ORLOJ_SECRET_${mapped(name)}_${mapped(key)}`;
+}
+
+/** See the file header. */
+export class Secrets {
+  readonly #sources: SecretSources;
+
+  constructor(sources: SecretSources) {
+    this.#sources = sources;
+  }
+
+  /**
+   * Reads one secret; one trailing newline of a file is dropped.
+   *
+   * @returns undefined if it is nowhere, or its name or key is not a name.
+   * @throws DomainError CONFIG_INVALID if its file is too large or cannot be read.
+   */
+  async read(name: string, key: string): Promise<Secret | undefined> {
+    if (!NAME.test(name) || !NAME.test(key)) return undefined;
+    const { directory, environment } = this.#sources;
+    const text = directory === undefined ? undefined : await readSecretFile(join(directory, name, key), name, key);
+    const value = text ?? environment[secretVariable(name, key)];
+    return value === undefined ? undefined : new Secret(value);
+  }
+
+  /** Reads several; the map is by secretId and lacks those that are nowhere. */
+  async readAll(refs: readonly { readonly name: string; readonly key: string }[]): Promise<Map<string, Secret>> {
+    const found = new Map<string, Secret>();
+    for (const { name, key } of refs) {
+      const secret = await this.read(name, key);
+      if (secret !== undefined) found.set(secretId(name, key), secret);
+    }
+    return found;
+  }
+}
+
+/** Key of a secret in maps. */
+export function secretId(name: string, key: string): string {
+  return `${name}/${key}`;
+}
+
+async function readSecretFile(path: string, name: string, key: string): Promise<string | undefined> {
+  try {
+    const { size } = await stat(path);
+    if (size > SECRET_BYTES_MAX) {
+      const message = `secret ${name}/${key} is ${size} bytes, more than ${SECRET_BYTES_MAX}; a secret is a short text`;
+      throw new DomainError("CONFIG_INVALID", message);
+    }
+    return (await readFile(path, "utf8")).replace(/\r?\n$/, "");
+  } catch (error) {
+    if (error instanceof DomainError) throw error;
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+    // The driver's message holds the path, which is the operator's: it stays the cause.
+    const message = `secret ${name}/${key} cannot be read (${code ?? "unknown error"}); check the file's permissions`;
+    throw new DomainError("CONFIG_INVALID", message, {}, error);
+  }
+}
+
+function mapped(part: string): string {
+  return part.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_");
+}
