@@ -61,8 +61,8 @@ export const NODE_TRANSITIONS = Object.freeze({
 
 /** Events of a task. */
 export const TASK_TRANSITIONS = Object.freeze({
-  WAITING: { wake: "READY", cancel: "CANCELLED" },
-  READY: { claim: "LEASED", cancel: "CANCELLED", deny: "POLICY_DENIED" },
+  WAITING: { wake: "READY", cancel: "CANCELLED", time_out: "TIMED_OUT" },
+  READY: { claim: "LEASED", cancel: "CANCELLED", time_out: "TIMED_OUT" },
   LEASED: {
     succeed: "SUCCEEDED",
     fail: "FAILED",
@@ -89,6 +89,11 @@ export function nextState<State extends string>(table: Table<State>, state: Stat
   const next = table[state][event];
   assert(next !== undefined, `no transition ${event} from ${state}`);
   return next;
+}
+
+/** True if some event leads from one state to the other. */
+export function isListed<State extends string>(table: Table<State>, from: State, to: State): boolean {
+  return Object.values(table[from]).includes(to);
 }
 
 /** True for a state that never changes again. */

@@ -5,6 +5,16 @@ import { sql } from "kysely";
 import { bulkInsert, type Queryable } from "./bulk.ts";
 import type { RouteRequirements } from "./schema.ts";
 
+/** What a decision may read of a resource. */
+export interface LiveSubject {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: Record<string, string>;
+  readonly annotations: Record<string, string>;
+  readonly guarded: boolean;
+}
+
 /** A bundle with the worker view made from it; both canonical JSON. */
 export interface BundleRow {
   readonly digest: string;
@@ -33,6 +43,29 @@ export function bundleQueries(db: Queryable) {
         select (select value::text from revision where name = 'catalog') as catalog,
           (select value::text from revision where name = 'policy') as policy, clock_timestamp() as now`.execute(db);
       return result.rows[0] as { catalog: string; policy: string; now: Date };
+    },
+
+    /** Current documents of some namespaces, for resolving bundles. */
+    async documents(namespaces: readonly string[]) {
+      return await db
+        .selectFrom("resource")
+        .select(["kind", "namespace", "name", "generation", "digest", "document"])
+        .where("namespace", "in", [...namespaces])
+        .where("kind", "in", ["Agent", "AgentSystem", "Tool", "WorkflowTemplate"])
+        .execute();
+    },
+
+    /** Every policy, and the labels of everything that a policy may speak of: what decisions read live. */
+    async livePolicyFacts() {
+      const policies = await db
+        .selectFrom("resource")
+        .select(["namespace", "name", "generation", "digest", "document"])
+        .where("kind", "=", "Policy")
+        .execute();
+      const subjects = await sql<LiveSubject>`
+        select kind, namespace, name, labels, coalesce(document::jsonb #> '{metadata,annotations}', '{}') as annotations, coalesce((document::jsonb #>> '{spec,guarded}')::boolean, false) as guarded
+        from resource where kind <> 'Policy'`.execute(db);
+      return { policies, subjects: subjects.rows };
     },
 
     insert: (rows: readonly BundleRow[]) =>

@@ -133,6 +133,8 @@ export interface LockedRun {
   readonly grace_ms: bigint;
   readonly due_time: Date | null;
   readonly remaining_ms: bigint | null;
+  /** Database time of the lock. */
+  readonly now: Date;
 }
 
 /** Queries of the run and node_state tables. */
@@ -169,7 +171,7 @@ export function runQueries(db: Queryable) {
     async lock(runIds: readonly string[], taskIds: readonly string[]): Promise<LockedRun[]> {
       const result = await sql<LockedRun>`
         select id, namespace, workflow, bundle_digest, state, cause, conditions, requester, input, failure_class,
-          failure_message, stop_reason, priority, grace_ms, due_time, remaining_ms
+          failure_message, stop_reason, priority, grace_ms, due_time, remaining_ms, clock_timestamp() as now
         from run
         where id = any(array(
           select run_id from task where id = any(${taskIds}::text[])

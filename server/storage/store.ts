@@ -1,16 +1,21 @@
 // The store as commands see it: query objects bound to one open transaction, or to the pool for single reads.
 // Made by main; commands open transactions and await nothing but queries inside them.
+// A transaction that loses a deadlock or a lock wait is run again from its start; fn must therefore have no effect of its own.
 
 import type { Kysely } from "kysely";
 import { auditQueries } from "./audit_queries.ts";
-import { bundleQueries } from "./bundle_queries.ts";
 import type { Queryable } from "./bulk.ts";
+import { bundleQueries } from "./bundle_queries.ts";
+import { transaction } from "./database.ts";
 import { ledgerQueries } from "./ledger_queries.ts";
 import { runQueries } from "./run_queries.ts";
 import type { Database } from "./schema.ts";
 import { sessionQueries } from "./session_queries.ts";
-import { toDomainError } from "./sql_errors.ts";
+import { isRetryable, toDomainError } from "./sql_errors.ts";
 import { taskQueries } from "./task_queries.ts";
+
+/** Times that a transaction is run at most. */
+const TRIES_MAX = 4;
 
 /** All hot queries, bound to a transaction or to the pool. */
 export interface StoreQueries {
@@ -20,7 +25,7 @@ export interface StoreQueries {
   readonly bundles: ReturnType<typeof bundleQueries>;
   readonly sessions: ReturnType<typeof sessionQueries>;
   readonly audit: ReturnType<typeof auditQueries>;
-  /** For the read models and manifests files of this room. */
+  /** For the read models and the manifests' files of this room. */
   readonly db: Queryable;
 }
 
@@ -28,8 +33,8 @@ export interface StoreQueries {
 export interface Store {
   /** Runs fn in one READ COMMITTED transaction; rolls back when it throws. @throws DomainError for database trouble */
   transaction<T>(fn: (tx: StoreQueries) => Promise<T>): Promise<T>;
-  /** Single statements outside a transaction. */
-  readonly read: StoreQueries;
+  /** Single statements outside a transaction. @throws DomainError for database trouble */
+  read<T>(fn: (queries: StoreQueries) => Promise<T>): Promise<T>;
 }
 
 function bind(db: Queryable): StoreQueries {
@@ -46,13 +51,22 @@ function bind(db: Queryable): StoreQueries {
 
 /** The store over a database. */
 export function createStore(db: Kysely<Database>): Store {
+  const pool = bind(db);
   return {
-    read: bind(db),
-    async transaction(fn) {
+    async read(fn) {
       try {
-        return await db.transaction().execute((tx) => fn(bind(tx)));
+        return await fn(pool);
       } catch (error) {
         throw toDomainError(error);
+      }
+    },
+    async transaction(fn) {
+      for (let tries = 1; ; tries += 1) {
+        try {
+          return await transaction(db, (tx) => fn(bind(tx)));
+        } catch (error) {
+          if (tries >= TRIES_MAX || !isRetryable(error)) throw error;
+        }
       }
     },
   };

@@ -1,0 +1,130 @@
+// What commands keep in memory: compiled bundles by digest, workflows by catalog revision, live policies by policy revision.
+// Every entry is valid for exactly the revision or digest it is stored under; the deciding transaction reads the revisions.
+// Called inside transactions: awaits nothing but queries.
+
+import { assert, DomainError } from "../../kit/errors.ts";
+import type { JsonObject } from "../../kit/json.ts";
+import { manifestFromDocument } from "../manifests/document.ts";
+import { resolveBundle, workerView } from "../manifests/resolve.ts";
+import type { Kind, Manifest } from "../manifests/specs.ts";
+import { manifestKey } from "../manifests/specs.ts";
+import { compilePolicies } from "../policy/compile.ts";
+import type { LivePolicy, PolicySet } from "../policy/types.ts";
+import type { StoreQueries } from "../storage/store.ts";
+import { type CompiledBundle, compileBundle } from "./compiled_bundle.ts";
+
+const BUNDLES_MAX = 500;
+const WORKFLOWS_MAX = 1_000;
+
+/** What a decision reads live. */
+export interface LiveState {
+  readonly policies: PolicySet;
+  labels(kind: Kind, namespace: string, name: string): Readonly<Record<string, string>>;
+  annotations(kind: Kind, namespace: string, name: string): Readonly<Record<string, string>>;
+  guarded(namespace: string, tool: string): boolean;
+}
+
+/** See the file header. */
+export class Caches {
+  readonly #bundles = new Map<string, CompiledBundle>();
+  readonly #workflows = new Map<string, CompiledBundle>();
+  readonly #stored = new Set<string>();
+  #catalogRevision = "";
+  #live: { revision: string; state: LiveState } | undefined;
+
+  /** The compiled bundle of a digest. @throws INVARIANT_BROKEN if a run names one that is not stored */
+  async bundle(tx: StoreQueries, digest: string): Promise<CompiledBundle> {
+    const known = this.#bundles.get(digest);
+    if (known !== undefined) return known;
+    const row = await tx.bundles.byDigest(digest);
+    assert(row !== undefined, `bundle ${digest} is not stored`);
+    const compiled = compileBundle(row);
+    this.#stored.add(digest);
+    keep(this.#bundles, digest, compiled, BUNDLES_MAX);
+    return compiled;
+  }
+
+  /** The bundle of a workflow as the catalog is at this revision. @throws WORKFLOW_NOT_FOUND, MANIFEST_INVALID */
+  async workflow(tx: StoreQueries, revision: string, namespace: string, name: string): Promise<CompiledBundle> {
+    if (revision !== this.#catalogRevision) {
+      this.#workflows.clear();
+      this.#catalogRevision = revision;
+    }
+    const key = `${namespace}/${name}`;
+    const known = this.#workflows.get(key);
+    if (known !== undefined) return known;
+    const compiled = await this.#resolve(tx, namespace, name);
+    keep(this.#workflows, key, compiled, WORKFLOWS_MAX);
+    keep(this.#bundles, compiled.row.digest, compiled, BUNDLES_MAX);
+    return compiled;
+  }
+
+  async #resolve(tx: StoreQueries, namespace: string, name: string): Promise<CompiledBundle> {
+    const rows = await tx.bundles.documents([...new Set([namespace, "system"])]);
+    const stored = new Map(rows.map((row) => [manifestKey(row.kind as Kind, row.namespace, row.name), row]));
+    if (!stored.has(manifestKey("WorkflowTemplate", namespace, name))) {
+      throw new DomainError(
+        "WORKFLOW_NOT_FOUND",
+        `workflow ${namespace}/${name} does not exist; apply its WorkflowTemplate, or list those there are`,
+        { namespace, workflow: name },
+      );
+    }
+    const lookup = (kind: Kind, space: string, resource: string) => {
+      const row = stored.get(manifestKey(kind, space, resource));
+      if (row === undefined) return undefined;
+      const manifest: Manifest = manifestFromDocument(JSON.parse(row.document) as JsonObject);
+      return { manifest, generation: row.generation, digest: row.digest };
+    };
+    const resolved = resolveBundle(namespace, name, lookup);
+    const view = workerView(resolved.bundle);
+    return (
+      this.#bundles.get(resolved.digest) ??
+      compileBundle({
+        digest: resolved.digest,
+        document: resolved.text,
+        view_digest: view.digest,
+        view_document: view.text,
+      })
+    );
+  }
+
+  /** True the first time after a start; the caller then inserts the bundle and its routes (harmless when they are there). */
+  needsStoring(digest: string): boolean {
+    return !this.#stored.has(digest);
+  }
+
+  /** Called after the commit that stored bundles. */
+  markStored(digests: readonly string[]): void {
+    for (const digest of digests) this.#stored.add(digest);
+  }
+
+  /** Policies and labels of a policy revision that this transaction read. */
+  async live(tx: StoreQueries, revision: string): Promise<LiveState> {
+    if (this.#live?.revision === revision) return this.#live.state;
+    const { policies, subjects } = await tx.bundles.livePolicyFacts();
+    const live: LivePolicy[] = policies.map((row) => ({
+      namespace: row.namespace,
+      name: row.name,
+      generation: row.generation,
+      digest: row.digest,
+      spec: (manifestFromDocument(JSON.parse(row.document) as JsonObject) as Manifest<"Policy">).spec,
+    }));
+    const facts = new Map(subjects.map((row) => [manifestKey(row.kind as Kind, row.namespace, row.name), row]));
+    const state: LiveState = {
+      policies: compilePolicies(live, revision),
+      labels: (kind, namespace, name) => facts.get(manifestKey(kind, namespace, name))?.labels ?? {},
+      annotations: (kind, namespace, name) => facts.get(manifestKey(kind, namespace, name))?.annotations ?? {},
+      guarded: (namespace, tool) => facts.get(manifestKey("Tool", namespace, tool))?.guarded ?? false,
+    };
+    // Read again: the facts may be newer than the revision that the transaction saw; keep them only if they are not.
+    const after = await tx.bundles.revisions();
+    if (after.policy === revision) this.#live = { revision, state };
+    return state;
+  }
+}
+
+function keep<T>(map: Map<string, T>, key: string, value: T, max: number): void {
+  map.delete(key);
+  map.set(key, value);
+  if (map.size > max) map.delete(map.keys().next().value as string);
+}

@@ -1,0 +1,152 @@
+// Takes ready tasks from the queue for sessions of this replica, decides agent.run for each, and leases them.
+// Called by dispatch/claimer with the free credits of one group of alike sessions. Claims, decisions, leases and records commit together.
+// Locks only the rows it takes (SKIP LOCKED); never locks a run. A denied task is leased too, never sent, and settled as POLICY_DENIED.
+
+import type { StoredRecord } from "../audit/events.ts";
+import { auditRecord, decisionDetail } from "../audit/record.ts";
+import type { Decision, Requester } from "../policy/types.ts";
+import { matchTasks } from "../queue/match.ts";
+import type { JournalRow } from "../storage/ledger_queries.ts";
+import type { StoreQueries } from "../storage/store.ts";
+import type { ClaimedTask, NewLease } from "../storage/task_queries.ts";
+import type { CompiledBundle } from "./compiled_bundle.ts";
+import type { CommandContext } from "./context.ts";
+import { decideSubject, isNotable } from "./decisions.ts";
+import type { SettleItem } from "./settle_items.ts";
+
+/** Tasks in one claim at most. */
+export const CLAIM_MAX = 200;
+
+/** A session that may take tasks. */
+export interface ClaimingSession {
+  readonly sessionId: string;
+  readonly worker: string;
+  /** Free slots, 1 or more. */
+  readonly free: number;
+}
+
+/** A leased task, ready to be sent. */
+export interface Assigned {
+  readonly sessionId: string;
+  readonly token: string;
+  readonly task: ClaimedTask;
+  readonly bundle: CompiledBundle;
+  readonly journal: readonly JournalRow[];
+}
+
+/** What a claim did. */
+export interface Claimed {
+  readonly assigned: readonly Assigned[];
+  /** Denied tasks, for the settle coalescer. */
+  readonly denied: readonly SettleItem[];
+  /** True when the limit was reached: there may be more. */
+  readonly more: boolean;
+}
+
+interface Leased extends Assigned {
+  readonly lease: NewLease;
+  readonly decision: Decision;
+}
+
+/** See the file header. Sessions all serve the same routes. @throws DomainError for database trouble: nothing happened */
+export async function claim(
+  context: CommandContext,
+  routes: readonly string[],
+  sessions: readonly ClaimingSession[],
+): Promise<Claimed> {
+  const free = Math.min(
+    CLAIM_MAX,
+    sessions.reduce((sum, session) => sum + session.free, 0),
+  );
+  if (free === 0 || routes.length === 0) return { assigned: [], denied: [], more: false };
+  const leased = await context.store.transaction(async (tx) => {
+    const tasks = await tx.tasks.claim(routes, free);
+    if (tasks.length === 0) return [];
+    const leases = await lease(tx, context, tasks, routes, sessions);
+    await tx.tasks.insertLeases(leases.map((one) => one.lease));
+    await tx.audit.insert(leases.filter((one) => one.decision.allowed).map(leasedRecord));
+    return leases;
+  });
+  context.hints.runsChanged([...new Set(leased.map((one) => one.task.run_id))]);
+  return {
+    assigned: leased.filter((one) => one.decision.allowed),
+    denied: leased.filter((one) => !one.decision.allowed).map(denial),
+    more: leased.length === free,
+  };
+}
+
+async function lease(
+  tx: StoreQueries,
+  context: CommandContext,
+  tasks: readonly ClaimedTask[],
+  routes: readonly string[],
+  sessions: readonly ClaimingSession[],
+): Promise<Leased[]> {
+  const served = new Set(routes);
+  const matches = matchTasks(
+    tasks.map((task) => ({ taskId: task.id, route: task.route })),
+    sessions.map(({ sessionId, free }) => ({ sessionId, free, routes: served })),
+  );
+  const sessionOf = new Map(matches.map((match) => [match.taskId, match.sessionId]));
+  const revisions = await tx.bundles.revisions();
+  const live = await context.caches.live(tx, revisions.policy);
+  const journals = await journalsOf(tx, tasks);
+  const leased: Leased[] = [];
+  for (const task of tasks) {
+    const sessionId = sessionOf.get(task.id) as string;
+    const bundle = await context.caches.bundle(tx, task.bundle_digest);
+    const token = context.ids.token();
+    const journal = journals.get(task.id) ?? [];
+    const worker = sessions.find((session) => session.sessionId === sessionId)?.worker ?? "";
+    const decision = decideSubject({
+      checkpoint: "agent.run",
+      ...{ live, bundle, runId: task.run_id, tags: task.tags, metadata: task.metadata, now: revisions.now },
+      requester: JSON.parse(task.requester) as Requester,
+      agent: task.agent,
+    });
+    const row = {
+      task_id: task.id,
+      run_id: task.run_id,
+      token,
+      session_id: sessionId,
+      worker,
+      attempt: task.attempt,
+      delivery: task.deliveries,
+      journal_length: journal.length,
+    };
+    leased.push({ sessionId, token, task, bundle, journal, lease: row, decision });
+  }
+  return leased;
+}
+
+// A task that was never claimed before has no journal.
+async function journalsOf(tx: StoreQueries, tasks: readonly ClaimedTask[]): Promise<Map<string, JournalRow[]>> {
+  const rows = await tx.ledger.journal(tasks.filter((task) => !task.fresh).map((task) => task.id));
+  return Map.groupBy(rows, (row) => row.task_id);
+}
+
+function leasedRecord({ task, lease, decision }: Leased): StoredRecord {
+  return auditRecord({
+    kind: "task.leased",
+    namespace: task.namespace,
+    runId: task.run_id,
+    taskId: task.id,
+    actor: "server",
+    detail: {
+      node: task.node,
+      iteration: task.iteration,
+      attempt: task.attempt,
+      agent: task.agent,
+      ...(task.item >= 0 && { item: task.item }),
+      sessionId: lease.session_id,
+      worker: lease.worker,
+      delivery: task.deliveries,
+      ...(isNotable(decision) && { decision: { ...decisionDetail(decision), agent: task.agent } }),
+    },
+  });
+}
+
+function denial({ task, token, sessionId, decision }: Leased): SettleItem {
+  return { type: "denied", taskId: task.id, token, sessionId, decision, subject: {} };
+}
+

@@ -1,0 +1,83 @@
+// A bundle made ready to use: schemas, templates, plan and routes compiled once, cached by digest.
+// Called by invoke, claim, report and authorize_tool_call. Immutable; a cache entry can never be stale, only evicted.
+
+import type { Json, JsonObject } from "../../kit/json.ts";
+import { DomainError } from "../../kit/errors.ts";
+import { compileSchema, type SchemaCheck } from "../../language/json_schema.ts";
+import { compileTemplate } from "../../language/template.ts";
+import type { Template } from "../../language/types.ts";
+import { compilePlan } from "../graph/plan.ts";
+import type { GraphPlan } from "../graph/types.ts";
+import type { Bundle, Resolved } from "../manifests/bundle.ts";
+import type { AgentSpec, AgentTool, ToolSpec } from "../manifests/specs.ts";
+import { routeOf } from "../queue/route.ts";
+import type { BundleRow } from "../storage/bundle_queries.ts";
+import type { RouteRequirements } from "../storage/schema.ts";
+
+/** A tool as one agent declares it. */
+export interface CompiledTool {
+  readonly declared: AgentTool;
+  readonly tool: Resolved<ToolSpec>;
+  readonly input: SchemaCheck;
+}
+
+/** An agent of a bundle. */
+export interface CompiledAgent {
+  readonly agent: Resolved<AgentSpec>;
+  readonly route: string;
+  readonly requirements: RouteRequirements;
+  /** By the name that the model sees. */
+  readonly tools: ReadonlyMap<string, CompiledTool>;
+}
+
+/** See the file header. */
+export interface CompiledBundle {
+  readonly row: BundleRow;
+  readonly bundle: Bundle;
+  readonly plan: GraphPlan;
+  readonly parameters: SchemaCheck;
+  /** Absent: the parameters are the input. */
+  readonly input?: Template;
+  /** Absent: any input. */
+  readonly systemInput?: SchemaCheck;
+  readonly agents: ReadonlyMap<string, CompiledAgent>;
+}
+
+function schema(document: JsonObject, where: string): SchemaCheck {
+  const compiled = compileSchema(document);
+  if (!compiled.ok) throw new DomainError("INVARIANT_BROKEN", `stored ${where} does not compile: ${compiled.error}`);
+  return compiled.value;
+}
+
+function template(value: Json, variables: string[], where: string): Template {
+  const compiled = compileTemplate(value, { variables });
+  if (!compiled.ok) throw new DomainError("INVARIANT_BROKEN", `stored ${where} does not compile`);
+  return compiled.value;
+}
+
+function compileAgent(bundle: Bundle, agent: Resolved<AgentSpec>): CompiledAgent {
+  const tools = new Map<string, CompiledTool>();
+  for (const declared of agent.spec.tools) {
+    const tool = bundle.tools[declared.ref];
+    if (tool === undefined) throw new DomainError("INVARIANT_BROKEN", `bundle lacks tool ${declared.ref}`);
+    tools.set(declared.as, { declared, tool, input: schema(tool.spec.inputSchema, `input schema of ${declared.ref}`) });
+  }
+  const requirements = { runtime: agent.spec.runtime, labels: { ...agent.spec.requirements.labels } };
+  return { agent, route: routeOf(requirements), requirements, tools };
+}
+
+/** Compiles a bundle that resolve made, or that was read back from the store. */
+export function compileBundle(row: BundleRow): CompiledBundle {
+  const bundle = JSON.parse(row.document) as Bundle;
+  const workflow = bundle.workflow.spec;
+  const systemSchema = bundle.system.spec.inputSchema;
+  return {
+    row,
+    bundle,
+    plan: compilePlan(bundle),
+    parameters: schema(workflow.parameters, "parameters schema"),
+    ...(workflow.input === undefined ? {} : { input: template(workflow.input, ["params", "tags"], "workflow input") }),
+    ...(systemSchema === undefined ? {} : { systemInput: schema(systemSchema, "system input schema") }),
+    agents: new Map(Object.entries(bundle.agents).map(([name, agent]) => [name, compileAgent(bundle, agent)])),
+  };
+}

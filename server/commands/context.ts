@@ -1,0 +1,42 @@
+// What every command is given by main: the store, caches, ids, randomness, secrets and where to send hints after a commit.
+// Commands keep no other state. Hints only shorten waits; the tick finds whatever a lost hint was about.
+
+import type { Ids } from "../../kit/ids.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Store } from "../storage/store.ts";
+import type { Caches } from "./caches.ts";
+
+/** A task of a session of this or another replica that is to be stopped. */
+export interface CancelOrder {
+  readonly sessionId: string;
+  readonly taskId: string;
+  readonly token: string;
+  readonly reason: CancelReason;
+  readonly graceMs: number;
+}
+
+/** Why a task is stopped. */
+export type CancelReason = "user" | "timeout" | "sibling" | "superseded";
+
+/** Where commands tell of what they committed. Never throws. */
+export interface Hints {
+  /** Tasks became READY. */
+  workReady(): void;
+  /** Runs changed state or gained events. */
+  runsChanged(runIds: readonly string[]): void;
+  /** Leased tasks are to be stopped; sessions of other replicas are found by their tick. */
+  cancel(orders: readonly CancelOrder[]): void;
+}
+
+/** Reads a secret's value now; undefined when there is none. */
+export type ReadSecret = (name: string, key: string) => string | undefined;
+
+/** See the file header. */
+export interface CommandContext {
+  readonly store: Store;
+  readonly caches: Caches;
+  readonly ids: Ids;
+  readonly log: Log;
+  readonly readSecret: ReadSecret;
+  readonly hints: Hints;
+}

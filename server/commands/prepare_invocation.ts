@@ -1,0 +1,136 @@
+// From an invocation to a run: parameters checked and filled, tags taken from their declared sources, input mapped, graph started.
+// Called by invoke.ts. Pure but for ids: no query, no clock.
+
+import { DomainError } from "../../kit/errors.ts";
+import type { Ids } from "../../kit/ids.ts";
+import { canonicalJson, isJsonObject, type Json, type JsonObject } from "../../kit/json.ts";
+import type { TransitionDetail } from "../audit/events.ts";
+import { advance, initialState } from "../graph/advance.ts";
+import type { GraphEffects } from "../graph/types.ts";
+import { isTerminal, RUN_TRANSITIONS } from "../queue/states.ts";
+import type { NewRun, NodeRecord } from "../storage/run_queries.ts";
+import type { NewTaskRow, ReadyRow } from "../storage/task_queries.ts";
+import type { CompiledBundle } from "./compiled_bundle.ts";
+import type { InvokeInput } from "./control_plane.ts";
+import { nodeRecord, priorityNumber, taskRows } from "./run_work.ts";
+import type { Principal } from "./views.ts";
+
+/** An invocation whose parameters, tags and input are settled. */
+export interface PreparedInvocation {
+  readonly bundle: CompiledBundle;
+  /** Canonical JSON, defaults filled in. */
+  readonly parameters: string;
+  readonly input: Json;
+  readonly tags: Readonly<Record<string, string>>;
+  /** As the invocation gave it; unverified. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** Checks and maps. @throws PARAMS_INVALID saying which parameter, tag or input does not fit */
+export function prepareInvocation(bundle: CompiledBundle, principal: Principal, input: InvokeInput): PreparedInvocation {
+  const parameters = bundle.parameters.fill(parseObject(input.parametersJson));
+  const problem = bundle.parameters.check(parameters);
+  if (problem !== undefined) throw invalid(`parameters of ${input.workflow}: ${problem}`);
+  const tags = takeTags(bundle, principal, input);
+  const mapped = bundle.input === undefined ? ({ ok: true, value: parameters } as const) : bundle.input.evaluate({ params: parameters, tags });
+  if (!mapped.ok) throw invalid(`input of ${input.workflow}: ${mapped.error}`);
+  const filled = bundle.systemInput === undefined ? mapped.value : bundle.systemInput.fill(mapped.value);
+  const misfit = bundle.systemInput?.check(filled);
+  if (misfit !== undefined) throw invalid(`input of system ${bundle.bundle.system.name}: ${misfit}`);
+  return { bundle, parameters: canonicalJson(parameters), input: filled, tags, metadata: input.metadata };
+}
+
+function parseObject(text: string): JsonObject {
+  let value: unknown;
+  try {
+    value = JSON.parse(text === "" ? "{}" : text);
+  } catch (error) {
+    throw invalid(`parameters are not JSON: ${(error as Error).message}`);
+  }
+  if (!isJsonObject(value)) throw invalid("parameters must be a JSON object");
+  return value;
+}
+
+function takeTags(bundle: CompiledBundle, principal: Principal, input: InvokeInput): Record<string, string> {
+  const declared = bundle.bundle.workflow.spec.tags;
+  const tags: Record<string, string> = {};
+  for (const name of Object.keys(input.tags)) {
+    if (declared[name]?.from !== "request") {
+      throw invalid(`tag "${name}" cannot be set by the caller; ${input.workflow} does not declare it "from: request"`);
+    }
+  }
+  for (const [name, source] of Object.entries(declared)) {
+    const value = source.from === "claim" ? principal.claims[source.claim] : source.from === "template" ? source.value : input.tags[name];
+    if (value !== undefined) tags[name] = value;
+    else if (source.from !== "template" && source.required) {
+      const where = source.from === "claim" ? `claim "${source.claim}" of ${principal.id}` : "the invocation";
+      throw invalid(`tag "${name}" is required and missing from ${where}`);
+    }
+  }
+  return tags;
+}
+
+function invalid(message: string): DomainError {
+  return new DomainError("PARAMS_INVALID", message);
+}
+
+// A run that stops at its start (an entry node whose input does not fit) takes the tasks it was about to make with it.
+function startGraph(bundle: CompiledBundle, input: Json): GraphEffects {
+  let effects = advance(bundle.plan, initialState(bundle.plan, input), { type: "started" });
+  if (!effects.stopLiveTasks) return effects;
+  for (const { node, iteration } of effects.tasks) {
+    effects = advance(bundle.plan, effects.state, { type: "task_ended", node, iteration, end: { type: "cancelled" } });
+  }
+  return { ...effects, tasks: [] };
+}
+
+/** Rows of a new run: it is PENDING and started in one go, for nothing holds it back. */
+export function startRun(
+  bundle: CompiledBundle,
+  prepared: PreparedInvocation,
+  of: { runId: string; principal: Principal; input: InvokeInput; digest: string; now: Date; ids: Ids },
+): { run: NewRun; nodes: NodeRecord[]; tasks: NewTaskRow[]; ready: ReadyRow[]; transitions: TransitionDetail[] } {
+  const { runId, principal, input, now, ids } = of;
+  const { id, kind, groups, claims, method } = principal;
+  const workflow = bundle.bundle.workflow.spec;
+  const effects = startGraph(bundle, prepared.input);
+  const { state } = effects;
+  const over = isTerminal(RUN_TRANSITIONS, state.run);
+  const rows = taskRows(effects.tasks, {
+    ...{ runId, namespace: input.namespace, priority: workflow.priority, bundle, now, ids },
+  });
+  const run: NewRun = {
+    id: runId,
+    namespace: input.namespace,
+    workflow: input.workflow,
+    bundle_digest: bundle.row.digest,
+    state: state.run,
+    cause: state.cause ?? null,
+    requester_id: id,
+    requester: canonicalJson({ id, kind, groups: [...groups], claims: { ...claims }, method }),
+    tags: prepared.tags,
+    metadata: prepared.metadata,
+    parameters: prepared.parameters,
+    input: canonicalJson(prepared.input),
+    output: effects.output === undefined ? null : canonicalJson(effects.output),
+    failure_class: state.failure?.class ?? null,
+    failure_message: state.failure?.message ?? null,
+    idempotency_key: input.idempotencyKey === "" ? null : input.idempotencyKey,
+    request_digest: input.idempotencyKey === "" ? null : of.digest,
+    priority: priorityNumber(workflow.priority),
+    timeout_ms: workflow.timeoutMs,
+    grace_ms: workflow.cancellation.graceMs,
+    create_time: now,
+    start_time: now,
+    end_time: over ? now : null,
+    due_time: over ? null : new Date(now.getTime() + workflow.timeoutMs),
+  };
+  const transitions: TransitionDetail[] = [
+    { of: "run", from: "PENDING", to: state.run, ...(state.cause && { cause: state.cause }) },
+    ...[...state.nodes.values()]
+      .filter((row) => row.state !== "PENDING")
+      .map((row) => ({ of: "node", node: row.node, iteration: row.iteration, to: row.state }) as const),
+    ...rows.tasks.map((task) => ({ of: "task", taskId: task.id, node: task.node, to: "READY" }) as const),
+  ];
+  return { run, nodes: [...state.nodes.values()].map((row) => nodeRecord(runId, row)), ...rows, transitions };
+}

@@ -1,0 +1,78 @@
+// Records model turns in the journal, a batch in one transaction: before any tool of a turn runs.
+// Called through the turn coalescer by dispatch/worker_facts. Idempotent by (task, sequence): a resent turn is `duplicate`.
+
+import { isJsonObject, sha256 } from "../../kit/json.ts";
+import { workerActor } from "../audit/events.ts";
+import { auditRecord, tokenHash } from "../audit/record.ts";
+import type { JournalRow } from "../storage/ledger_queries.ts";
+import type { CommandContext } from "./context.ts";
+import type { Presented, SettleVerdict } from "./settle_items.ts";
+
+/** One model response. */
+export interface TurnFact extends Presented {
+  /** Journal sequence that it takes, from 1. */
+  readonly sequence: number;
+  /** Canonical JSON: {text, toolCalls: [{name, arguments}]}. */
+  readonly turnJson: string;
+  readonly worker: string;
+}
+
+/** See the file header. @throws DomainError for database trouble: nothing of the batch happened */
+export async function recordTurns(context: CommandContext, facts: readonly TurnFact[]): Promise<SettleVerdict[]> {
+  const changed = new Set<string>();
+  const verdicts = await context.store.transaction(async (tx) => {
+    const held = await tx.tasks.hold(
+      facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })),
+    );
+    const leases = new Map(held.map((lease) => [lease.token, lease]));
+    const current = facts.filter((fact) => leases.get(fact.token)?.task_id === fact.taskId);
+    const tasks = new Map((await tx.tasks.byId(current.map((fact) => fact.taskId))).map((task) => [task.id, task]));
+    const written = new Set((await tx.ledger.append(current.map(journalRow))).map((row) => `${row.task_id}/${row.sequence}`));
+    const clashing = current.filter((fact) => !written.has(`${fact.taskId}/${fact.sequence}`));
+    const stored = await tx.ledger.journal(clashing.map((fact) => fact.taskId));
+    const audit = [];
+    const results: SettleVerdict[] = [];
+    for (const fact of facts) {
+      const lease = leases.get(fact.token);
+      const subject = { namespace: tasks.get(fact.taskId)?.namespace ?? "", taskId: fact.taskId, actor: workerActor(fact.worker) };
+      if (lease?.task_id !== fact.taskId) {
+        const detail = { fact: "turn", tokenHash: tokenHash(fact.token), worker: fact.worker, sessionId: fact.sessionId };
+        audit.push(auditRecord({ kind: "fact.refused", ...subject, detail }));
+        results.push({ verdict: "lease_lost" });
+      } else if (written.has(`${fact.taskId}/${fact.sequence}`)) {
+        changed.add(lease.run_id);
+        const detail = { sequence: fact.sequence, turnDigest: sha256(fact.turnJson), toolCalls: callsIn(fact.turnJson), worker: fact.worker };
+        audit.push(auditRecord({ kind: "turn.recorded", ...subject, runId: lease.run_id, detail }));
+        results.push({ verdict: "committed" });
+      } else {
+        const row = stored.find((entry) => entry.task_id === fact.taskId && entry.sequence === fact.sequence);
+        const same = row?.kind === "turn" && row.payload === fact.turnJson;
+        const error = `journal entry ${fact.sequence} is already there with other content`;
+        results.push(same ? { verdict: "duplicate" } : { verdict: "refused", error });
+      }
+    }
+    await tx.audit.insert(audit);
+    return results;
+  });
+  context.hints.runsChanged([...changed]);
+  return verdicts;
+}
+
+function journalRow(fact: TurnFact): JournalRow {
+  return {
+    task_id: fact.taskId,
+    sequence: fact.sequence,
+    kind: "turn",
+    payload: fact.turnJson,
+    turn_sequence: null,
+    call_index: null,
+    tool: null,
+    failure_class: null,
+    failure_message: null,
+  };
+}
+
+function callsIn(turnJson: string): number {
+  const turn: unknown = JSON.parse(turnJson);
+  return isJsonObject(turn) && Array.isArray(turn["toolCalls"]) ? turn["toolCalls"].length : 0;
+}

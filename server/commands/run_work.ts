@@ -1,0 +1,215 @@
+// One run inside a settling transaction: its locked row, its graph state, and every write that its events cause.
+// Called by settle.ts, which locks, loads, applies and flushes. Holds no query: it only gathers rows.
+// Invariant: each write is gathered once, however many tasks of the run end in the batch.
+
+import type { Ids } from "../../kit/ids.ts";
+import { canonicalJson, type Json, jsonDigest } from "../../kit/json.ts";
+import type { TransitionDetail } from "../audit/events.ts";
+import { advance } from "../graph/advance.ts";
+import type { FailureValue, GraphEvent, GraphState, NewTask, NodeRow } from "../graph/types.ts";
+import type { WorkflowTemplateSpec } from "../manifests/specs.ts";
+import { claimOrder } from "../queue/claim_order.ts";
+import { isTerminal, RUN_TRANSITIONS, type RunCause, type RunState } from "../queue/states.ts";
+import type { LockedRun, NodeRecord, RunChange } from "../storage/run_queries.ts";
+import type { NewTaskRow, ReadyRow } from "../storage/task_queries.ts";
+import type { CompiledBundle } from "./compiled_bundle.ts";
+
+const PRIORITIES = ["low", "normal", "high"] as const;
+/** Priority as it is stored: 0, 1, 2. */
+export function priorityNumber(priority: WorkflowTemplateSpec["priority"]): number {
+  return PRIORITIES.indexOf(priority);
+}
+
+/** Rows of the tasks that a graph step made READY. */
+export function taskRows(
+  made: readonly NewTask[],
+  of: { runId: string; namespace: string; priority: WorkflowTemplateSpec["priority"]; bundle: CompiledBundle; now: Date; ids: Ids },
+): { tasks: NewTaskRow[]; ready: ReadyRow[] } {
+  const order = claimOrder(of.now.getTime(), of.priority);
+  const tasks = made.map((task): NewTaskRow => {
+    const id = of.ids.next("task");
+    return {
+      id,
+      run_id: of.runId,
+      namespace: of.namespace,
+      node: task.node,
+      iteration: task.iteration,
+      item: task.item,
+      agent: task.agent,
+      route: of.bundle.agents.get(task.agent)?.route ?? "",
+      state: "READY",
+      attempt: 1,
+      deliveries: 0,
+      claim_order: order,
+      origin_task_id: id,
+      input: canonicalJson(task.input),
+      create_time: of.now,
+    };
+  });
+  const ready = tasks.map((task): ReadyRow => ({
+    task_id: task.id,
+    run_id: task.run_id,
+    route: task.route,
+    claim_order: task.claim_order,
+    last_token: null,
+    fresh: true,
+  }));
+  return { tasks, ready };
+}
+
+/** A node row as it is stored. */
+export function nodeRecord(runId: string, row: NodeRow): NodeRecord {
+  return {
+    run_id: runId,
+    node: row.node,
+    iteration: row.iteration,
+    state: row.state,
+    unresolved: row.unresolved,
+    taken: row.taken,
+    open_tasks: row.openTasks,
+    output: row.output === undefined ? null : canonicalJson(row.output),
+    failure_class: row.failure?.class ?? null,
+    failure_message: row.failure?.message ?? null,
+  };
+}
+
+/** See the file header. */
+export class RunWork {
+  readonly run: LockedRun;
+  readonly bundle: CompiledBundle;
+  readonly tasks: NewTaskRow[] = [];
+  readonly ready: ReadyRow[] = [];
+  /** True once the run began to stop in this transaction and its live tasks are still to be dealt with. */
+  stopPending = false;
+  /** True when the grace of a stopping run is over: its leases end in this transaction. */
+  graceOver = false;
+  /** Why the run stops, for the orders that workers get. */
+  stopReason: string | undefined;
+  state: GraphState;
+  #conditions: readonly string[];
+  #output: Json | undefined;
+  #graceOver: Date | undefined;
+  #touched = false;
+  readonly #nodes = new Map<string, NodeRecord>();
+  #transitions: TransitionDetail[] = [];
+  readonly #ids: Ids;
+
+  constructor(run: LockedRun, bundle: CompiledBundle, nodes: ReadonlyMap<string, NodeRow>, ids: Ids) {
+    this.run = run;
+    this.bundle = bundle;
+    this.#ids = ids;
+    this.#conditions = run.conditions;
+    const failure: FailureValue | undefined =
+      run.failure_class === null ? undefined : { class: run.failure_class, message: run.failure_message ?? "" };
+    this.state = {
+      run: run.state as RunState,
+      ...(run.cause === null ? {} : { cause: run.cause as RunCause }),
+      ...(failure === undefined ? {} : { failure }),
+      input: JSON.parse(run.input) as Json,
+      nodes,
+    };
+  }
+
+  get finished(): boolean {
+    return isTerminal(RUN_TRANSITIONS, this.state.run);
+  }
+
+  /** True when this transaction changed the run row. */
+  get touched(): boolean {
+    return this.#touched;
+  }
+
+  /** Advances the graph and gathers what it caused. */
+  apply(event: GraphEvent): void {
+    const before = this.state;
+    const effects = advance(this.bundle.plan, before, event);
+    this.state = effects.state;
+    for (const row of effects.changed) {
+      this.#noteNode(before.nodes.get(row.node)?.state, row);
+      this.#nodes.set(`${row.node}/${row.iteration}`, nodeRecord(this.run.id, row));
+    }
+    const made = taskRows(effects.tasks, {
+      runId: this.run.id,
+      namespace: this.run.namespace,
+      priority: PRIORITIES[this.run.priority] ?? "normal",
+      bundle: this.bundle,
+      now: this.run.now,
+      ids: this.#ids,
+    });
+    for (const task of made.tasks) {
+      this.#transitions.push({ of: "task", taskId: task.id, node: task.node, to: "READY" });
+    }
+    if (before.run !== effects.state.run) {
+      const cause = effects.state.cause;
+      this.#transitions.push({ of: "run", from: before.run, to: effects.state.run, ...(cause && { cause }) });
+    }
+    this.tasks.push(...made.tasks);
+    this.ready.push(...made.ready);
+    if (effects.stopLiveTasks) this.stopPending = true;
+    if (effects.output !== undefined) this.#output = effects.output;
+    if (before.run !== effects.state.run || !sameList(this.#conditions, effects.conditions)) this.#touched = true;
+    this.#conditions = effects.conditions;
+  }
+
+  /** The run stops with leased tasks: they have until the end of the grace. */
+  waitForGrace(): void {
+    this.#graceOver = new Date(this.run.now.getTime() + Number(this.run.grace_ms));
+    this.#touched = true;
+  }
+
+  /** Transitions since the last call, for the next audit record. */
+  takeTransitions(): TransitionDetail[] {
+    const taken = this.#transitions;
+    this.#transitions = [];
+    return taken;
+  }
+
+  nodeRecords(): NodeRecord[] {
+    return [...this.#nodes.values()];
+  }
+
+  /** Digest of the run's output, once it SUCCEEDED. */
+  outputDigest(): string | undefined {
+    return this.#output === undefined ? undefined : jsonDigest(this.#output);
+  }
+
+  /** The run row as this transaction leaves it. */
+  change(): RunChange {
+    const { due_time, remaining_ms } = this.#clock();
+    return {
+      id: this.run.id,
+      state: this.state.run,
+      cause: this.state.cause ?? null,
+      conditions: this.finished ? [] : this.#conditions,
+      output: this.#output === undefined ? null : canonicalJson(this.#output),
+      failure_class: this.state.failure?.class ?? null,
+      failure_message: this.state.failure?.message ?? null,
+      stop_reason: this.stopReason ?? this.run.stop_reason,
+      end_time: this.finished ? this.run.now : null,
+      due_time,
+      remaining_ms,
+    };
+  }
+
+  // A parked run waits for a person: its clock stops, and what was left is kept.
+  #clock(): { due_time: Date | null; remaining_ms: number | null } {
+    const kept = this.run.remaining_ms === null ? null : Number(this.run.remaining_ms);
+    if (this.finished) return { due_time: null, remaining_ms: null };
+    if (this.#graceOver !== undefined) return { due_time: this.#graceOver, remaining_ms: null };
+    if (this.state.run === "RUNNING" && this.#conditions.includes("Parked") && this.run.due_time !== null) {
+      return { due_time: null, remaining_ms: Math.max(0, this.run.due_time.getTime() - this.run.now.getTime()) };
+    }
+    return { due_time: this.run.due_time, remaining_ms: kept };
+  }
+
+  #noteNode(from: NodeRow["state"] | undefined, row: NodeRow): void {
+    if (from === row.state) return;
+    const { node, iteration, failure } = row;
+    const to = row.state;
+    this.#transitions.push({ of: "node", node, iteration, to, ...(from && { from }), ...(failure && { failure }) });
+  }
+}
+
+function sameList(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((value, index) => value === b[index]);
+}

@@ -1,0 +1,153 @@
+// Settles a batch of facts in one transaction: fences by token, advances graphs, makes successor tasks, stops runs, records.
+// Called by the settle coalescer of main; nothing else ends a task or a run.
+// Lock order: runs, then ready and leases, ids ascending. A fact with a stale token changes nothing and is recorded as refused.
+// Reading path: rpc/workflow_service → commands/invoke → dispatch/claimer → worker/session → worker/agent/loop → here → graph/advance.
+
+import { outputsNeeded } from "../graph/advance.ts";
+import type { FailureValue, NodeRow } from "../graph/types.ts";
+import type { NodeState } from "../queue/states.ts";
+import type { LockedRun } from "../storage/run_queries.ts";
+import type { StoreQueries } from "../storage/store.ts";
+import type { CommandContext, CancelReason } from "./context.ts";
+import { RunWork } from "./run_work.ts";
+import { Settlement } from "./settlement.ts";
+import { settleRunItem } from "./settle_run.ts";
+import { settleTaskItem } from "./settle_task.ts";
+import type { SettleItem, SettleVerdict } from "./settle_items.ts";
+
+/** Settles a batch; one verdict an item, in order. @throws DomainError for database trouble: nothing of the batch happened */
+export async function settle(context: CommandContext, items: readonly SettleItem[]): Promise<SettleVerdict[]> {
+  const done = await context.store.transaction((tx) => settleIn(tx, context, items));
+  if (done.settlement.queued) context.hints.workReady();
+  context.hints.runsChanged(done.settlement.changedRuns());
+  context.hints.cancel(done.settlement.cancels);
+  return done.verdicts;
+}
+
+async function settleIn(tx: StoreQueries, context: CommandContext, items: readonly SettleItem[]) {
+  const taskIds = unique(items.flatMap((item) => ("taskId" in item ? [item.taskId] : [])));
+  const runIds = unique(items.flatMap((item) => ("runId" in item ? [item.runId] : [])));
+  const locked = await tx.runs.lock(runIds, taskIds);
+  const tasks = new Map((await tx.tasks.byId(taskIds)).map((task) => [task.id, task]));
+  const held = await holdTokens(tx, items);
+  const works = await loadWorks(tx, context, locked, unique([...tasks.values()].map((task) => `${task.run_id} ${task.node}`)));
+  const settlement = new Settlement(works, tasks, held, context.ids);
+  const verdicts: SettleVerdict[] = [];
+  for (const item of items) {
+    verdicts.push("runId" in item ? settleRunItem(settlement, item) : settleTaskItem(settlement, item));
+  }
+  await stopLiveTasks(tx, settlement);
+  await flush(tx, settlement);
+  return { settlement, verdicts };
+}
+
+async function holdTokens(tx: StoreQueries, items: readonly SettleItem[]) {
+  const presented = items.flatMap((item) =>
+    "sessionId" in item ? [{ task_id: item.taskId, token: item.token, session_id: item.sessionId }] : [],
+  );
+  const lost = items.flatMap((item) => (item.type === "lost" ? [item.taskId] : []));
+  const held = await tx.tasks.hold(presented);
+  if (lost.length > 0) held.push(...(await tx.tasks.lockLeases(lost, [])));
+  return new Map(held.map((lease) => [lease.task_id, lease]));
+}
+
+async function loadWorks(tx: StoreQueries, context: CommandContext, locked: readonly LockedRun[], endings: readonly string[]) {
+  const works = new Map<string, RunWork>();
+  if (locked.length === 0) return works;
+  const bundles = new Map<string, Awaited<ReturnType<typeof context.caches.bundle>>>();
+  for (const run of locked) bundles.set(run.id, await context.caches.bundle(tx, run.bundle_digest));
+  const rows = await tx.runs.nodes(locked.map((run) => run.id));
+  const outputs = await loadOutputs(tx, endings, bundles, rows);
+  const nodes = new Map<string, Map<string, NodeRow>>(locked.map((run) => [run.id, new Map()]));
+  for (const row of rows) {
+    const output = outputs.get(`${row.run_id} ${row.node}`);
+    nodes.get(row.run_id)?.set(row.node, {
+      node: row.node,
+      iteration: row.iteration,
+      state: row.state as NodeState,
+      unresolved: row.unresolved,
+      taken: row.taken,
+      openTasks: row.open_tasks,
+      ...(row.failure_class === null ? {} : { failure: { class: row.failure_class, message: row.failure_message ?? "" } }),
+      ...(output === undefined ? {} : { output: JSON.parse(output) }),
+    });
+  }
+  for (const run of locked) {
+    const bundle = bundles.get(run.id);
+    if (bundle !== undefined) works.set(run.id, new RunWork(run, bundle, nodes.get(run.id) ?? new Map(), context.ids));
+  }
+  return works;
+}
+
+// Only the outputs that the successors of an ending node read are loaded: a wide run stays cheap.
+async function loadOutputs(
+  tx: StoreQueries,
+  endings: readonly string[],
+  bundles: ReadonlyMap<string, { plan: Parameters<typeof outputsNeeded>[0] }>,
+  rows: readonly { run_id: string; node: string; state: string }[],
+) {
+  const succeeded = new Set(rows.filter((row) => row.state === "SUCCEEDED").map((row) => `${row.run_id} ${row.node}`));
+  const wanted = new Map<string, { run_id: string; node: string }>();
+  for (const ending of endings) {
+    const [runId = "", node = ""] = ending.split(" ");
+    const plan = bundles.get(runId)?.plan;
+    for (const needed of plan === undefined ? [] : outputsNeeded(plan, node)) {
+      const key = `${runId} ${needed}`;
+      if (succeeded.has(key)) wanted.set(key, { run_id: runId, node: needed });
+    }
+  }
+  const outputs = await tx.runs.nodeOutputs([...wanted.values()]);
+  return new Map(outputs.map((row) => [`${row.run_id} ${row.node}`, row.output]));
+}
+
+// A run that began to stop: READY and WAITING tasks end at once, leased ones are told and have the grace.
+async function stopLiveTasks(tx: StoreQueries, settlement: Settlement): Promise<void> {
+  const stopping = settlement.stopping();
+  if (stopping.length === 0) return;
+  const runIds = stopping.map((work) => work.run.id);
+  const queued = await tx.tasks.dequeueRuns(runIds);
+  const waiting = await tx.tasks.waitingOf(runIds);
+  const leases = (await tx.tasks.lockLeases([], runIds)).filter((lease) => !settlement.endsLease(lease.task_id));
+  const idle = unique([...queued.map((row) => row.task_id), ...waiting.map((row) => row.id)]);
+  for (const task of await tx.tasks.byId(idle.filter((id) => !settlement.isEnded(id)))) settlement.cancelIdle(task);
+  const overdue = leases.filter((lease) => settlement.work(lease.run_id)?.graceOver === true);
+  for (const task of await tx.tasks.byId(overdue.map((lease) => lease.task_id))) {
+    settlement.endLease(task.id);
+    settlement.cancelIdle(task);
+  }
+  for (const work of stopping) {
+    const own = leases.filter((lease) => lease.run_id === work.run.id && !settlement.endsLease(lease.task_id));
+    if (own.length > 0 && !work.finished) {
+      work.waitForGrace();
+      settlement.orderCancels(own, cancelReason(work), Number(work.run.grace_ms));
+    }
+  }
+}
+
+function cancelReason(work: RunWork): CancelReason {
+  if (work.state.cause === "timed_out") return "timeout";
+  return work.state.cause === "cancelled" ? "user" : "sibling";
+}
+
+async function flush(tx: StoreQueries, settlement: Settlement): Promise<void> {
+  const writes = settlement.writes();
+  await tx.tasks.deleteLeases(writes.endedLeases);
+  await tx.tasks.update(writes.taskChanges);
+  await tx.ledger.dropUnansweredTurn(writes.newAttempts);
+  await tx.tasks.insert(writes.newTasks);
+  await tx.tasks.enqueue(writes.ready);
+  await tx.runs.updateNodes(writes.nodes);
+  await tx.runs.update(writes.runs);
+  await tx.ledger.putCalls(writes.deniedCalls);
+  await tx.audit.insert(writes.audit);
+}
+
+function unique(values: readonly string[]): string[] {
+  return [...new Set(values)];
+}
+
+/** A failure in one line, cut to what is stored. */
+export function boundedFailure(failure: FailureValue): FailureValue {
+  const text = failure.message.replaceAll("\u0000", "\\u0000").toWellFormed();
+  return { class: failure.class.slice(0, 64), message: text.length > 4_000 ? `${text.slice(0, 4_000)}…` : text };
+}

@@ -1,0 +1,54 @@
+// What can be settled: every fact that ends, parks, requeues or stops something, as one union.
+// Made by dispatch (worker outcomes, the tick's findings), claim and authorize_tool_call (denials), cancel; settled in batches by settle.ts.
+
+import { canonicalJson, type Json, sha256 } from "../../kit/json.ts";
+import type { FailureValue } from "../graph/types.ts";
+import type { Decision } from "../policy/types.ts";
+import type { RunCause } from "../queue/states.ts";
+
+/** How a worker says that a task ended. */
+export type WorkerOutcome =
+  | { readonly type: "succeeded"; readonly output: Json }
+  | { readonly type: "failed"; readonly failure: FailureValue; readonly retryAfterMs?: number }
+  | { readonly type: "cancelled" }
+  | { readonly type: "interrupted"; readonly reason: string };
+
+/** A token as the session that holds it presents it. */
+export interface Presented {
+  readonly taskId: string;
+  readonly token: string;
+  readonly sessionId: string;
+}
+
+/** A denied tool call or assignment, for the decision record. */
+export interface DeniedSubject {
+  readonly tool?: string;
+  readonly requestId?: string;
+  readonly argumentsDigest?: string;
+}
+
+/** Why a lease ended without an outcome. Only `expired` counts as a delivery. */
+export type LossReason = "expired" | "unaccepted" | "unsent" | "yielded" | "revoked";
+
+/** See the file header. */
+export type SettleItem =
+  | (Presented & { readonly type: "outcome"; readonly outcome: WorkerOutcome; readonly actor: string })
+  | (Presented & { readonly type: "denied"; readonly decision: Decision; readonly subject: DeniedSubject })
+  | (Presented & { readonly type: "park"; readonly failure: FailureValue })
+  | (Presented & { readonly type: "fail"; readonly failure: FailureValue })
+  | { readonly type: "lost"; readonly taskId: string; readonly token: string; readonly reason: LossReason; readonly actor: string; readonly note: string }
+  | { readonly type: "wake"; readonly taskId: string }
+  | { readonly type: "stop"; readonly runId: string; readonly cause: RunCause; readonly failure: FailureValue; readonly actor: string }
+  | { readonly type: "run_due"; readonly runId: string };
+
+/** What became of an item. */
+export type SettleVerdict =
+  | { readonly verdict: "committed" }
+  | { readonly verdict: "duplicate" }
+  | { readonly verdict: "lease_lost" }
+  | { readonly verdict: "refused"; readonly error: string };
+
+/** Digest by which a resent outcome is known. */
+export function outcomeDigest(outcome: WorkerOutcome): string {
+  return sha256(canonicalJson(outcome as unknown as Json));
+}

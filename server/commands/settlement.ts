@@ -1,0 +1,216 @@
+// The unit of work of one settling transaction: what is locked, and every row that will be written, gathered once.
+// Made by settle.ts; filled by settle_task.ts and settle_run.ts. Holds no query.
+// Invariant: a task ends at most once in a batch, and every change has its audit record here.
+
+import { assert } from "../../kit/errors.ts";
+import type { Ids } from "../../kit/ids.ts";
+import type { AuditEvent, StoredRecord, TaskDetail } from "../audit/events.ts";
+import { auditRecord } from "../audit/record.ts";
+import type { TaskEnd } from "../graph/types.ts";
+import { isListed, TASK_TRANSITIONS, type TaskState } from "../queue/states.ts";
+import type { ToolCallRow } from "../storage/ledger_queries.ts";
+import type { NodeRecord, RunChange } from "../storage/run_queries.ts";
+import type { HeldTask, NewTaskRow, ReadyRow, TaskChange, TaskRow } from "../storage/task_queries.ts";
+import type { CancelOrder, CancelReason } from "./context.ts";
+import type { RunWork } from "./run_work.ts";
+
+/** Everything a settling transaction writes, in the order of the flush. */
+export interface SettlementWrites {
+  readonly endedLeases: string[];
+  readonly taskChanges: TaskChange[];
+  readonly newAttempts: string[];
+  readonly newTasks: NewTaskRow[];
+  readonly ready: ReadyRow[];
+  readonly nodes: NodeRecord[];
+  readonly runs: RunChange[];
+  readonly deniedCalls: ToolCallRow[];
+  readonly audit: StoredRecord[];
+}
+
+/** What of a task changes beside its state. */
+export type TaskPatch = Partial<Omit<TaskChange, "id" | "state">>;
+
+/** See the file header. */
+export class Settlement {
+  readonly cancels: CancelOrder[] = [];
+  readonly ids: Ids;
+  /** True when a task was put into the queue. */
+  queued = false;
+  readonly #works: ReadonlyMap<string, RunWork>;
+  readonly #tasks: ReadonlyMap<string, TaskRow>;
+  readonly #held: Map<string, HeldTask>;
+  readonly #endedLeases = new Set<string>();
+  readonly #taskChanges = new Map<string, TaskChange>();
+  readonly #newAttempts: string[] = [];
+  readonly #ready: ReadyRow[] = [];
+  readonly #deniedCalls: ToolCallRow[] = [];
+  readonly #audit: StoredRecord[] = [];
+
+  constructor(
+    works: ReadonlyMap<string, RunWork>,
+    tasks: ReadonlyMap<string, TaskRow>,
+    held: Map<string, HeldTask>,
+    ids: Ids,
+  ) {
+    this.#works = works;
+    this.#tasks = tasks;
+    this.#held = held;
+    this.ids = ids;
+  }
+
+  work(runId: string): RunWork | undefined {
+    return this.#works.get(runId);
+  }
+
+  task(taskId: string): TaskRow | undefined {
+    return this.#tasks.get(taskId);
+  }
+
+  /** The live lease of a task if the presented token is its own; a lease that already ended in this batch is gone. */
+  held(taskId: string, token: string): HeldTask | undefined {
+    const lease = this.#held.get(taskId);
+    return lease?.token === token && !this.#endedLeases.has(taskId) ? lease : undefined;
+  }
+
+  /** The change gathered for a task so far. */
+  changeOf(taskId: string): TaskChange | undefined {
+    return this.#taskChanges.get(taskId);
+  }
+
+  isEnded(taskId: string): boolean {
+    return this.#taskChanges.get(taskId)?.end_time != null;
+  }
+
+  endsLease(taskId: string): boolean {
+    return this.#endedLeases.has(taskId);
+  }
+
+  endLease(taskId: string): void {
+    this.#endedLeases.add(taskId);
+  }
+
+  /** Changes a task; what the patch leaves out stays as it was. A transition that is not listed is a broken invariant. */
+  changeTask(task: TaskRow, state: TaskState, patch: TaskPatch): void {
+    const from = this.#endedLeases.has(task.id) ? "LEASED" : (task.state as TaskState);
+    assert(isListed(TASK_TRANSITIONS, from, state), `no transition of a task from ${from} to ${state}`);
+    this.#taskChanges.set(task.id, {
+      id: task.id,
+      state,
+      attempt: task.attempt,
+      deliveries: task.deliveries,
+      output: null,
+      failure_class: null,
+      failure_message: null,
+      worker: task.worker,
+      outcome_token: task.outcome_token,
+      outcome_digest: task.outcome_digest,
+      end_time: null,
+      due_time: null,
+      ...patch,
+    });
+  }
+
+  /** Ends a task, and tells the graph. */
+  endTask(work: RunWork, task: TaskRow, state: TaskState, end: TaskEnd, patch: TaskPatch): void {
+    this.changeTask(task, state, { ...patch, end_time: work.run.now });
+    work.apply({ type: "task_ended", node: task.node, iteration: task.iteration, end });
+  }
+
+  /** A task of a stopping run that nobody holds ends at once. */
+  cancelIdle(task: TaskRow): void {
+    const work = this.#works.get(task.run_id);
+    if (work === undefined) return;
+    const timedOut = work.state.cause === "timed_out";
+    const failure = { class: timedOut ? "Timeout" : "Cancelled", message: `the run stopped: ${work.state.cause}` };
+    this.endTask(work, task, timedOut ? "TIMED_OUT" : "CANCELLED", { type: "cancelled" }, {
+      failure_class: failure.class,
+      failure_message: failure.message,
+    });
+    const transitions = work.takeTransitions();
+    const subject = { ...this.subject(task), actor: "server" };
+    if (timedOut) {
+      this.record({ kind: "task.timed_out", ...subject, detail: { ...this.taskDetail(task), failure, transitions } });
+    } else {
+      this.record({ kind: "task.cancelled", ...subject, detail: { ...this.taskDetail(task), reason: failure.message, transitions } });
+    }
+  }
+
+  enqueue(task: TaskRow, lastToken: string | null): void {
+    this.#ready.push({
+      task_id: task.id,
+      run_id: task.run_id,
+      route: task.route,
+      claim_order: task.claim_order,
+      last_token: lastToken,
+      fresh: false,
+    });
+  }
+
+  /** The last turn of the task is asked again unless one of its calls was granted. */
+  startNewAttempt(taskId: string): void {
+    this.#newAttempts.push(taskId);
+  }
+
+  denyCall(row: ToolCallRow): void {
+    this.#deniedCalls.push(row);
+  }
+
+  orderCancels(leases: readonly HeldTask[], reason: CancelReason, graceMs: number): void {
+    for (const lease of leases) {
+      this.cancels.push({ sessionId: lease.session_id, taskId: lease.task_id, token: lease.token, reason, graceMs });
+    }
+  }
+
+  record(event: AuditEvent): void {
+    this.#audit.push(auditRecord(event));
+  }
+
+  subject(task: TaskRow): { namespace: string; runId: string; taskId: string } {
+    return { namespace: task.namespace, runId: task.run_id, taskId: task.id };
+  }
+
+  taskDetail(task: TaskRow): TaskDetail {
+    const { node, iteration, attempt, item, agent } = task;
+    return { node, iteration, attempt, agent, ...(item >= 0 && { item }) };
+  }
+
+  /** Runs that began to stop in this batch and are not over. */
+  stopping(): RunWork[] {
+    return [...this.#works.values()].filter((work) => work.stopPending || work.graceOver);
+  }
+
+  changedRuns(): string[] {
+    return [...this.#works.keys()];
+  }
+
+  writes(): SettlementWrites {
+    const works = [...this.#works.values()];
+    for (const work of works) this.#recordEnd(work);
+    const newTasks = works.flatMap((work) => work.tasks);
+    const ready = [...this.#ready, ...works.flatMap((work) => work.ready)];
+    this.queued = ready.length > 0;
+    return {
+      endedLeases: [...this.#endedLeases],
+      taskChanges: [...this.#taskChanges.values()],
+      newAttempts: this.#newAttempts,
+      newTasks,
+      ready,
+      nodes: works.flatMap((work) => work.nodeRecords()),
+      runs: works.filter((work) => work.touched).map((work) => work.change()),
+      deniedCalls: this.#deniedCalls,
+      audit: this.#audit,
+    };
+  }
+
+  // Transitions that no task record took, such as those of a run that a deadline stopped.
+  #recordEnd(work: RunWork): void {
+    const transitions = work.takeTransitions();
+    if (transitions.length === 0) return;
+    const { id: runId, namespace } = work.run;
+    const outputDigest = work.outputDigest();
+    const failure = work.state.failure;
+    const state = work.state.run;
+    const detail = { state, transitions, ...(failure && { failure }), ...(outputDigest && { outputDigest }) };
+    this.record({ kind: "run.finished", namespace, runId, actor: "server", detail });
+  }
+}
