@@ -1,0 +1,45 @@
+// Compiles CEL conditions: `when` of edges, `cel` of policies, `when` of model scripts.
+// Called by manifests (to check), graph, policy and the worker (to evaluate). A result that is not a boolean is an error
+// value; nothing here throws.
+
+import { celType } from "@bufbuild/cel";
+import { bindVariables, type SchemaHints } from "./binder.ts";
+import { type Compiled, compileExpression } from "./expression.ts";
+import type { Reference } from "./references.ts";
+import type { Condition, Evaluated } from "./types.ts";
+
+export type { Compiled, CompileError } from "./expression.ts";
+export type { Reference } from "./references.ts";
+
+/** What an expression may read. */
+export interface ExpressionOptions {
+  /** Names that may be read; any other is a compile error. */
+  readonly variables: readonly string[];
+  /** Schemas by variable: where they say `number`, integers bind as CEL double. */
+  readonly schemas?: SchemaHints;
+}
+
+/** Compiles a condition. An error's offset is in UTF-16 units within the text. */
+export function compileCondition(text: string, options: ExpressionOptions): Compiled<Condition> {
+  const compiled = compileExpression(text, options.variables);
+  if (!compiled.ok) return compiled;
+  const program = compiled.value;
+  return {
+    ok: true,
+    value: {
+      text,
+      evaluate(bindings): Evaluated<boolean> {
+        const result = program.run(bindVariables(bindings, options.schemas));
+        if (!result.ok) return result;
+        if (typeof result.value === "boolean") return { ok: true, value: result.value };
+        return { ok: false, error: `\`${text}\` is ${celType(result.value).name}, not true or false` };
+      },
+    },
+  };
+}
+
+/** What a text reads, for static checks; an empty list if it does not compile. */
+export function referencesOf(text: string): readonly Reference[] {
+  const compiled = compileExpression(text);
+  return compiled.ok ? compiled.value.references : [];
+}
