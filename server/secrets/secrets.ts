@@ -1,9 +1,10 @@
 // Reads secrets live, each time one is granted: from a directory <dir>/<name>/<key>, as Kubernetes mounts them, else from
 // ORLOJ_SECRET_<NAME>_<KEY> (upper case, every other character "_"). So rotation needs no restart.
-// Called by commands before a grant or an assignment leaves. Never stores, caches, logs or audits a value.
+// Called by commands while a grant or an assignment is made: synchronous, for nothing but queries is awaited inside a
+// transaction, and the files are small and local. Never stores, caches, logs or audits a value.
 // The directory and the environment come in by constructor: config.ts alone reads the real ones.
 
-import { readFile, stat } from "node:fs/promises";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { DomainError } from "../../kit/errors.ts";
 import { MIB } from "../../kit/units.ts";
@@ -42,38 +43,23 @@ export class Secrets {
    * @returns undefined if it is nowhere, or its name or key is not a name.
    * @throws DomainError CONFIG_INVALID if its file is too large or cannot be read.
    */
-  async read(name: string, key: string): Promise<Secret | undefined> {
+  read(name: string, key: string): Secret | undefined {
     if (!NAME.test(name) || !NAME.test(key)) return undefined;
     const { directory, environment } = this.#sources;
-    const text = directory === undefined ? undefined : await readSecretFile(join(directory, name, key), name, key);
+    const text = directory === undefined ? undefined : readSecretFile(join(directory, name, key), name, key);
     const value = text ?? environment[secretVariable(name, key)];
     return value === undefined ? undefined : new Secret(value);
   }
-
-  /** Reads several; the map is by secretId and lacks those that are nowhere. */
-  async readAll(refs: readonly { readonly name: string; readonly key: string }[]): Promise<Map<string, Secret>> {
-    const found = new Map<string, Secret>();
-    for (const { name, key } of refs) {
-      const secret = await this.read(name, key);
-      if (secret !== undefined) found.set(secretId(name, key), secret);
-    }
-    return found;
-  }
 }
 
-/** Key of a secret in maps. */
-export function secretId(name: string, key: string): string {
-  return `${name}/${key}`;
-}
-
-async function readSecretFile(path: string, name: string, key: string): Promise<string | undefined> {
+function readSecretFile(path: string, name: string, key: string): string | undefined {
   try {
-    const { size } = await stat(path);
+    const { size } = statSync(path);
     if (size > SECRET_BYTES_MAX) {
       const message = `secret ${name}/${key} is ${size} bytes, more than ${SECRET_BYTES_MAX}; a secret is a short text`;
       throw new DomainError("CONFIG_INVALID", message);
     }
-    return (await readFile(path, "utf8")).replace(/\r?\n$/, "");
+    return readFileSync(path, "utf8").replace(/\r?\n$/, "");
   } catch (error) {
     if (error instanceof DomainError) throw error;
     const code = (error as NodeJS.ErrnoException).code;

@@ -1,0 +1,65 @@
+// Renders a tool, arguments and secrets into the concrete means of one granted call.
+// Called by commands/authorize_tool_call after policy allowed, with arguments that fit the tool's input schema.
+// Pure: secrets come in by a function; nothing is sent, logged or kept. A failure's message never holds a value.
+// The same request id reaches the endpoint for every repetition of a call, whatever the tool's effect.
+
+import { type Json, sha256 } from "../../kit/json.ts";
+import type { ToolSpec } from "../manifests/specs.ts";
+import { RenderError, type RenderFailureClass } from "./pieces.ts";
+import { type CommandMeansValue, renderCommand } from "./render_command.ts";
+import { type HttpMeansValue, renderHttp } from "./render_http.ts";
+import { secretBinding, toolTemplates } from "./templates.ts";
+
+export type { RenderFailureClass } from "./pieces.ts";
+export type { CommandMeansValue } from "./render_command.ts";
+export type { HttpMeansValue } from "./render_http.ts";
+export { secretsOf } from "./templates.ts";
+
+/** What a grant carries, or why there is none. */
+export type RenderedMeans =
+  | { readonly ok: true; readonly means: HttpMeansValue | CommandMeansValue }
+  | { readonly ok: false; readonly class: RenderFailureClass; readonly message: string };
+
+/**
+ * See the file header.
+ *
+ * @param secrets reads a secret now; undefined if it is nowhere.
+ */
+export function renderMeans(
+  tool: ToolSpec,
+  args: Json,
+  secrets: (name: string, key: string) => string | undefined,
+  call: { readonly requestId: string },
+): RenderedMeans {
+  const templates = toolTemplates(tool);
+  if (!templates.ok) return { ok: false, class: "ToolInvalid", message: templates.error };
+  const { http, command, secrets: read } = templates.value;
+  const { binding, missing } = secretBinding(read, secrets);
+  if (missing.length > 0) {
+    const names = missing.map(({ name, key }) => `${name}/${key}`).join(", ");
+    return {
+      ok: false,
+      class: "SecretMissing",
+      message: `secret ${names} is not provided; mount it or set its variable`,
+    };
+  }
+  const bindings = { args, secret: binding };
+  const key = headerSafe(call.requestId);
+  try {
+    if (tool.http !== undefined && http !== undefined) {
+      return { ok: true, means: renderHttp(tool.http, http, bindings, { header: tool.idempotency.header, key }) };
+    }
+    if (tool.command !== undefined && command !== undefined) {
+      return { ok: true, means: renderCommand(tool.command, command, bindings, key) };
+    }
+    return { ok: false, class: "ToolInvalid", message: `tools of type ${tool.type} cannot be called` };
+  } catch (error) {
+    if (error instanceof RenderError) return { ok: false, class: error.failureClass, message: error.message };
+    throw error;
+  }
+}
+
+// A declared key may hold any text; what cannot stand in a header is replaced by its digest, which repeats as well.
+function headerSafe(requestId: string): string {
+  return /^[\x21-\x7e]{1,255}$/.test(requestId) ? requestId : sha256(requestId);
+}
