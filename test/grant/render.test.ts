@@ -112,10 +112,10 @@ describe("a URL", () => {
         fc.string({ unit: "binary", maxLength: 20 }),
         (id, note) => {
           const result = rendered(REFUND, { id, note });
-          if (!result.ok)
-            return expect(id === "" || id === "." || id === ".." || !id.isWellFormed() || !note.isWellFormed()).toBe(
-              true,
-            );
+          if (!result.ok) {
+            expect(["", ".", ".."].includes(id) || !id.isWellFormed() || !note.isWellFormed()).toBe(true);
+            return;
+          }
           const url = new URL((result.means as HttpMeansValue).url);
           expect(url.origin).toBe("https://pay.example");
           expect(url.pathname.split("/").map(decodeURIComponent)).toEqual(["", "v1", "refunds", id]);
