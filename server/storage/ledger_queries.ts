@@ -109,6 +109,17 @@ export function ledgerQueries(db: Queryable) {
       return rows as JournalRow[];
     },
 
+    /** Length of each task's journal, and the sequence of the entry of one tool call if it is there. */
+    async positions(calls: readonly { task_id: string; turn_sequence: number; call_index: number }[]) {
+      if (calls.length === 0) return [];
+      const result = await sql<{ task_id: string; length: number; recorded: number | null }>`
+        select x.task_id, (select coalesce(max(sequence), 0) from journal j where j.task_id = x.task_id) as length,
+          (select sequence from journal j where j.task_id = x.task_id and j.turn_sequence = x.turn_sequence
+            and j.call_index = x.call_index) as recorded
+        from json_to_recordset(${recordSet(calls)}::json) as x(task_id text, turn_sequence integer, call_index integer)`.execute(db);
+      return result.rows;
+    },
+
     /**
      * A new attempt asks again what failed: drops the last turn of a task unless one of its tool calls was granted.
      * Nothing after that turn can be recorded without a grant but refused arguments, which go with it.
@@ -154,14 +165,19 @@ export function ledgerQueries(db: Queryable) {
     /** Records answers, fenced by grant id: only a row still open with that grant takes one. Returns the rows written. */
     async answer(answers: readonly GrantAnswer[]) {
       if (answers.length === 0) return [];
-      const result = await sql<{ grant_id: string; request_id: string; task_id: string; run_id: string; namespace: string; tool: string; attempt: number }>`
+      const result = await sql<{ grant_id: string; request_id: string; task_id: string; run_id: string; namespace: string; tool: string; attempt: number; arguments_digest: string }>`
         update tool_call c set state = x.state, result = x.result, failure_class = x.failure_class,
           failure_message = x.failure_message, end_time = clock_timestamp()
         from json_to_recordset(${recordSet(answers)}::json)
           as x(grant_id text, state text, result text, failure_class text, failure_message text)
         where c.grant_id = x.grant_id and c.state in ('granted', 'unknown')
-        returning c.grant_id, c.request_id, c.task_id, c.run_id, c.namespace, c.tool, c.attempt`.execute(db);
+        returning c.grant_id, c.request_id, c.task_id, c.run_id, c.namespace, c.tool, c.attempt, c.arguments_digest`.execute(db);
       return result.rows;
+    },
+
+    /** Marks the outcome of a call unknown: nothing repeats it until a person decides. */
+    async markUnknown(grantId: string): Promise<void> {
+      await db.updateTable("tool_call").set({ state: "unknown" }).where("grant_id", "=", grantId).execute();
     },
 
     /** Rows by grant id, to tell a resent answer from a foreign one. */

@@ -178,6 +178,20 @@ export interface TaskRow {
   readonly outcome_digest: string | null;
 }
 
+/** A task with what a decision about one of its tool calls needs. */
+export interface CallingTask {
+  readonly id: string;
+  readonly run_id: string;
+  readonly namespace: string;
+  readonly agent: string;
+  readonly origin_task_id: string;
+  readonly run_state: string;
+  readonly bundle_digest: string;
+  readonly requester: string;
+  readonly tags: Record<string, string>;
+  readonly metadata: Record<string, string>;
+}
+
 const HELD = sql.raw(
   "l.task_id, l.run_id, l.token, l.session_id, l.worker, l.attempt, l.delivery, l.accepted, l.journal_length",
 );
@@ -272,6 +286,16 @@ export function taskQueries(db: Queryable) {
         select id, run_id, namespace, node, iteration, item, agent, route, state, attempt, deliveries, claim_order,
           origin_task_id, worker, outcome_token, outcome_digest
         from task where id = any(${taskIds}::text[])`.execute(db);
+      return result.rows;
+    },
+
+    /** Tasks with their runs as they are now; read after their leases are locked, so that no grant follows a cancel. */
+    async calling(taskIds: readonly string[]): Promise<CallingTask[]> {
+      if (taskIds.length === 0) return [];
+      const result = await sql<CallingTask>`
+        select t.id, t.run_id, t.namespace, t.agent, t.origin_task_id, r.state as run_state, r.bundle_digest, r.requester, r.tags,
+          r.metadata
+        from task t join run r on r.id = t.run_id where t.id = any(${taskIds}::text[])`.execute(db);
       return result.rows;
     },
 

@@ -1,0 +1,51 @@
+// Decides what a tool call gets from its ledger row: the table of docs/worker-protocol.md as a pure function.
+// Called by authorize_tool_call after policy allowed. Never reads a clock: the time of the transaction comes in.
+
+import type { ToolSpec } from "../manifests/specs.ts";
+import type { ToolCallRow } from "../storage/ledger_queries.ts";
+
+/** What a call gets. */
+export type LedgerStep =
+  | { readonly type: "grant"; readonly attempt: number }
+  | { readonly type: "cached"; readonly result: string }
+  /** Same request id, other arguments. */
+  | { readonly type: "conflict" }
+  /** An earlier holder may have had the effect; a person decides. */
+  | { readonly type: "unknown" }
+  /** Failed as often as the tool's retry allows. */
+  | { readonly type: "exhausted" };
+
+/** The call that asks; it holds the task's lease. */
+export interface AskingCall {
+  readonly token: string;
+  readonly argumentsDigest: string;
+  readonly now: Date;
+  readonly tool: Pick<ToolSpec, "effect" | "idempotency" | "retry">;
+}
+
+/** See the file header. */
+export function nextLedgerStep(
+  row: Pick<ToolCallRow, "state" | "attempt" | "arguments_digest" | "grant_token" | "result"> | undefined,
+  call: AskingCall,
+): LedgerStep {
+  if (row === undefined) return { type: "grant", attempt: 1 };
+  if (row.arguments_digest !== call.argumentsDigest) return { type: "conflict" };
+  switch (row.state) {
+    case "done":
+      return { type: "cached", result: row.result ?? "null" };
+    case "denied":
+      return { type: "grant", attempt: row.attempt };
+    case "failed":
+      return row.attempt >= call.tool.retry.maxAttempts ? { type: "exhausted" } : { type: "grant", attempt: row.attempt + 1 };
+    case "unknown":
+      return { type: "unknown" };
+    case "granted":
+      // The holder itself asks again: its answer was lost on the way, so nothing was sent with that grant.
+      if (row.grant_token === call.token) return { type: "grant", attempt: row.attempt };
+      // The grant went to a holder that is gone. A read is simply repeated; a write only where the endpoint honours the key.
+      if (call.tool.effect === "read" || call.tool.idempotency.onUnknownOutcome === "retry") {
+        return { type: "grant", attempt: row.attempt };
+      }
+      return { type: "unknown" };
+  }
+}

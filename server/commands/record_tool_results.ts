@@ -1,0 +1,121 @@
+// Records how granted attempts ended: ledger and journal in one transaction, a batch at a time.
+// Called through the tool-result coalescer by dispatch/worker_facts. Fenced by the grant id: a late true result reaches the ledger,
+// never the journal of somebody else's attempt. Idempotent: a resent result is `duplicate`.
+
+import { sha256 } from "../../kit/json.ts";
+import { type StoredRecord, type ToolEnd, workerActor } from "../audit/events.ts";
+import { auditRecord, tokenHash } from "../audit/record.ts";
+import type { JournalRow } from "../storage/ledger_queries.ts";
+import type { StoreQueries } from "../storage/store.ts";
+import type { CommandContext } from "./context.ts";
+import { boundedFailure } from "./settle.ts";
+import type { SettleItem, SettleVerdict } from "./settle_items.ts";
+import type { ToolResultFact } from "./tool_facts.ts";
+
+/** A verdict, and what must be settled before it is given. */
+export interface RecordedResult {
+  readonly verdict: SettleVerdict;
+  readonly settle?: SettleItem;
+}
+
+type Answered = Awaited<ReturnType<StoreQueries["ledger"]["answer"]>>[number];
+
+/** See the file header. @throws DomainError for database trouble: nothing of the batch happened */
+export async function recordToolResults(context: CommandContext, facts: readonly ToolResultFact[]): Promise<RecordedResult[]> {
+  const { results, runIds } = await context.store.transaction(async (tx) => {
+    const held = await tx.tasks.hold(facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })));
+    const holding = new Set(held.map((lease) => `${lease.task_id} ${lease.token}`));
+    const answered = new Map((await tx.ledger.answer(facts.map(grantAnswer))).map((row) => [row.grant_id, row]));
+    const missed = facts.filter((fact) => answered.get(fact.grantId)?.task_id !== fact.taskId);
+    const known = new Map((await tx.ledger.byGrants(missed.map((fact) => fact.grantId))).map((row) => [row.grant_id, row]));
+    const journal: JournalRow[] = [];
+    const audit: StoredRecord[] = [];
+    const recorded: RecordedResult[] = [];
+    for (const fact of facts) {
+      const row = answered.get(fact.grantId);
+      if (row?.task_id !== fact.taskId) {
+        recorded.push(repeatOrRefuse(fact, known.get(fact.grantId), audit));
+        continue;
+      }
+      const holds = holding.has(`${fact.taskId} ${fact.token}`);
+      if (holds && fact.journalSequence > 0) journal.push(journalRow(fact, row));
+      audit.push(resultRecord(fact, row, holds));
+      recorded.push(holds ? await judge(tx, context, fact, row) : { verdict: { verdict: "lease_lost" } });
+    }
+    await tx.ledger.append(journal);
+    await tx.audit.insert(audit);
+    return { results: recorded, runIds: [...new Set([...answered.values()].map((row) => row.run_id))] };
+  });
+  context.hints.runsChanged(runIds);
+  return results;
+}
+
+function grantAnswer(fact: ToolResultFact) {
+  const { grantId: grant_id, result } = fact;
+  if (result.ok) return { grant_id, state: "done" as const, result: result.resultJson, failure_class: null, failure_message: null };
+  const failure = boundedFailure(result);
+  return { grant_id, state: "failed" as const, result: null, failure_class: failure.class, failure_message: failure.message };
+}
+
+function repeatOrRefuse(
+  fact: ToolResultFact,
+  row: { task_id: string; state: string; result: string | null; failure_class: string | null } | undefined,
+  audit: StoredRecord[],
+): RecordedResult {
+  const { result } = fact;
+  const same =
+    row?.task_id === fact.taskId &&
+    (result.ok ? row.state === "done" && row.result === result.resultJson : row.failure_class === boundedFailure(result).class);
+  if (same) return { verdict: { verdict: "duplicate" } };
+  const detail = { fact: "tool_result", tokenHash: tokenHash(fact.token), worker: fact.worker, sessionId: fact.sessionId };
+  audit.push(auditRecord({ kind: "fact.refused", taskId: fact.taskId, actor: workerActor(fact.worker), detail }));
+  return { verdict: { verdict: "refused", error: `grant ${fact.grantId} is not open for this task` } };
+}
+
+// A write that may have happened, at an endpoint that honours no key, is for a person to judge.
+async function judge(tx: StoreQueries, context: CommandContext, fact: ToolResultFact, row: Answered): Promise<RecordedResult> {
+  const committed: RecordedResult = { verdict: { verdict: "committed" } };
+  if (fact.result.ok || !fact.result.ambiguous) return committed;
+  const [task] = await tx.tasks.calling([fact.taskId]);
+  if (task === undefined || task.run_state !== "RUNNING") return committed;
+  const bundle = await context.caches.bundle(tx, task.bundle_digest);
+  const spec = [...(bundle.agents.get(task.agent)?.tools.values() ?? [])].find((tool) => tool.tool.name === row.tool)?.tool.spec;
+  if (spec === undefined || spec.effect === "read" || spec.idempotency.onUnknownOutcome === "retry") return committed;
+  await tx.ledger.markUnknown(fact.grantId);
+  const message = `${row.tool} failed with ${fact.result.class} after the request was sent (request ${row.request_id}); a person has to decide`;
+  const { taskId, token, sessionId } = fact;
+  return {
+    verdict: { verdict: "lease_lost" },
+    settle: { type: "park", taskId, token, sessionId, failure: { class: "UnknownOutcome", message } },
+  };
+}
+
+function journalRow(fact: ToolResultFact, row: Answered): JournalRow {
+  const [, turn = "0", index = "0"] = row.request_id.split("/");
+  const { result } = fact;
+  const failure = result.ok ? undefined : boundedFailure(result);
+  return {
+    task_id: fact.taskId,
+    sequence: fact.journalSequence,
+    kind: result.ok ? "result" : "failure",
+    payload: result.ok ? result.resultJson : null,
+    turn_sequence: Number(turn),
+    call_index: Number(index),
+    tool: row.tool,
+    failure_class: failure?.class ?? null,
+    failure_message: failure?.message ?? null,
+  };
+}
+
+function resultRecord(fact: ToolResultFact, row: Answered, holds: boolean): StoredRecord {
+  const { result } = fact;
+  const end: ToolEnd = result.ok
+    ? { ok: true, resultDigest: sha256(result.resultJson) }
+    : { ok: false, failure: boundedFailure(result), final: fact.journalSequence > 0 };
+  const detail = {
+    ...{ tool: row.tool, requestId: row.request_id, attempt: row.attempt, argumentsDigest: row.arguments_digest, grantId: fact.grantId },
+    ...{ durationMs: fact.durationMs, ...end },
+  };
+  const subject = { namespace: row.namespace, runId: row.run_id, taskId: row.task_id, actor: workerActor(fact.worker) };
+  return auditRecord({ kind: holds ? "tool.result" : "tool.late_result", ...subject, detail });
+}
