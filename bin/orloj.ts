@@ -1,2 +1,22 @@
 #!/usr/bin/env node
-console.log("x", process.version)
+// The `orloj` command: picks the server, a worker or a client verb, and loads only that.
+// Called by the shell. Plain syntax and dynamic imports, so that a Node too old to run the rest still reads this file
+// and says so. Decides nothing else.
+
+const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+switch (major > 22 || (major === 22 && minor >= 18) ? process.argv[2] : "(old)") {
+  case "(old)":
+    console.error(
+      `error[E-NODE-TOO-OLD] orloj needs Node 22.18 or newer, this is ${process.versions.node}. Next: in a clone, npx orloj brings its own; elsewhere install a newer Node`,
+    );
+    process.exitCode = 2;
+    break;
+  case "server":
+    process.exitCode = await (await import("../cli/server.ts")).server(process.argv.slice(3), process.env);
+    break;
+  case "worker":
+    process.exitCode = await (await import("../cli/worker.ts")).worker(process.argv.slice(3), process.env);
+    break;
+  default:
+    process.exitCode = await (await import("../cli/main.ts")).main(process.argv.slice(2));
+}

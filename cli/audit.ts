@@ -1,0 +1,156 @@
+// The verb `orloj audit list`: reads the audit trail, oldest first, and follows it.
+// Called by main.ts.
+// JSON: {"items": […], "more": …}; with --follow one record a line. A lost stream is taken up after the last record.
+
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { Command } from "commander";
+import { SECOND } from "../kit/units.ts";
+import { type AuditRecord, AuditRecordSchema, OrlojError } from "../sdk/index.ts";
+import { describeRecord } from "./audit_text.ts";
+import type { Context } from "./context.ts";
+import { EXIT } from "./failure.ts";
+import { instant, table } from "./format.ts";
+import { presentable } from "./json_output.ts";
+import { collect, parseLimit, parseMoment } from "./options.ts";
+import { allPages } from "./pages.ts";
+import { safeLine } from "./sanitize.ts";
+
+interface Options {
+  readonly namespace?: string;
+  readonly run?: string;
+  readonly task?: string;
+  readonly kind: string[];
+  readonly since?: string;
+  readonly until?: string;
+  readonly limit: number;
+  readonly follow?: boolean;
+}
+
+const RESUME_MS = SECOND;
+const RESUMES_MAX = 15;
+
+/** Adds the verb to the program. */
+export function register(program: Command, context: Context): void {
+  program
+    .command("audit")
+    .description("Read the audit trail.")
+    .command("list")
+    .description("List audit records, oldest first.")
+    .option("-n, --namespace <name>", "only this namespace")
+    .option("--run <run>", "only records of this run")
+    .option("--task <task>", "only records of this task")
+    .option("--kind <kind>", "only this kind, or a prefix that ends in a dot, such as task.; repeatable", collect, [])
+    .option("--since <time>", "from this time: a duration back such as 15m, or RFC 3339")
+    .option("--until <time>", "before this time")
+    .option("--limit <count>", "records at most", parseLimit, 1_000)
+    .option("--follow", "go on with new records until interrupted")
+    .action((options: Options) => (options.follow ? follow(context, options) : list(context, options)));
+}
+
+/** All records that a filter lets through, up to a limit. */
+export async function auditRecords(
+  context: Context,
+  filter: ReturnType<typeof filterOf>,
+  limit: number,
+): Promise<{ items: AuditRecord[]; more: boolean }> {
+  return allPages(
+    async (pageToken, pageSize) => {
+      const page = await context.client.audit.listAuditRecords({ filter, pageToken, pageSize });
+      return { items: page.records, nextPageToken: page.nextPageToken };
+    },
+    limit,
+    1_000,
+  );
+}
+
+function filterOf(options: Partial<Options>, nowMs: number) {
+  const { since, until } = options;
+  return {
+    namespace: options.namespace ?? "",
+    runId: options.run ?? "",
+    taskId: options.task ?? "",
+    kinds: options.kind ?? [],
+    ...(since === undefined ? {} : { startTime: timestampFromMs(parseMoment("--since", since, nowMs)) }),
+    ...(until === undefined ? {} : { endTime: timestampFromMs(parseMoment("--until", until, nowMs)) }),
+  };
+}
+
+/** The filter for everything about a run. */
+export function filterOfRun(runId: string): ReturnType<typeof filterOf> {
+  return filterOf({ run: runId }, 0);
+}
+
+async function list(context: Context, options: Options): Promise<void> {
+  const { items, more } = await auditRecords(context, filterOf(options, context.host.clock.now()), options.limit);
+  if (context.json) {
+    context.printJson({ items: items.map((record) => presentable(AuditRecordSchema, record)), more });
+    return;
+  }
+  if (items.length === 0) {
+    context.note("No audit records found.");
+    return;
+  }
+  const rows = items.map((record) => {
+    const { kind, subject, detail, actor } = describeRecord(record, new Map());
+    return [
+      String(record.id),
+      instant(record.time),
+      kind,
+      record.runId || record.namespace || "-",
+      subject || "-",
+      actor,
+      detail,
+    ];
+  });
+  context.print(...table(["ID", "TIME", "KIND", "RUN", "SUBJECT", "ACTOR", "DETAIL"], rows, context.paint, 100));
+  if (more) context.note(`More than ${options.limit} records; narrow with --run, --kind or --since, or raise --limit.`);
+}
+
+async function follow(context: Context, options: Options): Promise<void> {
+  const filter = filterOf(options, context.host.clock.now());
+  let afterId = 0n;
+  const show = (records: readonly AuditRecord[]) => {
+    for (const record of records) {
+      if (record.id > afterId) afterId = record.id;
+      if (context.json) context.printJsonLine(presentable(AuditRecordSchema, record));
+      else context.print(recordLine(record));
+    }
+  };
+  if (options.since !== undefined || options.run !== undefined || options.task !== undefined) {
+    show((await auditRecords(context, filter, options.limit)).items);
+  }
+  await context.interruptible(async (signal) => {
+    for (let failures = 0; !signal.aborted; ) {
+      try {
+        for await (const { records } of context.client.audit.watchAuditRecords({ filter, afterId }, { signal })) {
+          failures = 0;
+          show(records);
+        }
+      } catch (error) {
+        if (signal.aborted) break;
+        const failure = OrlojError.from(error);
+        failures += 1;
+        if (EXIT_REASONS.has(failure.reason) || failures > RESUMES_MAX) throw failure;
+      }
+      await context.host.clock.sleep(RESUME_MS, signal);
+    }
+    context.exitCode = EXIT.interrupted;
+  });
+}
+
+// Answers of the server that another try would not change.
+const EXIT_REASONS: ReadonlySet<string> = new Set([
+  "CREDENTIALS_MISSING",
+  "CREDENTIALS_INVALID",
+  "PERMISSION_DENIED",
+  "REQUEST_INVALID",
+  "RUN_NOT_FOUND",
+  "TASK_NOT_FOUND",
+]);
+
+function recordLine(record: AuditRecord): string {
+  const { kind, subject, detail, actor } = describeRecord(record, new Map());
+  return [instant(record.time), kind, safeLine(record.runId), subject, actor, detail]
+    .filter((part) => part !== "")
+    .join("  ");
+}

@@ -1,0 +1,152 @@
+// Exit codes, and errors as people and scripts read them: error[E-RUN-NOT-FOUND] message. Next: what to do.
+// Called by main.ts for whatever a verb throws. Pure.
+// docs/cli.md lists the codes; keep both in step.
+
+import { Code, type Diagnostic, OrlojError, RunFailedError } from "../sdk/index.ts";
+import { safeLine } from "./sanitize.ts";
+
+/** Exit codes of the client verbs. */
+export const EXIT = {
+  ok: 0,
+  /** The work itself failed: a run did not succeed, a manifest is invalid. */
+  failed: 1,
+  /** The command line is wrong. */
+  usage: 2,
+  notFound: 3,
+  /** No valid token, a right is missing, or a policy denied. */
+  denied: 4,
+  unavailable: 5,
+  /** The server refused the input: parameters, sizes, a page token. */
+  refused: 6,
+  /** The state forbids it: finished, in use, changed meanwhile, another body under this idempotency key. */
+  conflict: 7,
+  /** A bug of the server or of this command. */
+  internal: 8,
+  interrupted: 130,
+} as const;
+
+/** A command line that cannot be carried out as written. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+  /** What to do about it. */
+  readonly next: string;
+
+  constructor(message: string, next = "") {
+    super(message);
+    this.next = next;
+  }
+}
+
+/** An error ready to print. */
+export interface Shown {
+  /** "E-RUN-NOT-FOUND". */
+  readonly code: string;
+  readonly message: string;
+  readonly next: string;
+  readonly exitCode: number;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+const EXIT_BY_CODE: Readonly<Record<Code, number>> = {
+  [Code.Canceled]: EXIT.interrupted,
+  [Code.Unknown]: EXIT.internal,
+  [Code.InvalidArgument]: EXIT.refused,
+  [Code.DeadlineExceeded]: EXIT.unavailable,
+  [Code.NotFound]: EXIT.notFound,
+  [Code.AlreadyExists]: EXIT.conflict,
+  [Code.PermissionDenied]: EXIT.denied,
+  [Code.ResourceExhausted]: EXIT.refused,
+  [Code.FailedPrecondition]: EXIT.conflict,
+  [Code.Aborted]: EXIT.conflict,
+  [Code.OutOfRange]: EXIT.refused,
+  [Code.Unimplemented]: EXIT.internal,
+  [Code.Internal]: EXIT.internal,
+  [Code.Unavailable]: EXIT.unavailable,
+  [Code.DataLoss]: EXIT.internal,
+  [Code.Unauthenticated]: EXIT.denied,
+};
+
+const NEXT: Readonly<Record<string, string>> = {
+  MANIFEST_INVALID: "correct the lines above and apply again",
+  MANIFEST_TOO_SLOW: "split the file or make its expressions smaller",
+  PARAMS_INVALID: "orloj describe workflow NAME shows the parameters",
+  CREDENTIALS_MISSING: "pass --token or set ORLOJ_TOKEN; a local server writes one to .orloj/config.json",
+  CREDENTIALS_INVALID: "pass a current --token; a local server writes one to .orloj/config.json when it starts",
+  PERMISSION_DENIED: "ask an administrator for the role that this call needs",
+  POLICY_DENIED: "orloj audit list --kind decision",
+  RESOURCE_NOT_FOUND: "orloj get all -A",
+  WORKFLOW_NOT_FOUND: "orloj get workflows -A",
+  RUN_NOT_FOUND: "orloj runs",
+  TASK_NOT_FOUND: "orloj tasks RUN",
+  WORKER_NOT_FOUND: "orloj workers",
+  LEASE_NOT_FOUND: "orloj leases",
+  IDEMPOTENCY_CONFLICT: "use another --idempotency-key, or the same parameters as the first time",
+  RUN_FINISHED: "orloj describe run RUN shows how it ended",
+  RESOURCE_IN_USE: "delete what refers to it first, or pass --force",
+  VERSION_CHANGED: "try again",
+  PAYLOAD_TOO_LARGE: "send less at a time",
+  SHUTTING_DOWN: "try again in a moment",
+  STORAGE_UNAVAILABLE: "try again in a moment; the server's log says what its database answers",
+};
+
+/** How an error is shown and what the process exits with. */
+export function showError(error: unknown, endpoint: string): Shown {
+  if (error instanceof UsageError) {
+    return { code: "E-USAGE", message: error.message, next: error.next, exitCode: EXIT.usage, diagnostics: [] };
+  }
+  if (!(error instanceof Error)) return bug(String(error));
+  if (!(error instanceof OrlojError) && error.name !== "ConnectError") return bug(error.message);
+  const failure = OrlojError.from(error);
+  if (failure.reason === "CONNECTION_LOST") {
+    const message = `no server answers at ${endpoint}: ${rootMessage(failure)}`;
+    const next = "start one with: orloj server (or name another with --server or ORLOJ_SERVER)";
+    return { code: "E-SERVER-UNREACHABLE", message, next, exitCode: EXIT.unavailable, diagnostics: [] };
+  }
+  return {
+    code: `E-${failure.reason.replaceAll("_", "-")}`,
+    message: failure.message,
+    next: nextStep(failure),
+    exitCode: exitCodeOf(failure),
+    diagnostics: failure.diagnostics,
+  };
+}
+
+/** error[CODE] message. Next: step */
+export function errorLine(shown: Shown): string {
+  const message = safeLine(shown.message).replace(/\.$/, "");
+  return `error[${shown.code}] ${message}${shown.next === "" ? "" : `. Next: ${safeLine(shown.next)}`}`;
+}
+
+/** file:line:col: error[CODE] path: message (hint) */
+export function diagnosticLine(finding: Diagnostic): string {
+  const position = finding.line > 0 ? `:${finding.line}:${finding.column}` : "";
+  const path = finding.path === "" ? "" : ` ${finding.path}:`;
+  const hint = finding.hint === "" ? "" : ` (${finding.hint})`;
+  return safeLine(`${finding.file}${position}: ${finding.severity}[${finding.code}]${path} ${finding.message}${hint}`);
+}
+
+function exitCodeOf(failure: OrlojError): number {
+  if (failure.reason === "MANIFEST_INVALID" || failure.reason === "MANIFEST_TOO_SLOW") return EXIT.failed;
+  if (failure instanceof RunFailedError) return failure.state === "POLICY_DENIED" ? EXIT.denied : EXIT.failed;
+  return EXIT_BY_CODE[failure.code] ?? EXIT.internal;
+}
+
+function nextStep(failure: OrlojError): string {
+  const run = failure.metadata["run"] ?? failure.metadata["runId"] ?? failure.metadata["run_id"];
+  if (failure instanceof RunFailedError) return `orloj describe run ${failure.runId}`;
+  const next = NEXT[failure.reason] ?? "";
+  return run === undefined ? next : next.replace("RUN", run);
+}
+
+function bug(message: string): Shown {
+  return { code: "E-INTERNAL", message, next: "", exitCode: EXIT.internal, diagnostics: [] };
+}
+
+function rootMessage(error: Error): string {
+  let root: unknown = error;
+  for (let depth = 0; root instanceof Error && root.cause instanceof Error && depth < 8; depth += 1) root = root.cause;
+  const code = (root as NodeJS.ErrnoException).code;
+  if (code === "ECONNREFUSED") return "connection refused";
+  if (code === "ENOTFOUND") return "the host name is not known";
+  return root instanceof Error ? root.message : error.message;
+}

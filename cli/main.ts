@@ -1,0 +1,123 @@
+// The client verbs of `orloj`: one command line in, output and an exit code out.
+// Called by bin/orloj.ts. Loads the file of the chosen verb only.
+// The only file of the CLI that touches the process: its streams, its clock, its signals.
+
+import { Command, CommanderError, Option } from "commander";
+import { systemClock } from "../kit/clock.ts";
+import { type CliHost, Context, type GlobalOptions } from "./context.ts";
+import { diagnosticLine, EXIT, errorLine, showError } from "./failure.ts";
+
+interface Verb {
+  readonly summary: string;
+  /** Loads the verb and adds its command; absent for server and worker, which bin/orloj.ts starts itself. */
+  readonly load?: () => Promise<{ register(program: Command, context: Context): void }>;
+}
+
+const VERBS: Readonly<Record<string, Verb>> = {
+  server: { summary: "run the control plane (orloj server --help)" },
+  worker: { summary: "run a worker (orloj worker --help)" },
+  apply: { summary: "validate manifests and store them, all or none", load: () => import("./apply.ts") },
+  validate: { summary: "validate manifests and store nothing", load: () => import("./validate.ts") },
+  get: { summary: "list resources, or show one", load: () => import("./get.ts") },
+  describe: { summary: "everything about a resource, run, task or worker", load: () => import("./describe.ts") },
+  delete: { summary: "delete a resource", load: () => import("./delete.ts") },
+  invoke: { summary: "start a run of a workflow", load: () => import("./invoke.ts") },
+  runs: { summary: "list runs, newest first", load: () => import("./runs.ts") },
+  tasks: { summary: "list the tasks of a run", load: () => import("./tasks.ts") },
+  cancel: { summary: "ask a run to stop", load: () => import("./cancel.ts") },
+  workers: { summary: "list connected workers", load: () => import("./workers.ts") },
+  leases: { summary: "list live leases", load: () => import("./leases.ts") },
+  drain: { summary: "let a worker finish and take nothing more", load: () => import("./drain.ts") },
+  revoke: { summary: "take the lease of a task away", load: () => import("./revoke.ts") },
+  audit: { summary: "read the audit trail", load: () => import("./audit.ts") },
+  version: { summary: "print the version", load: () => import("./version.ts") },
+};
+
+/** Runs one command line in this process. */
+export async function main(argv: readonly string[]): Promise<number> {
+  return runCli(argv, processHost());
+}
+
+/** Runs one command line; never throws. */
+export async function runCli(argv: readonly string[], host: CliHost): Promise<number> {
+  const program = new Command("orloj")
+    .description("Orchestration plane for multi-agent systems.")
+    .option("--server <url>", "API endpoint (ORLOJ_SERVER; then config.json under ORLOJ_HOME)")
+    .option("--token <token>", "bearer token (ORLOJ_TOKEN; then config.json under ORLOJ_HOME)")
+    .addOption(new Option("-o, --output <format>", "output format").choices(["table", "json"]).default("table"))
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ writeOut: host.out, writeErr: host.err })
+    .showSuggestionAfterError()
+    .exitOverride();
+  const context = new Context(host, () => program.opts<GlobalOptions>());
+  const chosen = chosenVerb(argv);
+  for (const [name, verb] of Object.entries(VERBS)) {
+    if (name === chosen && verb.load !== undefined) (await verb.load()).register(program, context);
+    else program.command(name).description(verb.summary).allowUnknownOption();
+  }
+  for (const command of program.commands) command.exitOverride();
+  try {
+    if (argv.length === 0) program.outputHelp();
+    else await program.parseAsync([...argv], { from: "user" });
+    return context.exitCode;
+  } catch (error) {
+    return report(error, context);
+  }
+}
+
+// Flags may stand before the verb; only --server, --token and --output take a value.
+function chosenVerb(argv: readonly string[]): string | undefined {
+  for (let index = 0; index < argv.length; index += 1) {
+    const word = argv[index] as string;
+    if (word === "--server" || word === "--token" || word === "--output" || word === "-o") index += 1;
+    else if (!word.startsWith("-") && word !== "help") return word;
+  }
+  return undefined;
+}
+
+function report(error: unknown, context: Context): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  const shown = showError(error, endpointOf(context));
+  if (context.json) {
+    const { code, message, next } = shown;
+    const diagnostics = shown.diagnostics.map(({ $typeName: _, ...finding }) => finding);
+    context.note(JSON.stringify({ error: { code, message, next, diagnostics } }));
+  } else {
+    context.note(...shown.diagnostics.map(diagnosticLine), errorLine(shown));
+  }
+  return shown.exitCode;
+}
+
+function endpointOf(context: Context): string {
+  try {
+    return context.endpoint;
+  } catch {
+    return "";
+  }
+}
+
+function processHost(): CliHost {
+  const { stdout, stderr, stdin } = process;
+  // A reader that has enough (`orloj runs | head`) is no failure.
+  stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(EXIT.ok);
+    throw error;
+  });
+  return {
+    env: process.env,
+    directory: process.cwd(),
+    clock: systemClock(),
+    out: (text) => void stdout.write(text),
+    err: (text) => void stderr.write(text),
+    async readInput() {
+      const chunks: Buffer[] = [];
+      for await (const chunk of stdin) chunks.push(chunk as Buffer);
+      return Buffer.concat(chunks).toString("utf8");
+    },
+    terminal: () => (stdout.isTTY ? { columns: stdout.columns || 80, rows: stdout.rows || 24 } : undefined),
+    onInterrupt(callback) {
+      process.once("SIGINT", callback);
+      return () => process.off("SIGINT", callback);
+    },
+  };
+}

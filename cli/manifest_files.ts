@@ -1,0 +1,68 @@
+// Finds the manifest files that -f names: files, folders (recursively) and - for standard input.
+// Called by apply and validate. Reads files only.
+// In folders: *.yaml and *.yml but *.policytest.yaml, in name order; hidden entries and node_modules are passed over.
+
+import { type Dirent, readdirSync, readFileSync, statSync } from "node:fs";
+import { join, normalize } from "node:path";
+import { UsageError } from "./failure.ts";
+
+/** A manifest file as it is sent. */
+export interface ManifestFile {
+  /** As the person named it, or the folder and the path in it. */
+  readonly name: string;
+  readonly content: string;
+}
+
+/** Reads what -f names, in the order given. @throws UsageError when something is missing or nothing is found. */
+export async function readManifestFiles(
+  paths: readonly string[],
+  readInput: () => Promise<string>,
+): Promise<ManifestFile[]> {
+  if (paths.length === 0) throw new UsageError("no manifest named", "pass -f FILE, -f FOLDER or -f -");
+  const files: ManifestFile[] = [];
+  for (const path of new Set(paths)) {
+    if (path === "-") files.push({ name: "<stdin>", content: await readInput() });
+    else files.push(...namesUnder(path).map((name) => ({ name, content: read(name) })));
+  }
+  const unique = [...new Map(files.map((file) => [normalize(file.name), file])).values()];
+  if (unique.length === 0) throw new UsageError(`no *.yaml or *.yml under ${paths.join(", ")}`);
+  return unique;
+}
+
+function namesUnder(path: string): string[] {
+  if (!isFolder(path)) return [path];
+  return readdirSync(path, { withFileTypes: true })
+    .filter((entry) => !entry.name.startsWith(".") && entry.name !== "node_modules")
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .flatMap((entry) => namesOf(join(path, entry.name), entry));
+}
+
+// Links to folders are not followed: a link upwards would never end.
+function namesOf(path: string, entry: Dirent): string[] {
+  if (entry.isDirectory()) return namesUnder(path);
+  const isManifest = /\.ya?ml$/.test(entry.name) && !/\.policytest\.ya?ml$/.test(entry.name);
+  return isManifest ? [path] : [];
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch (error) {
+    throw new UsageError(`${path} cannot be read: ${wordsFor(error)}`);
+  }
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new UsageError(`${path} cannot be read: ${wordsFor(error)}`);
+  }
+}
+
+function wordsFor(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === "ENOENT") return "there is no such file";
+  if (code === "EACCES") return "permission denied";
+  return message;
+}
