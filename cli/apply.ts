@@ -12,7 +12,7 @@ import { collect } from "./options.ts";
 import { safeLine } from "./sanitize.ts";
 
 interface Options {
-  readonly filename: string[];
+  readonly filename?: string[];
   readonly namespace?: string;
   readonly strict?: boolean;
 }
@@ -22,11 +22,11 @@ export function register(program: Command, context: Context): void {
   program
     .command("apply")
     .description("Validate manifests and store them in one transaction: all or none. Starts nothing.")
-    .option("-f, --filename <path>", "file, folder (recursive) or - for standard input; repeatable", collect, [])
+    .option("-f, --filename <path>", "file, folder (recursive) or - for standard input; repeatable", collect)
     .option("-n, --namespace <name>", "namespace of manifests that name none")
     .option("--strict", "treat warnings as errors")
     .action(async (options: Options) => {
-      const files = await readManifestFiles(options.filename, context.host.readInput);
+      const files = await readManifestFiles(options.filename ?? [], context.host.readInput);
       const response = await context.client.manifests.apply({
         files,
         defaultNamespace: options.namespace ?? "",

@@ -19,7 +19,7 @@ interface Options {
   readonly namespace?: string;
   readonly run?: string;
   readonly task?: string;
-  readonly kind: string[];
+  readonly kind?: string[];
   readonly since?: string;
   readonly until?: string;
   readonly limit: number;
@@ -39,7 +39,7 @@ export function register(program: Command, context: Context): void {
     .option("-n, --namespace <name>", "only this namespace")
     .option("--run <run>", "only records of this run")
     .option("--task <task>", "only records of this task")
-    .option("--kind <kind>", "only this kind, or a prefix that ends in a dot, such as task.; repeatable", collect, [])
+    .option("--kind <kind>", "only this kind, or a prefix that ends in a dot, such as task.; repeatable", collect)
     .option("--since <time>", "from this time: a duration back such as 15m, or RFC 3339")
     .option("--until <time>", "before this time")
     .option("--limit <count>", "records at most", parseLimit, 1_000)

@@ -28,10 +28,10 @@ import { watchRun } from "./watch_run.ts";
 
 interface Options {
   readonly namespace?: string;
-  readonly param: string[];
+  readonly param?: string[];
   readonly paramsFile?: string;
-  readonly tag: Readonly<Record<string, string>>;
-  readonly metadata: Readonly<Record<string, string>>;
+  readonly tag?: Readonly<Record<string, string>>;
+  readonly metadata?: Readonly<Record<string, string>>;
   readonly idempotencyKey?: string;
   readonly watch?: boolean;
   readonly wait?: boolean;
@@ -46,10 +46,10 @@ export function register(program: Command, context: Context): void {
     .description("Start a run of a workflow template.")
     .argument("<workflow>", "name of the WorkflowTemplate")
     .option("-n, --namespace <name>", "namespace (default: default)")
-    .option("-p, --param <key=value>", "parameter; key:=json for JSON; repeatable", collect, [])
+    .option("-p, --param <key=value>", "parameter; key:=json for JSON; repeatable", collect)
     .option("--params-file <file>", "JSON object with parameters, or - for standard input; -p wins")
-    .option("-t, --tag <tag=value>", "tag that the template takes from the request; repeatable", collectPairs, {})
-    .option("-m, --metadata <key=value>", "free string for policies and people; repeatable", collectPairs, {})
+    .option("-t, --tag <tag=value>", "tag that the template takes from the request; repeatable", collectPairs)
+    .option("-m, --metadata <key=value>", "free string for policies and people; repeatable", collectPairs)
     .option("--idempotency-key <key>", "the same key and parameters return the first run (default: a new key)")
     .option("--watch", "show the run until it is finished")
     .option("--wait", "print the result when the run is finished")
@@ -57,8 +57,8 @@ export function register(program: Command, context: Context): void {
       const handle = await context.client
         .workflow(workflow, { namespace: options.namespace ?? "" })
         .invoke(await parameters(context, workflow, options), {
-          tags: options.tag,
-          metadata: options.metadata,
+          tags: options.tag ?? {},
+          metadata: options.metadata ?? {},
           ...(options.idempotencyKey === undefined ? {} : { idempotencyKey: options.idempotencyKey }),
         });
       if (options.watch || options.wait) await stay(context, handle, options.watch === true);
@@ -67,7 +67,7 @@ export function register(program: Command, context: Context): void {
 }
 
 async function parameters(context: Context, workflow: string, options: Options): Promise<JsonObject> {
-  const words = options.param.map(splitParameter);
+  const words = (options.param ?? []).map(splitParameter);
   const base = options.paramsFile === undefined ? {} : await readParams(context, options.paramsFile);
   const schema = words.some((word) => !word.isJson) ? await parameterSchema(context, workflow, options) : undefined;
   return parametersFrom(words, base, schema);

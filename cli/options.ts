@@ -6,14 +6,14 @@ import { parseDuration } from "../kit/units.ts";
 import { UsageError } from "./failure.ts";
 
 /** For options that may be repeated. */
-export function collect(value: string, earlier: string[]): string[] {
+export function collect(value: string, earlier: string[] = []): string[] {
   return [...earlier, value];
 }
 
 /** For repeatable key=value options. */
 export function collectPairs(
   value: string,
-  earlier: Readonly<Record<string, string>>,
+  earlier: Readonly<Record<string, string>> = {},
 ): Readonly<Record<string, string>> {
   const equals = value.indexOf("=");
   if (equals <= 0) throw new UsageError(`"${value}" is not key=value`);

@@ -14,7 +14,7 @@ import { allPages } from "./pages.ts";
 interface Options {
   readonly namespace?: string;
   readonly workflow?: string;
-  readonly state: string[];
+  readonly state?: string[];
   readonly limit: number;
 }
 
@@ -25,10 +25,10 @@ export function register(program: Command, context: Context): void {
     .description("List runs, newest first.")
     .option("-n, --namespace <name>", "only this namespace (default: all)")
     .option("-w, --workflow <name>", "only runs of this workflow")
-    .option("-s, --state <state>", "only runs in this state, such as FAILED; repeatable", collect, [])
+    .option("-s, --state <state>", "only runs in this state, such as FAILED; repeatable", collect)
     .option("--limit <count>", "runs at most", parseLimit, 50)
     .action(async (options: Options) => {
-      const states = options.state.map(stateOf);
+      const states = (options.state ?? []).map(stateOf);
       const { items, more } = await allPages(async (pageToken, pageSize) => {
         const page = await context.client.workflows.listRuns({
           namespace: options.namespace ?? "",

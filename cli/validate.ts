@@ -11,7 +11,7 @@ import { readManifestFiles } from "./manifest_files.ts";
 import { collect } from "./options.ts";
 
 interface Options {
-  readonly filename: string[];
+  readonly filename?: string[];
   readonly namespace?: string;
   readonly strict?: boolean;
 }
@@ -21,11 +21,11 @@ export function register(program: Command, context: Context): void {
   program
     .command("validate")
     .description("Validate manifests as apply would, against the stored resources; store nothing.")
-    .option("-f, --filename <path>", "file, folder (recursive) or - for standard input; repeatable", collect, [])
+    .option("-f, --filename <path>", "file, folder (recursive) or - for standard input; repeatable", collect)
     .option("-n, --namespace <name>", "namespace of manifests that name none")
     .option("--strict", "treat warnings as errors")
     .action(async (options: Options) => {
-      const files = await readManifestFiles(options.filename, context.host.readInput);
+      const files = await readManifestFiles(options.filename ?? [], context.host.readInput);
       const response = await context.client.manifests.validate({
         files,
         defaultNamespace: options.namespace ?? "",
