@@ -1,0 +1,35 @@
+// Names of every environment variable that some Orloj program reads: one list, so that a mistyped one is an error everywhere.
+// Read by the config.ts of the server, the worker and the CLI. ORLOJ_SECRET_* is always allowed and not listed.
+// Leaf: reads nothing itself.
+
+/** Environment variables that Orloj programs know. */
+export const CONFIG_NAMES: readonly string[] = [
+  "ORLOJ_HOME",
+  "ORLOJ_DATABASE_URL",
+  "ORLOJ_TEST_DATABASE_URL",
+  "ORLOJ_API_PORT",
+  "ORLOJ_WORKER_PORT",
+  "ORLOJ_OPS_PORT",
+  "ORLOJ_SERVER",
+  "ORLOJ_TOKEN",
+  "ORLOJ_JOIN_TOKEN",
+  "ORLOJ_LOG_LEVEL",
+  "ORLOJ_LOG_FORMAT",
+  "ORLOJ_LEASE_TTL",
+  "ORLOJ_SECRETS_DIR",
+  "ORLOJ_PRIVATE_NETWORKS",
+  "ORLOJ_COMMAND_PATH",
+  "ORLOJ_WORK_DIR",
+  "ORLOJ_OPENAI_BASE_URL",
+  "ORLOJ_WORKER_ENDPOINTS",
+  "ORLOJ_WORKER_NAME",
+  "ORLOJ_WORKER_SLOTS",
+  "ORLOJ_DRAIN_WINDOW",
+];
+
+/** Names in the environment that begin with ORLOJ_ and that nobody reads, sorted. */
+export function unknownConfigNames(env: Readonly<Record<string, string | undefined>>): string[] {
+  return Object.keys(env)
+    .filter((name) => name.startsWith("ORLOJ_") && !name.startsWith("ORLOJ_SECRET_") && !CONFIG_NAMES.includes(name))
+    .sort();
+}

@@ -1,0 +1,175 @@
+// Runs one task: does what next_action.ts says until the agent is finished, recording each fact before the next step.
+// Called by session/task_table.ts with a task, a port for its facts and a signal that stops it.
+// Order per turn: the model answers → the turn is recorded → each tool call is decided, run, recorded → the next turn.
+// A task with a journal continues after its last entry: recorded turns are not asked again, recorded results not called again.
+
+import type { Clock } from "../../kit/clock.ts";
+import { DomainError, messageOf } from "../../kit/errors.ts";
+import { canonicalJson, type Json, type JsonObject } from "../../kit/json.ts";
+import type { Random } from "../../kit/random.ts";
+import { compileStringTemplate } from "../../language/template.ts";
+import { ModelError, type ModelMessage } from "../model/adapter.ts";
+import type { ModelAdapters } from "../model/registry.ts";
+import type { ToolExecutors } from "../tool/executor.ts";
+import { nextAction } from "./next_action.ts";
+import { outputOf } from "./output.ts";
+import { orStopped, stopCause, TaskStopped } from "./stop.ts";
+import type { AgentTask, JournalEntry, RecordedResult, TaskEnd, TaskPort, Turn } from "./task.ts";
+import { driveToolCall } from "./tool_call.ts";
+
+/** What running tasks needs. */
+export interface LoopDependencies {
+  readonly models: ModelAdapters;
+  readonly executors: ToolExecutors;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** Runs a task to its end; never rejects. */
+export async function runTask(
+  task: AgentTask,
+  port: TaskPort,
+  signal: AbortSignal,
+  dependencies: LoopDependencies,
+): Promise<TaskEnd> {
+  const timeout = new AbortController();
+  const timeoutMs = task.timeoutMs ?? task.agent.limits.timeoutMs;
+  const cancelTimer = dependencies.clock.after(timeoutMs, () => timeout.abort(new TaskStopped("timeout")));
+  const both = AbortSignal.any([signal, timeout.signal]);
+  try {
+    return await advance(task, port, both, dependencies);
+  } catch (error) {
+    return endOf(error, both, timeoutMs);
+  } finally {
+    cancelTimer();
+  }
+}
+
+async function advance(
+  task: AgentTask,
+  port: TaskPort,
+  signal: AbortSignal,
+  dependencies: LoopDependencies,
+): Promise<TaskEnd> {
+  const journal: JournalEntry[] = [...task.journal];
+  const callsLost = Math.max(0, task.toolCallsSpent - journal.filter((entry) => entry.kind === "result").length);
+  for (;;) {
+    signal.throwIfAborted();
+    const action = nextAction(journal, task.agent.limits, callsLost);
+    if (action.kind === "fail")
+      return { kind: "failed", class: action.class, message: action.message, retryable: false };
+    if (action.kind === "finish") return outputOf(task.agent, action.text);
+    if (action.kind === "ask") {
+      await port.leaseSound(signal);
+      const turn = await askModel(task, journal, action.turn, signal, dependencies);
+      await orStopped(port.recordTurn(action.sequence, turn), signal);
+      journal.push({ kind: "turn", sequence: action.sequence, turn });
+      continue;
+    }
+    const tool = task.agent.tools.find((candidate) => candidate.name === action.call.name);
+    const end = await driveToolCall({ ...action, tool }, { ...dependencies, port, signal });
+    if (end.kind === "dropped") return { kind: "dropped" };
+    if (end.kind === "failed") {
+      const wait = end.retryAfterMs === undefined ? {} : { retryAfterMs: end.retryAfterMs };
+      return { kind: "failed", class: "ToolFailed", message: end.message, retryable: true, ...wait };
+    }
+    const { sequence, turnSequence, callIndex, call } = action;
+    journal.push({ kind: "result", sequence, turnSequence, callIndex, tool: call.name, outcome: end.outcome });
+  }
+}
+
+async function askModel(
+  task: AgentTask,
+  journal: readonly JournalEntry[],
+  turn: number,
+  signal: AbortSignal,
+  dependencies: LoopDependencies,
+): Promise<Turn> {
+  const { agent } = task;
+  const adapter = agent.model === undefined ? undefined : dependencies.models[agent.model.provider];
+  if (agent.model === undefined || adapter === undefined) {
+    throw new ModelError("ModelAuth", `this worker has no adapter for the model of agent ${agent.name}`);
+  }
+  const asked = adapter.ask({
+    model: agent.model,
+    secret: task.modelSecret,
+    systemPrompt: agent.systemPrompt,
+    messages: conversation(promptOf(task), journal),
+    tools: agent.tools.filter((tool) => !task.withheldTools.includes(tool.name)),
+    turn,
+    input: task.input,
+    results: lastResults(journal),
+    signal,
+  });
+  const { text, toolCalls } = await orStopped(asked, signal);
+  return { text, toolCalls };
+}
+
+/** Renders the agent's prompt over {input}; without one, the input as canonical JSON. */
+export function promptOf(task: Pick<AgentTask, "agent" | "input">): string {
+  const { prompt } = task.agent;
+  if (prompt === undefined) return canonicalJson(task.input);
+  const compiled = compileStringTemplate(prompt, { variables: ["input"] });
+  const text = compiled.ok
+    ? compiled.value.evaluateString({ input: task.input })
+    : { ok: false as const, error: compiled.errors[0]?.message ?? "it does not compile" };
+  if (!text.ok) throw new PromptError(`the prompt of agent ${task.agent.name} cannot be rendered: ${text.error}`);
+  return text.value;
+}
+
+class PromptError extends Error {}
+
+/** The conversation that a journal tells, beginning with the prompt. */
+export function conversation(prompt: string, journal: readonly JournalEntry[]): ModelMessage[] {
+  const messages: ModelMessage[] = [{ role: "user", text: prompt }];
+  for (const entry of journal) {
+    if (entry.kind === "turn") messages.push({ role: "assistant", ...entry.turn, turn: entry.sequence });
+    else {
+      messages.push({
+        role: "tool",
+        turn: entry.turnSequence,
+        callIndex: entry.callIndex,
+        name: entry.tool,
+        text: canonicalJson(toldResult(entry.outcome)),
+      });
+    }
+  }
+  return messages;
+}
+
+function lastResults(journal: readonly JournalEntry[]): JsonObject {
+  const results: JsonObject = {};
+  for (const entry of journal) if (entry.kind === "result") results[entry.tool] = toldResult(entry.outcome);
+  return results;
+}
+
+function toldResult(outcome: RecordedResult): Json {
+  if (outcome.ok) return outcome.result;
+  return { error: { class: outcome.errorClass, message: outcome.errorMessage } };
+}
+
+function endOf(error: unknown, signal: AbortSignal, timeoutMs: number): TaskEnd {
+  const stop = error instanceof TaskStopped ? error.stop : stopCause(signal);
+  if (stop === "cancelled") return { kind: "cancelled" };
+  if (stop === "lost") return { kind: "dropped" };
+  if (stop === "interrupted") return { kind: "interrupted", reason: "draining" };
+  if (stop === "timeout") {
+    return {
+      kind: "failed",
+      class: "Timeout",
+      message: `the task did not end within ${timeoutMs} ms`,
+      retryable: true,
+    };
+  }
+  if (error instanceof ModelError) {
+    const wait = error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs };
+    return { kind: "failed", class: error.class, message: error.message, retryable: error.retryable, ...wait };
+  }
+  if (error instanceof PromptError) {
+    return { kind: "failed", class: "InputInvalid", message: error.message, retryable: false };
+  }
+  if (error instanceof DomainError && error.reason === "PAYLOAD_TOO_LARGE") {
+    return { kind: "failed", class: "OutputTooLarge", message: error.message, retryable: false };
+  }
+  return { kind: "failed", class: "WorkerError", message: messageOf(error), retryable: true };
+}

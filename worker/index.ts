@@ -1,0 +1,20 @@
+// The library: a worker inside another Node program.
+// Imported as orloj/worker, and by main.ts.
+// Never reads the environment, prints or handles signals: the program that embeds it does.
+
+import { systemClock } from "../kit/clock.ts";
+import { systemRandom } from "../kit/random.ts";
+import { assembleWorker, type Worker, type WorkerOptions } from "./worker.ts";
+
+export { DomainError } from "../kit/errors.ts";
+export type { Log, LogFields, LogLevel } from "./log.ts";
+export type { Worker, WorkerOptions } from "./worker.ts";
+
+/**
+ * A worker that runs agents for a control plane; nothing runs before start().
+ *
+ * @throws DomainError CONFIG_INVALID for options that cannot work.
+ */
+export function createWorker(options: WorkerOptions): Worker {
+  return assembleWorker(options, systemClock(), systemRandom());
+}

@@ -1,0 +1,232 @@
+// The tasks that this worker holds: takes assignments, runs each, reports its outcome, obeys cancel and loss.
+// Driven by session.ts with frames; runs tasks through the agent loop that comes in.
+// A slot is busy from assignment until the task has ended here; a lease is held until its outcome is acknowledged.
+// Facts about a task leave with its token only; a task whose lease is lost ends quietly.
+
+import { messageOf } from "../../kit/errors.ts";
+import type { Assignment, CancelTask } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import { orStopped, TaskStopped } from "../agent/stop.ts";
+import type { AgentTask, TaskEnd, TaskPort } from "../agent/task.ts";
+import type { AgentView } from "../agent/view.ts";
+import type { Log } from "../log.ts";
+import type { Facts } from "./facts.ts";
+import type { JournalFetches, Views } from "./fetches.ts";
+import type { Outbox } from "./outbox.ts";
+import { durationMs, journalEntryOf, outcomeOf, parseWire } from "./translate.ts";
+
+/** Runs one task to its end; never rejects. */
+export type RunTask = (task: AgentTask, port: TaskPort, signal: AbortSignal) => Promise<TaskEnd>;
+
+/** What the table needs. */
+export interface TaskTableOptions {
+  readonly slots: number;
+  readonly outbox: Outbox;
+  readonly facts: Facts;
+  readonly views: Views;
+  readonly journals: JournalFetches;
+  readonly port: (taskId: string, token: string) => TaskPort;
+  readonly runTask: RunTask;
+  /** Whether this worker can run an agent. */
+  readonly supports: (agent: AgentView) => boolean;
+  readonly log: Log;
+}
+
+interface Held {
+  readonly assignment: Assignment;
+  readonly stop: AbortController;
+  /** Occupies a slot. */
+  running: boolean;
+}
+
+/** See the file header. */
+export class TaskTable {
+  readonly #options: TaskTableOptions;
+  readonly #held = new Map<string, Held>();
+  #lastAssign = 0n;
+  #running = 0;
+  #draining = false;
+  #idle: (() => void)[] = [];
+
+  constructor(options: TaskTableOptions) {
+    this.#options = options;
+  }
+
+  /** Tasks whose lease this worker holds. */
+  held(): { readonly taskId: string; readonly token: string }[] {
+    return [...this.#held.entries()].map(([token, { assignment }]) => ({ taskId: assignment.taskId, token }));
+  }
+
+  /** Highest assignment sequence seen in this session. */
+  get lastAssign(): bigint {
+    return this.#lastAssign;
+  }
+
+  /** A new session counts assignments from the beginning. */
+  newSession(): void {
+    this.#lastAssign = 0n;
+  }
+
+  /** Offers what a reconnect lost: acceptances, and the credit. */
+  resend(): void {
+    for (const token of this.#held.keys()) this.#options.outbox.add({ kind: "accept", token });
+    this.#sendCredit();
+  }
+
+  /** Takes assignments, or gives them back while draining or full. */
+  assign(assignments: readonly Assignment[]): void {
+    const { outbox, slots } = this.#options;
+    for (const assignment of assignments) {
+      const { token } = assignment;
+      if (assignment.sequence > this.#lastAssign) this.#lastAssign = assignment.sequence;
+      if (this.#held.has(token)) outbox.add({ kind: "accept", token });
+      else if (this.#draining) outbox.add({ kind: "yield", token, reason: "draining" });
+      else if (this.#running >= slots) outbox.add({ kind: "yield", token, reason: "full" });
+      else this.#take(assignment);
+    }
+    this.#sendCredit();
+  }
+
+  /** The server asks to stop tasks; each is acknowledged, known or not. */
+  cancel(cancels: readonly CancelTask[]): void {
+    for (const { token, reason, taskId } of cancels) {
+      const held = this.#held.get(token);
+      if (held?.running && !held.stop.signal.aborted) {
+        this.#options.log("info", "task is cancelled", { task: taskId, reason });
+        held.stop.abort(new TaskStopped("cancelled"));
+      }
+      this.#options.outbox.add({ kind: "cancelAck", token });
+    }
+  }
+
+  /** The server says that a lease is void. */
+  lost(token: string): void {
+    const held = this.#held.get(token);
+    if (held === undefined) return;
+    this.#held.delete(token);
+    this.#options.facts.forget(token);
+    if (!held.running) return;
+    this.#options.log("warn", "lease lost, task is dropped", { task: held.assignment.taskId });
+    held.stop.abort(new TaskStopped("lost"));
+  }
+
+  /** Verdicts of Welcome, by task. */
+  keepOnly(lostTasks: ReadonlySet<string>): void {
+    for (const { taskId, token } of this.held()) if (lostTasks.has(taskId)) this.lost(token);
+  }
+
+  /** Takes nothing more from now on. */
+  drain(): void {
+    this.#draining = true;
+    this.#sendCredit();
+  }
+
+  /** Gives back what still runs. */
+  interrupt(): void {
+    for (const held of this.#held.values()) held.stop.abort(new TaskStopped("interrupted"));
+  }
+
+  /** Resolves when no task runs here. */
+  idle(): Promise<void> {
+    if (this.#running === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  #take(assignment: Assignment): void {
+    const held: Held = { assignment, stop: new AbortController(), running: true };
+    this.#held.set(assignment.token, held);
+    this.#running += 1;
+    this.#options.outbox.add({ kind: "accept", token: assignment.token });
+    if (assignment.cancelled) held.stop.abort(new TaskStopped("cancelled"));
+    const ended = () => this.#ended(held);
+    this.#run(held).then(ended, ended);
+  }
+
+  async #run(held: Held): Promise<void> {
+    const { assignment, stop } = held;
+    const { taskId, token } = assignment;
+    let task: AgentTask | undefined;
+    let end: TaskEnd;
+    try {
+      task = await orStopped(this.#resolve(assignment), stop.signal);
+      if (task === undefined) return this.#yieldUnsupported(held);
+      end = await this.#options.runTask(task, this.#options.port(taskId, token), stop.signal);
+    } catch (error) {
+      if (!(error instanceof TaskStopped)) {
+        this.#options.log("error", "assignment cannot be understood", { task: taskId, error: messageOf(error) });
+        return this.#yieldUnsupported(held);
+      }
+      end = endBeforeStart(error);
+    }
+    this.#report(held, end);
+  }
+
+  #report(held: Held, end: TaskEnd): void {
+    const { assignment } = held;
+    const { taskId, token } = assignment;
+    const failure = end.kind === "failed" ? { class: end.class, error: end.message } : {};
+    this.#options.log("debug", `task ${end.kind}`, { task: taskId, node: assignment.node, ...failure });
+    const outcome = outcomeOf(taskId, token, end);
+    // A token that is gone from the table was lost meanwhile: its outcome would only be refused.
+    if (outcome === undefined || this.#held.get(token) !== held) {
+      this.#held.delete(token);
+      return;
+    }
+    this.#options.facts.record({ kind: "outcome", value: outcome }).then(
+      () => this.#held.delete(token),
+      (error: unknown) => {
+        this.#held.delete(token);
+        if (!(error instanceof TaskStopped)) {
+          this.#options.log("error", "outcome was refused", { task: taskId, error: messageOf(error) });
+        }
+      },
+    );
+  }
+
+  #yieldUnsupported({ assignment }: Held): void {
+    this.#held.delete(assignment.token);
+    this.#options.outbox.add({ kind: "yield", token: assignment.token, reason: "unsupported" });
+  }
+
+  // Undefined if this worker cannot run the agent.
+  async #resolve(assignment: Assignment): Promise<AgentTask | undefined> {
+    const { views, journals, supports } = this.#options;
+    const { taskId, runId, node, attempt, token } = assignment;
+    const view = await views.get(assignment.viewDigest);
+    const agent = view.get(assignment.agent);
+    if (agent === undefined || !supports(agent)) return undefined;
+    const journal = assignment.journal.map(journalEntryOf);
+    if (assignment.journalTruncated)
+      journal.push(...(await journals.rest(taskId, token, journal.at(-1)?.sequence ?? 0)));
+    const timeoutMs = durationMs(assignment.timeout);
+    return {
+      taskId,
+      runId,
+      node,
+      attempt,
+      agent,
+      input: parseWire(assignment.inputJson, "the input"),
+      journal,
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      withheldTools: assignment.withheldTools,
+      modelSecret: assignment.modelSecret,
+      toolCallsSpent: assignment.toolCallsSpent,
+    };
+  }
+
+  #ended(held: Held): void {
+    held.running = false;
+    this.#running -= 1;
+    this.#sendCredit();
+    if (this.#running === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #sendCredit(): void {
+    const freeSlots = this.#draining ? 0 : Math.max(0, this.#options.slots - this.#running);
+    this.#options.outbox.add({ kind: "credit", freeSlots, lastAssign: this.#lastAssign });
+  }
+}
+
+function endBeforeStart({ stop }: TaskStopped): TaskEnd {
+  if (stop === "cancelled") return { kind: "cancelled" };
+  return stop === "lost" ? { kind: "dropped" } : { kind: "interrupted", reason: "draining" };
+}

@@ -1,0 +1,125 @@
+// Puts a worker together: session, agent loop, model adapters, tool executors.
+// Called by index.ts (the library) with a clock and randomness, and so by main.ts.
+// Decides nothing itself.
+
+import type { Clock } from "../kit/clock.ts";
+import { DomainError } from "../kit/errors.ts";
+import { createIds } from "../kit/ids.ts";
+import type { Random } from "../kit/random.ts";
+import { SECOND } from "../kit/units.ts";
+import { runTask } from "./agent/loop.ts";
+import type { Log } from "./log.ts";
+import { createModelAdapters } from "./model/registry.ts";
+import { WorkerSession } from "./session/session.ts";
+import { grpcStreams } from "./session/stream.ts";
+import { createToolExecutors } from "./tool/registry.ts";
+
+/** Agent runtimes that this version runs. */
+const RUNTIMES = ["model"];
+/** Version that Hello carries. */
+const VERSION = "0.1.0";
+/** Default of WorkerOptions.drainWindowMs. */
+export const DRAIN_WINDOW_MS = 20 * SECOND;
+
+/** What a worker is made from. */
+export interface WorkerOptions {
+  /** Worker endpoints of the control plane, host:port; tried in turn. */
+  readonly endpoints: readonly string[];
+  /** Proves that this worker may join; never logged. */
+  readonly joinToken: string;
+  /** Name for people, 1 to 63 characters. */
+  readonly name: string;
+  /** Tasks it runs at the same time, 1 to 1,000; 4 by default. */
+  readonly slots?: number;
+  /** Labels that agents' requirements select. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** CIDR ranges that tools with allowPrivateNetwork may reach; none by default. */
+  readonly privateNetworks?: readonly string[];
+  /** Where command tools are looked for; /usr/local/bin:/usr/bin:/bin by default. */
+  readonly commandPath?: string;
+  /** Directory that command tools may work in; the process's own by default. */
+  readonly workDir?: string;
+  /** Endpoint for openai-compatible agents without baseUrl. */
+  readonly openAiBaseUrl?: string;
+  /** Key for that endpoint; never logged. */
+  readonly openAiApiKey?: string;
+  /** Time that tasks get to finish when the worker stops, in ms; 20 s by default. */
+  readonly drainWindowMs?: number;
+  /** Takes events; nothing is logged by default. */
+  readonly log?: Log;
+  /** Called once, when the server has taken the worker in. */
+  readonly onReady?: (sessionId: string) => void;
+}
+
+/** A worker. */
+export interface Worker {
+  /** Connects and works. Resolves when the server has taken the worker in; rejects with DomainError when it refuses. */
+  start(): Promise<void>;
+  /** Finishes politely: tasks end within the drain window or are given back. Resolves when disconnected. */
+  stop(): Promise<void>;
+  /** Ends at once, without a word to the server. */
+  abort(): void;
+  /** Settles when the worker has ended; rejects as start does. */
+  readonly ended: Promise<void>;
+}
+
+/**
+ * Puts a worker together; nothing runs before start().
+ *
+ * @throws DomainError CONFIG_INVALID for options that cannot work.
+ */
+export function assembleWorker(options: WorkerOptions, clock: Clock, random: Random): Worker {
+  const slots = options.slots ?? 4;
+  if (options.endpoints.length === 0) throw new DomainError("CONFIG_INVALID", "a worker needs at least one endpoint");
+  if (!Number.isInteger(slots) || slots < 1 || slots > 1_000) {
+    throw new DomainError("CONFIG_INVALID", `slots must be a whole number from 1 to 1,000, not ${slots}`);
+  }
+  const models = createModelAdapters(clock, options);
+  const executors = createToolExecutors(clock, {
+    privateNetworks: options.privateNetworks ?? [],
+    commandPath: options.commandPath ?? "/usr/local/bin:/usr/bin:/bin",
+    workDir: options.workDir ?? process.cwd(),
+  });
+  const ready = Promise.withResolvers<void>();
+  const ended = Promise.withResolvers<void>();
+  ended.promise.catch(() => {});
+  ready.promise.catch(() => {});
+  const dependencies = { models, executors, clock, random };
+  const session = new WorkerSession({
+    endpoints: options.endpoints,
+    openStream: grpcStreams(options.joinToken),
+    instanceId: createIds(clock, random).next("wrk"),
+    name: options.name,
+    labels: options.labels ?? {},
+    slots,
+    runtimes: RUNTIMES,
+    version: VERSION,
+    runTask: (task, port, signal) => runTask(task, port, signal, dependencies),
+    supports: (agent) => agent.runtime === "model" && models[agent.model?.provider ?? ""] !== undefined,
+    onReady: (sessionId) => {
+      ready.resolve();
+      options.onReady?.(sessionId);
+    },
+    clock,
+    random,
+    log: options.log ?? (() => {}),
+  });
+  return {
+    start() {
+      session.run().then(
+        () => {
+          ready.resolve();
+          ended.resolve();
+        },
+        (error: unknown) => {
+          ready.reject(error);
+          ended.reject(error);
+        },
+      );
+      return ready.promise;
+    },
+    stop: () => session.drain(options.drainWindowMs ?? DRAIN_WINDOW_MS),
+    abort: () => session.abort(),
+    ended: ended.promise,
+  };
+}
