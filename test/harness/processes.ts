@@ -45,6 +45,8 @@ export interface SpawnOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly stdin?: string;
+  /** Runs it as another user; only root may. */
+  readonly account?: { readonly uid: number; readonly gid: number } | undefined;
 }
 
 /** Starts a program with the environment of the tests, without any ORLOJ_ variable but those given. */
@@ -56,6 +58,7 @@ export function startProcess(file: string, args: readonly string[], options: Spa
     cwd: options.cwd ?? ROOT,
     env: { ...Object.fromEntries(inherited), ...options.env },
     stdio: ["pipe", "pipe", "pipe"],
+    ...(options.account ? { uid: options.account.uid, gid: options.account.gid } : {}),
   });
   child.stdin.on("error", () => undefined);
   child.stdin.end(options.stdin ?? "");

@@ -26,12 +26,12 @@ export interface Place {
 const CANDIDATES = ["postgres", "nobody"];
 const ELSEWHERE = "/var/lib/orloj";
 
-/** Decides the place for a home, which is made if it does not exist. */
-export async function choosePlace(home: string, log: (line: string) => void): Promise<Place> {
+/** Decides the place for a home, which is made if it does not exist; spare is where the data goes when nobody but root may pass. */
+export async function choosePlace(home: string, log: (line: string) => void, spare = ELSEWHERE): Promise<Place> {
   await mkdir(home, { recursive: true, mode: 0o700 });
   const own = await realpath(home);
   if (process.getuid?.() !== 0) return { account: undefined, base: own };
-  const elsewhere = join(ELSEWHERE, createHash("sha256").update(own).digest("hex").slice(0, 12));
+  const elsewhere = join(spare, createHash("sha256").update(own).digest("hex").slice(0, 12));
   const bases = [own, elsewhere];
   const existing = bases.find((base) => existsSync(join(base, "postgres")));
   const owner = existing === undefined ? undefined : await ownerOf(join(existing, "postgres"));
@@ -79,7 +79,8 @@ async function ownerOf(path: string): Promise<Account | undefined> {
   return { name: known?.name ?? String(uid), uid, gid };
 }
 
-async function firstCandidate(): Promise<Account> {
+/** The user that runs Postgres for root. @throws DomainError CONFIG_INVALID if there is none. */
+export async function firstCandidate(): Promise<Account> {
   const known = await accounts();
   for (const name of CANDIDATES) {
     const account = known.find((entry) => entry.name === name && entry.uid !== 0);

@@ -74,7 +74,10 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedP
   const stop = () =>
     withLock(place.base, options.clock, async () => {
       await mark.remove();
-      if ((await countMarks(place.base)) === 0) await stopPostmaster(postmaster, data, options.clock);
+      if ((await countMarks(place.base)) > 0) return;
+      // Another server may have started it again since, after a crash.
+      const current = await findPostmaster(data, options.clock);
+      if (current !== undefined) await stopPostmaster(current, data, options.clock);
     });
   return {
     url,
