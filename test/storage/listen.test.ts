@@ -1,0 +1,50 @@
+// Hints over NOTIFY: gathered into few notifications, heard by another connection, heard again after the connection was lost.
+
+import { sql } from "kysely";
+import { expect, test } from "vitest";
+import { systemClock } from "../../kit/clock.ts";
+import { seededRandom } from "../../kit/random.ts";
+import { createHintListener, createHintNotifier } from "../../server/storage/listen.ts";
+import { atEndOfFile } from "../harness/cleanup.ts";
+import { testDatabase } from "../harness/database.ts";
+
+const database = await testDatabase({ migrated: false });
+
+function listener() {
+  const heard: (readonly string[])[] = [];
+  const errors: Error[] = [];
+  const service = createHintListener({
+    url: database.url,
+    clock: systemClock(),
+    random: seededRandom(1),
+    onHint: (topics) => heard.push(topics),
+    onError: (error) => errors.push(error),
+  });
+  atEndOfFile(() => service.stop());
+  service.start();
+  return { heard, errors, service };
+}
+
+test("a burst of hints becomes one notification with each topic once", async () => {
+  const { heard, service } = listener();
+  await expect.poll(() => heard).toEqual([[]]);
+  const notifier = createHintNotifier(database.pool);
+  for (let index = 0; index < 1_000; index += 1) notifier.hint(index % 2 === 0 ? "ready" : "cancel");
+  await notifier.drained();
+  await expect.poll(() => heard).toEqual([[], ["ready", "cancel"]]);
+  notifier.hint("ready");
+  await expect.poll(() => heard.length).toBe(3);
+  await service.stop();
+});
+
+test("a listener that lost its connection opens another, and says that hints may have been missed", async () => {
+  const { heard, errors, service } = listener();
+  await expect.poll(() => heard).toEqual([[]]);
+  await sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE application_name = 'orloj-listen' AND datname = current_database()`.execute(database.db);
+  await expect.poll(() => heard, { timeout: 5_000 }).toEqual([[], []]);
+  expect(errors).toHaveLength(1);
+  createHintNotifier(database.pool).hint("ready");
+  await expect.poll(() => heard).toEqual([[], [], ["ready"]]);
+  await service.stop();
+});
