@@ -21,6 +21,8 @@ export interface PlanNode {
   readonly input?: Template;
   /** Input schema check of the agent; returns a message when the value does not fit. */
   readonly checkInput: (value: Json) => string | undefined;
+  /** Fills in the defaults that the agent's input schema declares; before checkInput. */
+  readonly fillInput: (value: Json) => Json;
   /** Number of incoming edges. */
   readonly incoming: number;
   /** Outgoing edges for outcome succeeded, in file order. */
@@ -33,6 +35,8 @@ export interface GraphPlan {
   /** Nodes without an incoming edge, in file order. */
   readonly entries: readonly string[];
   readonly output: Template;
+  /** Fills in the defaults that these schemas declare; before checkOutput. */
+  readonly fillOutput: (value: Json) => Json;
   /** Checks of the system's and the template's output schemas. */
   readonly checkOutput: (value: Json) => string | undefined;
 }
