@@ -3,7 +3,7 @@
 // Lock order: leases (so that no grant follows a cancel), ledger rows ascending. The graph is not touched: a denial is settled
 // afterwards in the settling transaction, which records the decision together with the task's end.
 
-import { assert, DomainError } from "../../kit/errors.ts";
+import { assert } from "../../kit/errors.ts";
 import { isJsonObject, type Json, jsonDigest } from "../../kit/json.ts";
 import { SECOND } from "../../kit/units.ts";
 import { type StoredRecord, workerActor } from "../audit/events.ts";
@@ -281,7 +281,3 @@ function record(
   batch.audit.push(auditRecord({ ...event, ...subject } as Parameters<typeof auditRecord>[0]));
 }
 
-/** The error of a call that found too many others waiting. */
-export function tooManyCalls(): DomainError {
-  return new DomainError("TOO_MANY", "too many facts wait to be recorded; the worker sends again later");
-}

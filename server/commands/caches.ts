@@ -10,6 +10,7 @@ import type { Kind, Manifest } from "../manifests/specs.ts";
 import { manifestKey } from "../manifests/specs.ts";
 import { compilePolicies } from "../policy/compile.ts";
 import type { LivePolicy, PolicySet } from "../policy/types.ts";
+import type { RouteRequirements } from "../storage/schema.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import { type CompiledBundle, compileBundle } from "./compiled_bundle.ts";
 
@@ -29,8 +30,21 @@ export class Caches {
   readonly #bundles = new Map<string, CompiledBundle>();
   readonly #workflows = new Map<string, CompiledBundle>();
   readonly #stored = new Set<string>();
+  #newRoutes = new Map<string, RouteRequirements>();
   #catalogRevision = "";
   #live: { revision: string; state: LiveState } | undefined;
+
+  /** Routes of bundles compiled since the last call. */
+  takeNewRoutes(): Map<string, RouteRequirements> {
+    const routes = this.#newRoutes;
+    this.#newRoutes = new Map();
+    return routes;
+  }
+
+  #keepBundle(compiled: CompiledBundle): void {
+    for (const agent of compiled.agents.values()) this.#newRoutes.set(agent.route, agent.requirements);
+    keep(this.#bundles, compiled.row.digest, compiled, BUNDLES_MAX);
+  }
 
   /** The compiled bundle of a digest. @throws INVARIANT_BROKEN if a run names one that is not stored */
   async bundle(tx: StoreQueries, digest: string): Promise<CompiledBundle> {
@@ -40,7 +54,7 @@ export class Caches {
     assert(row !== undefined, `bundle ${digest} is not stored`);
     const compiled = compileBundle(row);
     this.#stored.add(digest);
-    keep(this.#bundles, digest, compiled, BUNDLES_MAX);
+    this.#keepBundle(compiled);
     return compiled;
   }
 
@@ -55,7 +69,7 @@ export class Caches {
     if (known !== undefined) return known;
     const compiled = await this.#resolve(tx, namespace, name);
     keep(this.#workflows, key, compiled, WORKFLOWS_MAX);
-    keep(this.#bundles, compiled.row.digest, compiled, BUNDLES_MAX);
+    this.#keepBundle(compiled);
     return compiled;
   }
 

@@ -2,7 +2,7 @@
 // Commands keep no other state. Hints only shorten waits; the tick finds whatever a lost hint was about.
 
 import type { Ids } from "../../kit/ids.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Logger } from "../telemetry/log.ts";
 import type { Store } from "../storage/store.ts";
 import type { Caches } from "./caches.ts";
 
@@ -36,7 +36,7 @@ export interface CommandContext {
   readonly store: Store;
   readonly caches: Caches;
   readonly ids: Ids;
-  readonly log: Log;
+  readonly log: Logger;
   readonly readSecret: ReadSecret;
   readonly hints: Hints;
 }

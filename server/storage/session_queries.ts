@@ -38,13 +38,16 @@ export interface TickFindings {
 /** Queries of the worker_session table. */
 export function sessionQueries(db: Queryable) {
   return {
-    /** Opens a session, or takes it over with the next epoch when the same instance resumes it within its ttl. */
+    /**
+     * Opens a session, or takes it over with the next epoch when the same instance resumes it. One that was marked lost
+     * comes back to life: its tokens that nobody superseded count again (I4).
+     */
     async open(session: NewSession, resumeId: string, ttlMs: number): Promise<{ id: string; epoch: bigint; resumed: boolean }> {
       const resumed = await sql<{ id: string; epoch: bigint }>`
         update worker_session set epoch = epoch + 1, replica_id = ${session.replica_id}, state = 'active', slots = ${session.slots},
           last_seen_time = clock_timestamp(), expire_time = clock_timestamp() + ${ttlMs} * interval '1 ms'
         where id = ${resumeId} and instance_id = ${session.instance_id} and identity = ${session.identity}
-          and state in ('active', 'draining')
+          and state <> 'closed'
         returning id, epoch`.execute(db);
       const row = resumed.rows[0];
       if (row !== undefined) return { ...row, resumed: true };

@@ -1,0 +1,132 @@
+// Reads the audit trail: pages in insertion order, and a watch that never skips a record.
+// Called by rpc/audit_service. Never locks, never writes.
+// A watcher sees a record as soon as every transaction that began before its own has ended; usually at once.
+
+import { SECOND } from "../../kit/units.ts";
+import {
+  type AuditFilter,
+  type AuditReadRow,
+  auditReads,
+  type TrailHorizon,
+  type TrailPosition,
+} from "../storage/read_audit.ts";
+import { readPage } from "./page_token.ts";
+import type { ReadContext } from "./read_runs.ts";
+import { auditView } from "./run_views.ts";
+import type { AuditFilterView, AuditRecordView, Page, PageRequest } from "./views.ts";
+import type { WatchContext } from "./watch_run.ts";
+
+const SIZES = { sizeDefault: 100, sizeMax: 1_000 };
+/** Records in one batch of a watch at most. */
+const BATCH_MAX = 1_000;
+/** How often the trail is looked at without a hint, in ms; and while records wait for a transaction to end. */
+const INTERVAL_MS = { idle: SECOND, pending: 100 };
+const CHECKPOINTS_MAX = 1_000;
+
+/** A page of records in insertion order. @throws PAGE_TOKEN_INVALID */
+export async function listAudit(
+  context: ReadContext,
+  filter: AuditFilterView,
+  request: PageRequest,
+): Promise<Page<AuditRecordView>> {
+  const { namespace, runId, taskId, kinds, startTime, endTime } = filter;
+  const times = { startTime: startTime?.getTime() ?? null, endTime: endTime?.getTime() ?? null };
+  const key = { namespace, runId, taskId, kinds: [...kinds].sort(), ...times };
+  const page = await readPage(
+    { name: "audit", filter: key, ...SIZES },
+    request,
+    (after, limit) => context.store.read(({ db }) => auditReads(db).list(filter, idOf(after?.[0]), limit)),
+    (row) => [String(row.id)],
+  );
+  return { ...page, items: page.items.map(auditView) };
+}
+
+/**
+ * Batches of records as they commit, in (transaction, id) order: ids of concurrent transactions may come out of order, but
+ * none is skipped or repeated. Ends when the signal aborts.
+ *
+ * @param afterId the last record that the caller has; absent: from now.
+ */
+export async function* watchAudit(
+  context: WatchContext,
+  filter: AuditFilterView,
+  afterId: bigint | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<readonly AuditRecordView[]> {
+  const watcher = context.changes.watchAudit();
+  const trail = new Trail(context, filter);
+  try {
+    await trail.start(afterId);
+    while (!signal.aborted) {
+      const rows = await trail.next();
+      if (rows.length > 0) yield rows.map(auditView);
+      if (trail.hasMore) continue;
+      await watcher.next(trail.isPending ? INTERVAL_MS.pending : INTERVAL_MS.idle, signal);
+    }
+  } finally {
+    watcher.close();
+  }
+}
+
+// Follows the trail. Once everything below a horizon was delivered, what is left belongs to transactions at or above it; and
+// those that began after an earlier look took ids above the highest one seen then: that id is the floor of the next query.
+class Trail {
+  readonly #context: ReadContext;
+  readonly #filter: AuditFilter;
+  readonly #checkpoints: { readonly xmax: bigint; readonly lastId: string }[] = [];
+  #position: TrailPosition = { transaction: "0", id: "0", floor: "0" };
+  hasMore = false;
+  /** True while records are visible that wait for a transaction to end. */
+  isPending = false;
+
+  constructor(context: ReadContext, filter: AuditFilter) {
+    this.#context = context;
+    this.#filter = filter;
+  }
+
+  async start(afterId: bigint | undefined): Promise<void> {
+    await this.#context.store.read(async ({ db }) => {
+      const reads = auditReads(db);
+      if (afterId !== undefined) {
+        const id = String(afterId);
+        this.#position = (await reads.positionOf(id)) ?? { transaction: "0", id, floor: id };
+        return;
+      }
+      const horizon = await reads.horizon();
+      this.#position = { transaction: horizon.xmin, id: "0", floor: await reads.recentFloor() };
+    });
+  }
+
+  async next(): Promise<AuditReadRow[]> {
+    return await this.#context.store.read(async ({ db }) => {
+      const reads = auditReads(db);
+      const horizon = await reads.horizon();
+      const rows = await reads.below(this.#filter, this.#position, horizon.xmin, BATCH_MAX);
+      this.hasMore = rows.length === BATCH_MAX;
+      const last = rows.at(-1);
+      if (this.hasMore && last !== undefined) {
+        this.#position = { ...this.#position, transaction: last.transaction, id: String(last.id) };
+      } else this.#drained(horizon);
+      return rows;
+    });
+  }
+
+  #drained(horizon: TrailHorizon): void {
+    const xmin = BigInt(horizon.xmin);
+    if (this.#checkpoints.length < CHECKPOINTS_MAX) {
+      this.#checkpoints.push({ xmax: BigInt(horizon.xmax), lastId: horizon.lastId });
+    }
+    let { floor } = this.#position;
+    while (this.#checkpoints[0] !== undefined && this.#checkpoints[0].xmax <= xmin) {
+      floor = this.#checkpoints.shift()?.lastId ?? floor;
+    }
+    this.#position = { transaction: horizon.xmin, id: "0", floor };
+    this.isPending = BigInt(horizon.lastId) > BigInt(floor);
+  }
+}
+
+// A forged token may hold any text; a key that is no id reads as the end.
+function idOf(key: string | undefined): string {
+  if (key === undefined) return "0";
+  return /^\d{1,18}$/.test(key) ? key : "999999999999999999";
+}

@@ -1,0 +1,102 @@
+// Reads runs and tasks for people and programs: one, or a page.
+// Called by rpc/workflow_service and by invoke and cancel for what they return. Never locks, never writes.
+
+import { DomainError } from "../../kit/errors.ts";
+import type { RunState } from "../queue/states.ts";
+import { runReads } from "../storage/read_runs.ts";
+import type { CommandContext } from "./context.ts";
+import { readPage } from "./page_token.ts";
+import { edgeViews, nodeViews, runView, taskView, toolCallView, turnView } from "./run_views.ts";
+import type { Page, PageRequest, RunView, TaskView, ToolCallView, TurnView } from "./views.ts";
+
+/** What reading needs. */
+export type ReadContext = Pick<CommandContext, "store" | "caches">;
+
+/** How much of a run is read. */
+export interface RunDetail {
+  readonly edges: boolean;
+  readonly outputs: boolean;
+}
+
+const RUNS = { sizeDefault: 50, sizeMax: 500 };
+const TASKS = { sizeDefault: 100, sizeMax: 500 };
+
+/** One run with nodes, their outputs, and edges. @throws RUN_NOT_FOUND */
+export async function readRun(
+  context: ReadContext,
+  runId: string,
+  detail: RunDetail = { edges: true, outputs: true },
+): Promise<RunView> {
+  return await context.store.read(async (queries) => {
+    const reads = runReads(queries.db);
+    const row = await reads.run(runId);
+    if (row === undefined) throw runNotFound(runId);
+    // Nodes after the run: they are never older than it.
+    const nodes = await reads.nodes(runId);
+    const bundle = await context.caches.bundle(queries, row.bundle_digest);
+    return {
+      ...runView(row),
+      nodes: nodeViews(bundle, nodes, detail.outputs),
+      edges: detail.edges ? edgeViews(bundle) : [],
+    };
+  });
+}
+
+/** A page of runs, newest first, without nodes and edges. @throws PAGE_TOKEN_INVALID */
+export async function listRuns(
+  context: ReadContext,
+  filter: { namespace?: string; workflow?: string; states: readonly RunState[] },
+  request: PageRequest,
+): Promise<Page<RunView>> {
+  const { namespace, workflow, states } = filter;
+  const key = { namespace: namespace ?? "", workflow: workflow ?? "", states: [...states].sort() };
+  const page = await readPage(
+    { name: "runs", filter: key, ...RUNS },
+    request,
+    (after, limit) =>
+      context.store.read(({ db }) => runReads(db).runs({ namespace, workflow, states }, after?.[0], limit)),
+    (row) => [row.id],
+  );
+  return { ...page, items: page.items.map(runView) };
+}
+
+/** A page of a run's tasks in creation order. @throws RUN_NOT_FOUND, PAGE_TOKEN_INVALID */
+export async function listTasks(context: ReadContext, runId: string, request: PageRequest): Promise<Page<TaskView>> {
+  const page = await readPage(
+    { name: "tasks", filter: runId, ...TASKS },
+    request,
+    (after, limit) =>
+      context.store.read(async ({ db }) => {
+        const reads = runReads(db);
+        const rows = await reads.tasks(runId, after?.[0] ?? "", limit);
+        if (rows.length === 0 && (await reads.run(runId)) === undefined) throw runNotFound(runId);
+        return rows;
+      }),
+    (row) => [row.id],
+  );
+  return { ...page, items: page.items.map(taskView) };
+}
+
+/** One task with its input, output, turns and tool calls. @throws TASK_NOT_FOUND */
+export async function readTask(
+  context: ReadContext,
+  taskId: string,
+): Promise<{ task: TaskView; turns: TurnView[]; toolCalls: ToolCallView[] }> {
+  return await context.store.read(async ({ db }) => {
+    const reads = runReads(db);
+    const row = await reads.task(taskId);
+    if (row === undefined) {
+      throw new DomainError("TASK_NOT_FOUND", `task ${taskId} does not exist; list the tasks of its run`, {
+        task: taskId,
+      });
+    }
+    const turns = await reads.turns(taskId);
+    const toolCalls = await reads.toolCalls(taskId);
+    return { task: taskView(row), turns: turns.map(turnView), toolCalls: toolCalls.map(toolCallView) };
+  });
+}
+
+/** The error for a run that is not there. */
+export function runNotFound(runId: string): DomainError {
+  return new DomainError("RUN_NOT_FOUND", `run ${runId} does not exist; list runs to find its id`, { run: runId });
+}

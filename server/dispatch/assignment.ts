@@ -1,0 +1,75 @@
+// From a claimed task to the frame that a worker gets.
+// Called by worker_session.ts when it sends assignments. Never puts an endpoint or a tool secret into one; a model key goes along
+// because agent.run allowed it.
+
+import { create } from "@bufbuild/protobuf";
+import { type Assignment, AssignmentSchema, type JournalEntry, JournalEntrySchema } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import type { Assigned } from "../commands/claim.ts";
+import type { ReadSecret } from "../commands/context.ts";
+import type { JournalRow } from "../storage/ledger_queries.ts";
+import { INLINE_PAYLOAD_BYTES_MAX } from "./timing.ts";
+import { durationOf } from "./wire.ts";
+
+/** A journal row as it travels. */
+export function journalEntry(row: JournalRow): JournalEntry {
+  if (row.kind === "turn") {
+    return create(JournalEntrySchema, { sequence: row.sequence, entry: { case: "turnJson", value: row.payload ?? "" } });
+  }
+  return create(JournalEntrySchema, {
+    sequence: row.sequence,
+    entry: {
+      case: "toolResult",
+      value: {
+        turnSequence: row.turn_sequence ?? 0,
+        callIndex: row.call_index ?? 0,
+        tool: row.tool ?? "",
+        resultJson: row.payload ?? "",
+        errorClass: row.failure_class ?? "",
+        errorMessage: row.failure_message ?? "",
+      },
+    },
+  });
+}
+
+/** Entries that fit inline, in order, and whether some are left. */
+export function inlineJournal(rows: readonly JournalRow[], bytesMax = INLINE_PAYLOAD_BYTES_MAX): { entries: JournalEntry[]; more: boolean } {
+  const entries: JournalEntry[] = [];
+  let bytes = 0;
+  for (const row of rows) {
+    bytes += Buffer.byteLength(row.payload ?? "") + Buffer.byteLength(row.failure_message ?? "") + 64;
+    if (bytes > bytesMax && entries.length > 0) return { entries, more: true };
+    entries.push(journalEntry(row));
+  }
+  return { entries, more: false };
+}
+
+/** The frame of an assignment. */
+export function assignmentFrame(assigned: Assigned, sequence: bigint, readSecret: ReadSecret): Assignment {
+  const { task, bundle, token, journal } = assigned;
+  const agent = bundle.agents.get(task.agent)?.agent.spec;
+  const ref = agent?.model?.secretRef;
+  const { entries, more } = inlineJournal(journal);
+  const leftMs = task.due_time === null ? undefined : task.due_time.getTime() - task.now.getTime();
+  const timeoutMs = Math.max(1, Math.min(agent?.limits.timeoutMs ?? Number.MAX_SAFE_INTEGER, leftMs ?? Number.MAX_SAFE_INTEGER));
+  return create(AssignmentSchema, {
+    sequence,
+    taskId: task.id,
+    runId: task.run_id,
+    namespace: task.namespace,
+    node: task.node,
+    iteration: task.iteration,
+    item: task.item,
+    attempt: task.attempt,
+    delivery: task.deliveries,
+    token,
+    viewDigest: bundle.row.view_digest,
+    agent: task.agent,
+    inputJson: task.input,
+    journal: entries,
+    journalTruncated: more,
+    timeout: durationOf(timeoutMs),
+    modelSecret: ref === undefined ? "" : (readSecret(ref.name, ref.key) ?? ""),
+    toolCallsSpent: journal.filter((row) => row.kind !== "turn").length,
+  });
+}
+

@@ -1,0 +1,104 @@
+// Brings ready tasks to the sessions of this replica: wake → match → claim → send.
+// Woken by credits, by commits that made work ready, by hints of other replicas and by the tick; never polls on its own.
+// One claim at a time; a wake while it runs makes it run once more. Claims are committed before anything is sent.
+
+import { messageOf } from "../../kit/errors.ts";
+import { type Assigned, type Claimed, claim, type ClaimingSession } from "../commands/claim.ts";
+import type { CommandContext } from "../commands/context.ts";
+import type { CommandServices } from "../commands/services.ts";
+import { canServe } from "../queue/route.ts";
+import type { RouteRequirements } from "../storage/schema.ts";
+import type { SessionRegistry } from "./session_registry.ts";
+import type { WorkerSession } from "./worker_session.ts";
+
+/** See the file header. */
+export class Claimer {
+  readonly #context: CommandContext;
+  readonly #services: CommandServices;
+  readonly #registry: () => SessionRegistry;
+  readonly #routes = new Map<string, RouteRequirements>();
+  #running: Promise<void> | undefined;
+  #again = false;
+  #stopped = false;
+
+  constructor(context: CommandContext, services: CommandServices, registry: () => SessionRegistry) {
+    this.#context = context;
+    this.#services = services;
+    this.#registry = registry;
+  }
+
+  /** Routes whose requirements this replica knows. */
+  knows(route: string): boolean {
+    return this.#routes.has(route);
+  }
+
+  /** Reads the requirements of all routes. */
+  async loadRoutes(): Promise<void> {
+    const rows = await this.#context.store.read((queries) => queries.bundles.routes());
+    for (const row of rows) this.#routes.set(row.route, row.requirements);
+  }
+
+  /** There may be work or credit. */
+  wake(): void {
+    if (this.#stopped) return;
+    this.#again = true;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+      if (this.#again) this.wake();
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#again = false;
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    // What arrives in the same turn of the event loop is claimed together.
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#again = false;
+    for (const [route, requirements] of this.#context.caches.takeNewRoutes()) this.#routes.set(route, requirements);
+    try {
+      for (const { routes, sessions } of this.#groups()) await this.#claimFor(routes, sessions);
+    } catch (error) {
+      this.#context.log.warn("claim.failed", { error: messageOf(error) });
+      this.#again = false;
+    }
+  }
+
+  // Sessions that serve the same routes claim together.
+  #groups(): { routes: string[]; sessions: WorkerSession[] }[] {
+    const groups = new Map<string, { routes: string[]; sessions: WorkerSession[] }>();
+    for (const session of this.#registry().sessions()) {
+      if (session.free === 0) continue;
+      const routes = [...this.#routes].filter(([, needs]) => canServe(session.capabilities, needs)).map(([route]) => route);
+      const key = routes.join();
+      const group = groups.get(key) ?? { routes, sessions: [] };
+      group.sessions.push(session);
+      groups.set(key, group);
+    }
+    return [...groups.values()];
+  }
+
+  async #claimFor(routes: string[], sessions: WorkerSession[]): Promise<void> {
+    const claiming: ClaimingSession[] = sessions.map(({ id, name, free }) => ({ sessionId: id, worker: name, free }));
+    const claimed = await claim(this.#context, routes, claiming);
+    this.#send(claimed, sessions);
+    if (claimed.more) this.#again = true;
+    const settled = await Promise.allSettled(claimed.denied.map((item) => this.#services.settle.add(item)));
+    for (const result of settled) {
+      if (result.status === "rejected") this.#context.log.warn("claim.denial_unsettled", { error: messageOf(result.reason) });
+    }
+  }
+
+  #send(claimed: Claimed, sessions: readonly WorkerSession[]): void {
+    const bySession = Map.groupBy(claimed.assigned, (assigned: Assigned) => assigned.sessionId);
+    for (const session of sessions) {
+      const own = bySession.get(session.id);
+      if (own === undefined || session.assign(own)) continue;
+      const held = own.map(({ task, token }) => ({ taskId: task.id, token, accepted: false, stopping: false }));
+      this.#registry().giveBack(session, held, "unsent", "the stream was gone before the assignment was sent");
+    }
+  }
+}

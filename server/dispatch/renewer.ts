@@ -1,0 +1,111 @@
+// Flushes what keeps leases alive: accepts and renewals of all sessions of this replica, at most every flush interval.
+// Woken by worker_session.ts; one statement a kind for all sessions. Answers each renewal with lost tokens and cancels.
+// A session whose row another stream took over is ended here.
+
+import type { Clock } from "../../kit/clock.ts";
+import { DomainError, messageOf } from "../../kit/errors.ts";
+import type { CancelReason, CommandContext } from "../commands/context.ts";
+import type { SessionRegistry } from "./session_registry.ts";
+import type { Timing } from "./timing.ts";
+import { durationOf, frameOf } from "./wire.ts";
+import type { PendingRenewal, WorkerSession } from "./worker_session.ts";
+
+/** Reason that a worker is told for a cause of a stopping run. */
+export function cancelReasonOf(cause: string | null): CancelReason {
+  if (cause === "timed_out") return "timeout";
+  return cause === "cancelled" ? "user" : "sibling";
+}
+
+interface HeldState {
+  readonly run_state: string;
+  readonly cause: string | null;
+  readonly due_time: Date | null;
+  readonly now: Date;
+  readonly task_id: string;
+}
+
+/** See the file header. */
+export class Renewer {
+  readonly #context: CommandContext;
+  readonly #registry: () => SessionRegistry;
+  readonly #clock: Clock;
+  readonly #timing: Timing;
+  #cancelTimer: (() => void) | undefined;
+  #running: Promise<void> | undefined;
+  #stopped = false;
+
+  constructor(context: CommandContext, registry: () => SessionRegistry, clock: Clock, timing: Timing) {
+    this.#context = context;
+    this.#registry = registry;
+    this.#clock = clock;
+    this.#timing = timing;
+  }
+
+  /** Something waits to be flushed. */
+  pending(): void {
+    if (this.#stopped || this.#cancelTimer !== undefined) return;
+    this.#cancelTimer = this.#clock.after(this.#timing.flushMs, () => {
+      this.#cancelTimer = undefined;
+      this.#running = this.flush();
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancelTimer?.();
+    await this.#running;
+  }
+
+  /** Writes accepts and renewals now. Never rejects: a database that is away is met again by the next renewal. */
+  async flush(): Promise<void> {
+    const sessions = this.#registry().sessions();
+    const accepts = sessions.flatMap((session) => session.acceptsToFlush.splice(0));
+    const renewing = sessions
+      .map((session) => ({ session, renewals: session.renewals.splice(0) }))
+      .filter(({ renewals }) => renewals.length > 0);
+    try {
+      await this.#context.store.read((queries) => queries.tasks.accept(accepts.map(({ taskId, token }) => ({ task_id: taskId, token }))));
+      await this.#renewRows(sessions.filter((session) => session.seen));
+      await this.#answer(renewing);
+    } catch (error) {
+      this.#context.log.warn("renewal.failed", { error: messageOf(error) });
+    }
+  }
+
+  async #renewRows(seen: readonly WorkerSession[]): Promise<void> {
+    for (const session of seen) session.seen = false;
+    const rows = seen.map(({ id, epoch }) => ({ id, epoch: epoch.toString() }));
+    const alive = new Set(await this.#context.store.read((queries) => queries.sessions.renew(rows, this.#timing.leaseTtlMs)));
+    for (const session of seen) {
+      if (session.isOpen && !alive.has(session.id)) {
+        session.fail(new DomainError("VERSION_CHANGED", "the session expired or was taken over; connect again"));
+      }
+    }
+  }
+
+  async #answer(renewing: readonly { session: WorkerSession; renewals: readonly PendingRenewal[] }[]): Promise<void> {
+    const presented = renewing.flatMap(({ session, renewals }) =>
+      renewals.flatMap(({ tokens }) =>
+        tokens.flatMap((token) => {
+          const held = session.held.get(token);
+          return held === undefined ? [] : [{ task_id: held.taskId, token }];
+        }),
+      ),
+    );
+    const rows = await this.#context.store.read((queries) => queries.tasks.stillHeld(presented));
+    const still = new Map(rows.map((row) => [row.token, row as HeldState]));
+    for (const { session, renewals } of renewing) for (const renewal of renewals) this.#acknowledge(session, renewal, still);
+  }
+
+  #acknowledge(session: WorkerSession, renewal: PendingRenewal, still: Map<string, HeldState>): void {
+    const lostTokens = renewal.tokens.filter((token) => !still.has(token));
+    for (const token of lostTokens) session.held.delete(token);
+    const cancels = renewal.tokens.flatMap((token) => {
+      const state = still.get(token);
+      if (state?.run_state !== "CANCELLING" || session.held.get(token)?.stopping === true) return [];
+      const graceMs = Math.max(0, (state.due_time?.getTime() ?? 0) - state.now.getTime());
+      return [{ taskId: state.task_id, token, reason: cancelReasonOf(state.cause), grace: durationOf(graceMs) }];
+    });
+    session.send(frameOf({ case: "renewAck", value: { sequence: renewal.sequence, lostTokens, cancels } }));
+  }
+}

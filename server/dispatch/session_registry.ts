@@ -1,0 +1,181 @@
+// The worker streams of this replica: opens and resumes sessions, gives leases back, pushes cancels.
+// Called by rpc (connect), by worker_session.ts (through SessionHost), by claimer, renewer and tick.
+// A stream that ends without Goodbye keeps its leases until the session expires: the worker may be back within the ttl.
+
+import { create } from "@bufbuild/protobuf";
+import { DomainError, messageOf } from "../../kit/errors.ts";
+import { type Hello, type Welcome, WelcomeSchema } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import { auditRecord } from "../audit/record.ts";
+import { workerActor } from "../audit/events.ts";
+import type { CancelOrder, CommandContext } from "../commands/context.ts";
+import type { CommandServices } from "../commands/services.ts";
+import type { LossReason } from "../commands/settle_items.ts";
+import type { Principal } from "../commands/views.ts";
+import { FRAME_BYTES_MAX, INLINE_PAYLOAD_BYTES_MAX, type Timing } from "./timing.ts";
+import { durationOf } from "./wire.ts";
+import { type HeldAssignment, WorkerSession } from "./worker_session.ts";
+
+/** What a session needs of its surroundings. */
+export interface SessionHost {
+  readonly context: CommandContext;
+  readonly services: CommandServices;
+  open(session: WorkerSession, hello: Hello): Promise<Welcome>;
+  opened(session: WorkerSession): void;
+  ended(session: WorkerSession, how: { polite: boolean; wasOpen: boolean; reason: string }): void;
+  setDraining(session: WorkerSession): Promise<void>;
+  creditChanged(): void;
+  renewalsPending(): void;
+  giveBack(session: WorkerSession, held: readonly HeldAssignment[], reason: LossReason, note: string): void;
+}
+
+/** What the registry is made of. */
+export interface RegistryOptions {
+  readonly context: CommandContext;
+  readonly services: CommandServices;
+  readonly timing: Timing;
+  readonly replicaId: string;
+  readonly onCredit: () => void;
+  readonly onRenewal: () => void;
+}
+
+/** See the file header. */
+export class SessionRegistry implements SessionHost {
+  readonly context: CommandContext;
+  readonly services: CommandServices;
+  readonly #options: RegistryOptions;
+  readonly #sessions = new Map<string, WorkerSession>();
+  readonly #connecting = new Set<WorkerSession>();
+  readonly #background = new Set<Promise<void>>();
+  #closing = false;
+
+  constructor(options: RegistryOptions) {
+    this.#options = options;
+    this.context = options.context;
+    this.services = options.services;
+  }
+
+  /** A new stream. @throws SHUTTING_DOWN while draining */
+  connect(principal: Principal, peer: string): WorkerSession {
+    if (this.#closing) throw new DomainError("SHUTTING_DOWN", "the server is shutting down; connect to another one");
+    const session = new WorkerSession(this, principal, peer);
+    this.#connecting.add(session);
+    return session;
+  }
+
+  sessions(): WorkerSession[] {
+    return [...this.#sessions.values()];
+  }
+
+  session(id: string): WorkerSession | undefined {
+    return this.#sessions.get(id);
+  }
+
+  async open(session: WorkerSession, hello: Hello): Promise<Welcome> {
+    const { timing, replicaId } = this.#options;
+    const row = {
+      id: this.context.ids.next("ses"),
+      instance_id: hello.instanceId,
+      name: session.name,
+      identity: session.principal.id,
+      labels: hello.labels,
+      slots: hello.slots,
+      runtimes: hello.runtimes,
+      version: hello.version.slice(0, 64),
+      replica_id: replicaId,
+    };
+    const opened = await this.context.store.transaction(async (tx) => {
+      const made = await tx.sessions.open(row, hello.resumeSessionId, timing.leaseTtlMs);
+      const held = made.resumed
+        ? await tx.tasks.stillHeld(hello.held.map(({ taskId, token }) => ({ task_id: taskId, token })))
+        : [];
+      const identity = { sessionId: made.id, worker: session.name, identity: row.identity, instanceId: row.instance_id };
+      const abilities = { slots: row.slots, runtimes: row.runtimes, labels: row.labels, version: row.version };
+      const detail = { ...identity, ...abilities, resumed: made.resumed };
+      await tx.audit.insert([auditRecord({ kind: "worker.connected", actor: workerActor(session.name), detail })]);
+      return { ...made, held: new Set(held.map((lease) => lease.token)) };
+    });
+    session.id = opened.id;
+    session.epoch = opened.epoch;
+    for (const { taskId, token } of hello.held) {
+      if (opened.held.has(token)) session.held.set(token, { taskId, token, accepted: true, stopping: false });
+    }
+    return create(WelcomeSchema, {
+      sessionId: opened.id,
+      epoch: opened.epoch,
+      leaseTtl: durationOf(timing.leaseTtlMs),
+      renewInterval: durationOf(timing.renewMs),
+      acceptDeadline: durationOf(timing.acceptMs),
+      frameBytesMax: FRAME_BYTES_MAX,
+      inlinePayloadBytesMax: INLINE_PAYLOAD_BYTES_MAX,
+      held: hello.held.map(({ taskId, token }) => ({ taskId, keep: opened.held.has(token) })),
+    });
+  }
+
+  opened(session: WorkerSession): void {
+    this.#connecting.delete(session);
+    // The newer stream of a session fences the older one.
+    this.#sessions.get(session.id)?.fail(new DomainError("VERSION_CHANGED", "the worker opened a newer stream of this session"));
+    this.#sessions.set(session.id, session);
+    const { name, id, peer } = session;
+    this.context.log.info("worker.connected", { worker: name, session: id, peer });
+  }
+
+  ended(session: WorkerSession, how: { polite: boolean; wasOpen: boolean; reason: string }): void {
+    this.#connecting.delete(session);
+    if (this.#sessions.get(session.id) === session) this.#sessions.delete(session.id);
+    if (!how.wasOpen) return;
+    const { name, id } = session;
+    this.context.log.info("worker.disconnected", { worker: name, session: id, polite: how.polite, reason: how.reason });
+    if (!how.polite) return;
+    this.giveBack(session, [...session.held.values()], "yielded", "the worker said goodbye");
+    const detail = { sessionId: id, worker: name, polite: true, reason: how.reason };
+    this.#inBackground("closing a session", async () => {
+      await this.context.store.transaction(async (tx) => {
+        await tx.sessions.setState(id, "closed");
+        await tx.audit.insert([auditRecord({ kind: "worker.disconnected", actor: workerActor(name), detail })]);
+      });
+    });
+  }
+
+  async setDraining(session: WorkerSession): Promise<void> {
+    await this.context.store.read((queries) => queries.sessions.setState(session.id, "draining"));
+  }
+
+  creditChanged(): void {
+    this.#options.onCredit();
+  }
+
+  renewalsPending(): void {
+    this.#options.onRenewal();
+  }
+
+  giveBack(session: WorkerSession, held: readonly HeldAssignment[], reason: LossReason, note: string): void {
+    for (const { taskId, token } of held) {
+      session.held.delete(token);
+      const item = { type: "lost", taskId, token, reason, actor: workerActor(session.name), note } as const;
+      this.#inBackground("giving a lease back", async () => {
+        await this.services.settle.add(item);
+      });
+    }
+  }
+
+  /** Pushes cancels to the streams of this replica; other replicas find theirs by the tick. */
+  cancel(orders: readonly CancelOrder[]): void {
+    for (const [sessionId, own] of Map.groupBy(orders, (order) => order.sessionId)) this.#sessions.get(sessionId)?.cancel(own);
+  }
+
+  /** Politely ends every stream: no new ones, workers are told to go elsewhere. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    for (const session of this.sessions()) session.goodbye("the server is shutting down");
+    for (const session of this.#connecting) session.fail(new DomainError("SHUTTING_DOWN", "the server is shutting down"));
+    await Promise.allSettled(this.#background);
+  }
+
+  #inBackground(what: string, fn: () => Promise<void>): void {
+    const running = fn()
+      .catch((error: unknown) => this.context.log.warn("dispatch.background_failed", { what, error: messageOf(error) }))
+      .finally(() => this.#background.delete(running));
+    this.#background.add(running);
+  }
+}

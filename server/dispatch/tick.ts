@@ -1,0 +1,127 @@
+// The tick: one combined statement a second and replica finds ready work, due timers, lost leases and runs being cancelled.
+// It is the truth behind every hint, and is never backed off. What it finds goes through the same commands as everything else.
+// No sweep for one ttl after a start, or after the database came back: workers get the time to renew first.
+
+import type { Clock } from "../../kit/clock.ts";
+import { messageOf } from "../../kit/errors.ts";
+import { auditRecord } from "../audit/record.ts";
+import type { CommandContext } from "../commands/context.ts";
+import type { CommandServices } from "../commands/services.ts";
+import type { SettleItem } from "../commands/settle_items.ts";
+import type { TickFindings } from "../storage/session_queries.ts";
+import type { Claimer } from "./claimer.ts";
+import { cancelReasonOf, type Renewer } from "./renewer.ts";
+import type { SessionRegistry } from "./session_registry.ts";
+import type { Timing } from "./timing.ts";
+
+const LIMIT = 500;
+/** How long an Accept may take to reach the store, beside the flush. */
+const ACCEPT_SLACK_MS = 1_000;
+/** Ticks between two clean-ups of ended sessions. */
+const FORGET_EVERY = 600;
+/** Time that a worker is given when an operator drains it. */
+export const DRAIN_WINDOW_MS = 30_000;
+
+/** What the tick drives. */
+export interface TickOptions {
+  readonly context: CommandContext;
+  readonly services: CommandServices;
+  readonly claimer: Claimer;
+  readonly renewer: Renewer;
+  readonly registry: SessionRegistry;
+  readonly clock: Clock;
+  readonly timing: Timing;
+  readonly replicaId: string;
+}
+
+/** See the file header. */
+export class Tick {
+  readonly #options: TickOptions;
+  readonly #stopping = new AbortController();
+  #running: Promise<void> | undefined;
+  #sweepFrom: number;
+  #count = 0;
+
+  constructor(options: TickOptions) {
+    this.#options = options;
+    this.#sweepFrom = options.clock.monotonic() + options.timing.leaseTtlMs;
+  }
+
+  start(): void {
+    this.#running ??= this.#loop();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+  }
+
+  async #loop(): Promise<void> {
+    const { clock, timing, context } = this.#options;
+    while (!this.#stopping.signal.aborted) {
+      try {
+        await this.once();
+      } catch (error) {
+        this.#sweepFrom = clock.monotonic() + timing.leaseTtlMs;
+        context.log.warn("tick.failed", { error: messageOf(error) });
+      }
+      await clock.sleep(timing.tickMs, this.#stopping.signal);
+    }
+  }
+
+  /** One tick. @throws DomainError for database trouble */
+  async once(): Promise<void> {
+    const { context, clock, timing, replicaId, claimer } = this.#options;
+    const sweep = clock.monotonic() >= this.#sweepFrom;
+    const acceptMs = timing.acceptMs + timing.flushMs + Math.min(ACCEPT_SLACK_MS, timing.acceptMs);
+    const found = await context.store.read((queries) => queries.sessions.tick(replicaId, { limit: LIMIT, acceptMs, sweep }));
+    if (found.ready_routes.some((route) => !claimer.knows(route))) await claimer.loadRoutes();
+    if (found.ready_routes.length > 0) claimer.wake();
+    this.#cancel(found);
+    this.#drain(found);
+    await this.#recordLost(found);
+    await this.#settle(found);
+    this.#count += 1;
+    if (this.#count % FORGET_EVERY === 0) await context.store.read((queries) => queries.sessions.forgetEnded());
+  }
+
+  #cancel(found: TickFindings): void {
+    this.#options.registry.cancel(
+      found.cancelling.map(({ task_id, token, session_id, cause, grace_ms }) => ({
+        ...{ sessionId: session_id, taskId: task_id, token, reason: cancelReasonOf(cause), graceMs: grace_ms },
+      })),
+    );
+  }
+
+  #drain(found: TickFindings): void {
+    for (const { id, state } of found.sessions) {
+      const session = this.#options.registry.session(id);
+      if (state === "draining" && session?.draining === false) session.askToDrain(DRAIN_WINDOW_MS, "an operator drains this worker");
+    }
+  }
+
+  async #recordLost(found: TickFindings): Promise<void> {
+    if (found.lost_sessions.length === 0) return;
+    const leasesOf = Map.groupBy(found.lost_leases, (lease) => lease.task_id).size;
+    const records = found.lost_sessions.map(({ id, name }) =>
+      auditRecord({ kind: "worker.lost", actor: "server", detail: { sessionId: id, worker: name, leases: leasesOf } }),
+    );
+    await this.#options.context.store.read((queries) => queries.audit.insert(records));
+  }
+
+  async #settle(found: TickFindings): Promise<void> {
+    const unaccepted = new Set(found.lost_leases.filter((lease) => lease.reason === "unaccepted").map((lease) => lease.token));
+    const lost = new Map(found.lost_leases.map((lease) => [lease.token, lease]));
+    const items: SettleItem[] = [
+      ...[...lost.values()].map(({ task_id, token }): SettleItem => {
+        const reason = unaccepted.has(token) ? "unaccepted" : "expired";
+        return { type: "lost", taskId: task_id, token, reason, actor: "server", note: `the lease was ${reason}` };
+      }),
+      ...found.due_tasks.map((taskId): SettleItem => ({ type: "wake", taskId })),
+      ...found.due_runs.map(({ id }): SettleItem => ({ type: "run_due", runId: id })),
+    ];
+    const results = await Promise.allSettled(items.map((item) => this.#options.services.settle.add(item)));
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+  }
+}

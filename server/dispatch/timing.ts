@@ -1,0 +1,34 @@
+// Times of the lease protocol, all derived from the ttl, and asserted once.
+// Made by config; read by sessions, claimer, renewer and tick. Database time decides expiry; these only pace.
+
+import { assert } from "../../kit/errors.ts";
+import { KIB, MIB, SECOND } from "../../kit/units.ts";
+
+/** Lease length unless configured, in ms. */
+export const LEASE_TTL_MS = 30 * SECOND;
+/** Largest frame on a session, in bytes. */
+export const FRAME_BYTES_MAX = 4 * MIB;
+/** Journal sent inside an assignment at most, in bytes; the rest is fetched. */
+export const INLINE_PAYLOAD_BYTES_MAX = 256 * KIB;
+
+/** See the file header; all in ms. */
+export interface Timing {
+  readonly leaseTtlMs: number;
+  /** How often a worker renews. */
+  readonly renewMs: number;
+  /** How long a worker may take to accept an assignment. */
+  readonly acceptMs: number;
+  /** Longest wait of an Accept or a renewal before it reaches the store. */
+  readonly flushMs: number;
+  /** Pace of the tick. */
+  readonly tickMs: number;
+}
+
+/** Times of a lease ttl. @throws CONFIG_INVALID beyond 1 s to 10 min */
+export function timingOf(leaseTtlMs: number): Timing {
+  const renewMs = Math.floor(leaseTtlMs / 3);
+  const timing = { leaseTtlMs, renewMs, acceptMs: Math.floor(leaseTtlMs / 6), flushMs: Math.min(250, Math.floor(renewMs / 4)), tickMs: Math.min(SECOND, renewMs) };
+  assert(timing.leaseTtlMs >= 3 * timing.renewMs, "a lease outlives three renewals");
+  assert(timing.renewMs > timing.acceptMs && timing.renewMs > timing.flushMs, "a renewal is later than an accept and a flush");
+  return timing;
+}

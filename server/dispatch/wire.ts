@@ -1,0 +1,35 @@
+// Small conversions between wire types and plain values that every file of this room needs.
+
+import { create } from "@bufbuild/protobuf";
+import { type Duration, DurationSchema } from "@bufbuild/protobuf/wkt";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { FactVerdict, type SessionResponse, SessionResponseSchema } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import type { SettleVerdict } from "../commands/settle_items.ts";
+
+/** A duration of whole milliseconds. */
+export function durationOf(ms: number): Duration {
+  const seconds = Math.floor(ms / 1_000);
+  return create(DurationSchema, { seconds: BigInt(seconds), nanos: Math.round((ms - seconds * 1_000) * 1_000_000) });
+}
+
+/** Milliseconds of a duration; 0 if absent. */
+export function durationMs(duration: Duration | undefined): number {
+  return duration === undefined ? 0 : Number(duration.seconds) * 1_000 + Math.round(duration.nanos / 1_000_000);
+}
+
+/** A frame for a worker. */
+export function frameOf(frame: NonNullable<MessageInitShape<typeof SessionResponseSchema>["frame"]>): SessionResponse {
+  return create(SessionResponseSchema, { frame });
+}
+
+const VERDICTS = {
+  committed: FactVerdict.COMMITTED,
+  duplicate: FactVerdict.DUPLICATE,
+  lease_lost: FactVerdict.LEASE_LOST,
+  refused: FactVerdict.REFUSED,
+} as const;
+
+/** A verdict as it travels. */
+export function wireVerdict(verdict: SettleVerdict): { verdict: FactVerdict; error: string } {
+  return { verdict: VERDICTS[verdict.verdict], error: verdict.verdict === "refused" ? verdict.error : "" };
+}

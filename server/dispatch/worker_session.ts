@@ -1,0 +1,250 @@
+// One worker stream: takes frames in phase order, keeps credit and held tokens, and sends bounded frames back.
+// Made by session_registry.ts for each stream; rpc/worker_service.ts pumps it. Facts go to worker_facts.ts.
+// Phases: greeting (Hello only) → open → ended. Only Goodbye is a polite end. A worker that does not read is closed.
+
+import { DomainError, messageOf } from "../../kit/errors.ts";
+import { BoundedQueue } from "../../kit/bounded_queue.ts";
+import type { Hello, RenewLeases, SessionRequest, SessionResponse, YieldLeases } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import type { Assigned } from "../commands/claim.ts";
+import type { CancelOrder } from "../commands/context.ts";
+import type { Principal } from "../commands/views.ts";
+import type { WorkerCapabilities } from "../queue/route.ts";
+import { assignmentFrame } from "./assignment.ts";
+import type { ConnectedWorker } from "./connected_worker.ts";
+import { checkHello } from "./hello.ts";
+import { fetchJournal, fetchViews } from "./fetches.ts";
+import type { SessionHost } from "./session_registry.ts";
+import { durationOf, frameOf } from "./wire.ts";
+import { decideToolCalls, recordResultFacts, recordTurnFacts, settleOutcomeFacts } from "./worker_facts.ts";
+
+/** Frames that may wait for a worker that reads slowly. */
+const OUTGOING_MAX = 1_000;
+/** Facts of one session that may wait for their commit; beyond it the next frame is not read. */
+const FACT_FRAMES_MAX = 64;
+
+/** A task that the session holds. */
+export interface HeldAssignment {
+  readonly taskId: string;
+  readonly token: string;
+  accepted: boolean;
+  /** The worker acknowledged a cancel. */
+  stopping: boolean;
+}
+
+/** A renewal that waits for the flush. */
+export interface PendingRenewal {
+  readonly sequence: bigint;
+  readonly tokens: readonly string[];
+}
+
+/** See the file header. */
+export class WorkerSession implements ConnectedWorker {
+  readonly principal: Principal;
+  readonly peer: string;
+  /** Set by Hello. */
+  id = "";
+  epoch = 0n;
+  name = "";
+  capabilities: WorkerCapabilities = { runtimes: [], handlers: [], labels: {} };
+  draining = false;
+  /** Seen since the last renewal of its row. */
+  seen = false;
+  renewals: PendingRenewal[] = [];
+  acceptsToFlush: HeldAssignment[] = [];
+  readonly held = new Map<string, HeldAssignment>();
+  readonly #host: SessionHost;
+  readonly #outgoing = new BoundedQueue<SessionResponse>(OUTGOING_MAX);
+  readonly #factFrames = new Set<Promise<void>>();
+  #phase: "greeting" | "opening" | "open" | "ended" = "greeting";
+  #failure: unknown;
+  #polite = false;
+  #credit = 0;
+  #lastSeenSequence = 0n;
+  #sequence = 0n;
+
+  constructor(host: SessionHost, principal: Principal, peer: string) {
+    this.#host = host;
+    this.principal = principal;
+    this.peer = peer;
+  }
+
+  get isOpen(): boolean {
+    return this.#phase === "open";
+  }
+
+  /** Free slots: the credit less what was assigned after the worker counted it. */
+  get free(): number {
+    if (!this.isOpen || this.draining) return 0;
+    return Math.max(0, this.#credit - Number(this.#sequence - this.#lastSeenSequence));
+  }
+
+  async receive(request: SessionRequest): Promise<void> {
+    const { frame } = request;
+    this.seen = true;
+    if (this.#phase === "greeting") {
+      if (frame.case !== "hello") throw violation("the first frame of a session must be Hello");
+      return await this.#greet(frame.value);
+    }
+    if (this.#phase === "ended") return;
+    const { services } = this.#host;
+    const sender = { sessionId: this.id, worker: this.name };
+    switch (frame.case) {
+      case "credit":
+        this.#credit = bounded(frame.value.freeSlots, 0, 1_000, "free_slots");
+        this.#lastSeenSequence = frame.value.lastAssignSequence;
+        return this.#host.creditChanged();
+      case "accept":
+        return this.#accept(frame.value.tokens);
+      case "yield":
+        return this.#yield(frame.value);
+      case "renew":
+        return this.#renew(frame.value);
+      case "turns":
+        return await this.#fact(recordTurnFacts(services, sender, frame.value.turns));
+      case "toolCalls":
+        return await this.#fact(decideToolCalls(services, sender, frame.value.calls));
+      case "toolResults":
+        return await this.#fact(recordResultFacts(services, sender, frame.value.results));
+      case "outcomes":
+        for (const outcome of frame.value.outcomes) this.held.delete(outcome.token);
+        return await this.#fact(settleOutcomeFacts(services, sender, frame.value.outcomes));
+      case "cancelAck":
+        for (const token of frame.value.tokens) this.#markStopping(token);
+        return;
+      case "drain":
+        this.draining = true;
+        return await this.#host.setDraining(this);
+      case "fetchViews":
+        return await this.#fact(fetchViews(this.#host.context, frame.value.digests));
+      case "fetchJournal":
+        return await this.#fact(fetchJournal(this.#host.context, this.id, frame.value));
+      case "goodbye":
+        this.#polite = true;
+        return this.#end();
+      default:
+        throw violation(`frame ${frame.case ?? "(none)"} is not expected here`);
+    }
+  }
+
+  async *outgoing(signal: AbortSignal): AsyncIterable<SessionResponse> {
+    yield* this.#outgoing.items(signal);
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  closed(): void {
+    this.#end();
+  }
+
+  /** Ends the stream with an error. */
+  fail(error: unknown): void {
+    this.#failure ??= error;
+    this.#end();
+  }
+
+  send(frame: SessionResponse): boolean {
+    if (this.#phase === "ended") return false;
+    if (this.#outgoing.push(frame)) return true;
+    this.fail(new DomainError("TOO_MANY", "the worker does not read its stream"));
+    return false;
+  }
+
+  /** Sends leased tasks; false if the stream is gone, and the leases are to be given back. */
+  assign(tasks: readonly Assigned[]): boolean {
+    if (!this.isOpen) return false;
+    const assignments = tasks.map((assigned) => {
+      this.#sequence += 1n;
+      this.held.set(assigned.token, { taskId: assigned.task.id, token: assigned.token, accepted: false, stopping: false });
+      return assignmentFrame(assigned, this.#sequence, this.#host.context.readSecret);
+    });
+    return this.send(frameOf({ case: "assign", value: { assignments } }));
+  }
+
+  /** Tells the worker to stop tasks, unless it acknowledged that already. */
+  cancel(orders: readonly CancelOrder[]): void {
+    const tasks = orders
+      .filter((order) => this.held.get(order.token)?.stopping !== true)
+      .map(({ taskId, token, reason, graceMs }) => ({ taskId, token, reason, grace: durationOf(graceMs) }));
+    if (tasks.length > 0) this.send(frameOf({ case: "cancel", value: { tasks } }));
+  }
+
+  /** Asks the worker to finish and leave. */
+  askToDrain(windowMs: number, reason: string): void {
+    this.draining = true;
+    this.send(frameOf({ case: "drain", value: { window: durationOf(windowMs), reason } }));
+  }
+
+  /** Says the polite end and closes. */
+  goodbye(reason: string): void {
+    this.send(frameOf({ case: "goodbye", value: { reason } }));
+    this.#end();
+  }
+
+  async #greet(hello: Hello): Promise<void> {
+    this.#phase = "opening";
+    const checked = checkHello(hello);
+    this.name = checked.name;
+    this.capabilities = checked.capabilities;
+    const welcome = await this.#host.open(this, hello);
+    if ((this.#phase as string) === "ended") return;
+    this.#phase = "open";
+    this.#outgoing.push(frameOf({ case: "welcome", value: welcome }));
+    this.#host.opened(this);
+  }
+
+  #accept(tokens: readonly string[]): void {
+    for (const token of tokens) {
+      const held = this.held.get(token);
+      if (held === undefined || held.accepted) continue;
+      held.accepted = true;
+      this.acceptsToFlush.push(held);
+    }
+    this.#host.renewalsPending();
+  }
+
+  #yield(frame: YieldLeases): void {
+    for (const { token, reason } of frame.leases) {
+      const held = this.held.get(token);
+      if (held !== undefined) this.#host.giveBack(this, [held], "yielded", reason.slice(0, 200));
+    }
+  }
+
+  #renew(frame: RenewLeases): void {
+    this.#lastSeenSequence = frame.lastAssignSequence > this.#lastSeenSequence ? frame.lastAssignSequence : this.#lastSeenSequence;
+    this.renewals.push({ sequence: frame.sequence, tokens: frame.tokens });
+    this.#host.renewalsPending();
+  }
+
+  #markStopping(token: string): void {
+    const held = this.held.get(token);
+    if (held !== undefined) held.stopping = true;
+  }
+
+  // Facts are committed while the next frame is read, up to a bound; an error that is not the worker's ends the session.
+  async #fact(answer: Promise<SessionResponse>): Promise<void> {
+    const done = answer.then(
+      (frame) => void this.send(frame),
+      (error: unknown) => this.fail(error),
+    );
+    const tracked = done.finally(() => this.#factFrames.delete(tracked));
+    this.#factFrames.add(tracked);
+    if (this.#factFrames.size >= FACT_FRAMES_MAX) await Promise.race(this.#factFrames);
+  }
+
+  #end(): void {
+    if (this.#phase === "ended") return;
+    const wasOpen = this.#phase === "open";
+    this.#phase = "ended";
+    // What is committed already is still acknowledged before the stream ends.
+    void Promise.allSettled(this.#factFrames).then(() => this.#outgoing.close());
+    this.#host.ended(this, { polite: this.#polite, wasOpen, reason: this.#failure === undefined ? "" : messageOf(this.#failure) });
+  }
+}
+
+function bounded(value: number, min: number, max: number, field: string): number {
+  if (value < min || value > max) throw violation(`${field} must be between ${min} and ${max}`);
+  return value;
+}
+
+function violation(message: string): DomainError {
+  return new DomainError("PROTOCOL_VIOLATION", message);
+}

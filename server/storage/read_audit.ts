@@ -1,0 +1,166 @@
+// Reading the audit trail: pages in insertion order, and what committed since a position, without ever skipping a record.
+// Called by commands/read_audit.ts and watch_run.ts. Never locks, never writes.
+// Ids are taken before transactions commit, so a lower id may appear after a higher one. A watcher therefore goes by
+// (transaction, id) and sees only transactions older than every running one: below that horizon nothing can appear any more.
+
+import { type RawBuilder, sql } from "kysely";
+import { MINUTE } from "../../kit/units.ts";
+import type { Queryable } from "./bulk.ts";
+
+// A transaction cannot last this long: its statements and its pauses are limited to seconds.
+const TRANSACTION_MS_MAX = 5 * MINUTE;
+// Ids that transactions which run at the same time have taken and not yet shown, at most; a batch takes a few hundred.
+const IDS_HELD_MAX = 100_000;
+
+/** A record as it is stored. */
+export interface AuditReadRow {
+  readonly id: bigint;
+  readonly time: Date;
+  readonly kind: string;
+  readonly namespace: string;
+  readonly run_id: string;
+  readonly task_id: string;
+  readonly actor: string;
+  readonly record: string;
+}
+
+/** What records are filtered by; absent or empty members do not filter. */
+export interface AuditFilter {
+  readonly namespace?: string;
+  readonly runId?: string;
+  readonly taskId?: string;
+  /** Kinds, or prefixes that end in a dot. */
+  readonly kinds?: readonly string[];
+  readonly startTime?: Date | undefined;
+  readonly endTime?: Date | undefined;
+}
+
+/** Where a watcher is: after this record of this transaction; ids at or below floor need not be looked at. */
+export interface TrailPosition {
+  readonly transaction: string;
+  readonly id: string;
+  readonly floor: string;
+}
+
+/** The state of the trail: every transaction below xmin has ended, none at or above xmax has begun. */
+export interface TrailHorizon {
+  readonly xmin: string;
+  readonly xmax: string;
+  /** Highest id that is visible. */
+  readonly lastId: string;
+}
+
+const COLUMNS = sql.raw("id, time, kind, namespace, run_id, task_id, actor, record");
+
+/** Read queries of the audit trail. */
+export function auditReads(db: Queryable) {
+  return {
+    /**
+     * A page after an id. By audit_event_run_idx when a run or a known task is given, by audit_event_time_idx for times,
+     * else by the primary key.
+     */
+    async list(filter: AuditFilter, afterId: string, limit: number): Promise<AuditReadRow[]> {
+      const run = filter.runId || (await runOfTask(db, filter.taskId));
+      const conditions = conditionsOf({ ...filter, ...(run && { runId: run }) });
+      const result = await sql<AuditReadRow>`
+        select ${COLUMNS} from audit_event where id > ${afterId}::bigint and ${conditions} order by id limit ${limit}`.execute(
+        db,
+      );
+      return result.rows;
+    },
+
+    /** The horizon now; one statement, so one snapshot. */
+    async horizon(): Promise<TrailHorizon> {
+      const result = await sql<TrailHorizon>`
+        select pg_snapshot_xmin(s)::text as xmin, pg_snapshot_xmax(s)::text as xmax,
+          (select coalesce(max(id), 0)::text from audit_event) as "lastId"
+        from pg_current_snapshot() s`.execute(db);
+      return result.rows[0] as TrailHorizon;
+    },
+
+    /** The position of a record that was delivered before; undefined if there is none of that id. By primary key and recentFloor. */
+    async positionOf(id: string): Promise<TrailPosition | undefined> {
+      const result = await sql<{ transaction: string; id: string; time: Date }>`
+        select transaction_id::text as transaction, id::text as id, time from audit_event where id = ${id}::bigint`.execute(db);
+      const row = result.rows[0];
+      if (row === undefined) return undefined;
+      return { transaction: row.transaction, id: row.id, floor: await floorAt(db, row.time) };
+    },
+
+    /** An id below every record of a transaction that may still be running. By audit_event_time_idx. */
+    recentFloor: () => floorAt(db),
+
+    /** Records after a position and below a horizon, in (transaction, id) order, with their transactions. By primary key above floor. */
+    async below(
+      filter: AuditFilter,
+      position: TrailPosition,
+      xmin: string,
+      limit: number,
+    ): Promise<(AuditReadRow & { transaction: string })[]> {
+      const result = await sql<AuditReadRow & { transaction: string }>`
+        select ${COLUMNS}, transaction_id::text as transaction from audit_event
+        where id > ${position.floor}::bigint and transaction_id < ${xmin}::xid8
+          and (transaction_id, id) > (${position.transaction}::xid8, ${position.id}::bigint) and ${conditionsOf(filter)}
+        order by transaction_id, id limit ${limit}`.execute(db);
+      return result.rows;
+    },
+
+    /** This moment as a snapshot, for committedBetween. */
+    async snapshot(): Promise<string> {
+      const result = await sql<{ snapshot: string }>`select pg_current_snapshot()::text as snapshot`.execute(db);
+      return (result.rows[0] as { snapshot: string }).snapshot;
+    },
+
+    /**
+     * Records of a run that committed after one snapshot and up to another, by id, after an id. From the beginning if `since`
+     * is absent. By audit_event_run_idx; unlike `below` it does not wait for transactions of others.
+     */
+    async ofRunBetween(
+      runId: string,
+      since: string | undefined,
+      until: string,
+      afterId: string,
+      limit: number,
+    ): Promise<AuditReadRow[]> {
+      const unseen =
+        since === undefined ? sql`true` : sql`not pg_visible_in_snapshot(transaction_id, ${since}::pg_snapshot)`;
+      const result = await sql<AuditReadRow>`
+        select ${COLUMNS} from audit_event
+        where run_id = ${runId} and run_id <> '' and id > ${afterId}::bigint and ${unseen}
+          and pg_visible_in_snapshot(transaction_id, ${until}::pg_snapshot)
+        order by id limit ${limit}`.execute(db);
+      return result.rows;
+    },
+  };
+}
+
+// Materialized, or the planner walks the primary key from its beginning in search of the least id.
+async function floorAt(db: Queryable, time?: Date): Promise<string> {
+  const from = sql`${time ?? sql`clock_timestamp()`}::timestamptz - ${TRANSACTION_MS_MAX} * interval '1 ms'`;
+  const result = await sql<{ floor: string }>`
+    with recent as materialized (select id from audit_event where time >= ${from})
+    select greatest(coalesce((select min(id) from recent), (select max(id) from audit_event), 0) - ${IDS_HELD_MAX}, 0)::text
+      as floor`.execute(db);
+  return (result.rows[0] as { floor: string }).floor;
+}
+
+async function runOfTask(db: Queryable, taskId: string | undefined): Promise<string | undefined> {
+  if (taskId === undefined || taskId === "") return undefined;
+  return (await db.selectFrom("task").select("run_id").where("id", "=", taskId).executeTakeFirst())?.run_id;
+}
+
+function conditionsOf(filter: AuditFilter): RawBuilder<unknown> {
+  const conditions: RawBuilder<unknown>[] = [sql`true`];
+  if (filter.namespace) conditions.push(sql`namespace = ${filter.namespace}`);
+  if (filter.runId) conditions.push(sql`run_id = ${filter.runId} and run_id <> ''`);
+  if (filter.taskId) conditions.push(sql`task_id = ${filter.taskId}`);
+  if (filter.startTime) conditions.push(sql`time >= ${filter.startTime}`);
+  if (filter.endTime) conditions.push(sql`time < ${filter.endTime}`);
+  if (filter.kinds !== undefined && filter.kinds.length > 0) {
+    const any = filter.kinds.map((kind) =>
+      kind.endsWith(".") ? sql`starts_with(kind, ${kind})` : sql`kind = ${kind}`,
+    );
+    conditions.push(sql`(${sql.join(any, sql` or `)})`);
+  }
+  return sql.join(conditions, sql` and `);
+}

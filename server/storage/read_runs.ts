@@ -1,0 +1,137 @@
+// Reading runs, nodes, tasks, turns and tool calls for people. Never locks, never writes.
+// Called by commands/read_runs.ts and watch_run.ts. Listings go by keyset: ids sort by time.
+
+import { sql } from "kysely";
+import type { Queryable } from "./bulk.ts";
+
+const RUN = [
+  "id",
+  "namespace",
+  "workflow",
+  "bundle_digest",
+  "state",
+  "conditions",
+  "requester",
+  "tags",
+  "metadata",
+  "parameters",
+  "output",
+  "failure_class",
+  "failure_message",
+  "create_time",
+  "start_time",
+  "end_time",
+  "due_time",
+] as const;
+
+/** A task with what its lease adds: a READY task with a lease is LEASED. */
+export interface TaskReadRow {
+  readonly id: string;
+  readonly run_id: string;
+  readonly node: string;
+  readonly iteration: number;
+  readonly item: number;
+  readonly state: string;
+  readonly agent: string;
+  readonly attempt: number;
+  readonly deliveries: number;
+  readonly worker: string | null;
+  readonly failure_class: string | null;
+  readonly failure_message: string | null;
+  readonly create_time: Date;
+  readonly end_time: Date | null;
+  readonly due_time: Date | null;
+  readonly leased: boolean;
+}
+
+const TASK = sql.raw(`t.id, t.run_id, t.node, t.iteration, t.item, t.state, t.agent, t.attempt, t.deliveries,
+  coalesce(l.worker, t.worker) as worker, t.failure_class, t.failure_message, t.create_time, t.end_time, t.due_time,
+  l.task_id is not null as leased`);
+
+/** What runs are listed by; absent members do not filter. */
+export interface RunFilter {
+  readonly namespace?: string | undefined;
+  readonly workflow?: string | undefined;
+  readonly states?: readonly string[];
+}
+
+/** Read queries of runs and tasks. */
+export function runReads(db: Queryable) {
+  return {
+    /** One run. */
+    run: (runId: string) => db.selectFrom("run").select(RUN).where("id", "=", runId).executeTakeFirst(),
+
+    /** A page of runs, newest first, before an id; by run_namespace_idx when a namespace is given. */
+    async runs(filter: RunFilter, before: string | undefined, limit: number) {
+      let query = db.selectFrom("run").select(RUN);
+      if (filter.namespace !== undefined) query = query.where("namespace", "=", filter.namespace);
+      if (filter.workflow !== undefined) query = query.where("workflow", "=", filter.workflow);
+      if (filter.states !== undefined && filter.states.length > 0)
+        query = query.where("state", "in", [...filter.states]);
+      if (before !== undefined) query = query.where("id", "<", before);
+      return await query.orderBy("id", "desc").limit(limit).execute();
+    },
+
+    /** The newest iteration of each node of a run. */
+    async nodes(runId: string) {
+      return await db
+        .selectFrom("node_state")
+        .distinctOn("node")
+        .select(["node", "iteration", "state", "output", "failure_class", "failure_message"])
+        .where("run_id", "=", runId)
+        .orderBy("node")
+        .orderBy("iteration", "desc")
+        .execute();
+    },
+
+    /** A page of a run's tasks in creation order, after an id, through task_run_idx. */
+    async tasks(runId: string, after: string, limit: number): Promise<TaskReadRow[]> {
+      const result = await sql<TaskReadRow>`
+        select ${TASK} from task t left join lease l on l.task_id = t.id
+        where t.run_id = ${runId} and t.id > ${after} order by t.id limit ${limit}`.execute(db);
+      return result.rows;
+    },
+
+    /** The newest tasks of a run, oldest first. */
+    async newestTasks(runId: string, limit: number): Promise<TaskReadRow[]> {
+      const result = await sql<TaskReadRow>`
+        select ${TASK} from task t left join lease l on l.task_id = t.id
+        where t.run_id = ${runId} order by t.id desc limit ${limit}`.execute(db);
+      return result.rows.reverse();
+    },
+
+    /** One task with input and output. */
+    async task(taskId: string): Promise<(TaskReadRow & { input: string; output: string | null }) | undefined> {
+      const result = await sql<TaskReadRow & { input: string; output: string | null }>`
+        select ${TASK}, t.input, t.output from task t left join lease l on l.task_id = t.id where t.id = ${taskId}`.execute(
+        db,
+      );
+      return result.rows[0];
+    },
+
+    /** Recorded turns of a task, in order. */
+    async turns(taskId: string) {
+      return await db
+        .selectFrom("journal")
+        .select(["sequence", "payload", "create_time"])
+        .where("task_id", "=", taskId)
+        .where("kind", "=", "turn")
+        .orderBy("sequence")
+        .execute();
+    },
+
+    /** Ledger rows of a task, oldest first, through tool_call_task_idx. */
+    async toolCalls(taskId: string) {
+      return await db
+        .selectFrom("tool_call")
+        .select([
+          ...(["request_id", "tool", "state", "attempt", "arguments_digest"] as const),
+          ...(["failure_class", "failure_message", "create_time", "end_time"] as const),
+        ])
+        .where("task_id", "=", taskId)
+        .orderBy("create_time")
+        .orderBy("request_id")
+        .execute();
+    },
+  };
+}

@@ -1,0 +1,179 @@
+// The resource, resource_revision and revision tables: the catalog of manifests.
+// Called by commands (apply, delete, get, list). Invoke and decisions read through bundle_queries.ts.
+// One apply at a time: it holds the catalog's revision row, which every change bumps together with the policy revision,
+// for labels and `guarded` of any kind are live facts of decisions.
+
+import { sql } from "kysely";
+import { bulkInsert, type Columns, type Queryable, recordSet } from "./bulk.ts";
+
+/** A resource as it is now. */
+export interface ResourceRow {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly generation: number;
+  readonly digest: string;
+  readonly labels: Record<string, string>;
+  /** Canonical manifest JSON. */
+  readonly document: string;
+  readonly create_time: Date;
+  readonly update_time: Date;
+}
+
+/** Identity of a resource. */
+export interface ResourceKey {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** A resource to write: a new one, or the next generation of one. */
+export interface ResourceWrite extends ResourceKey {
+  readonly generation: number;
+  readonly digest: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly document: string;
+}
+
+const WRITE_COLUMNS: Columns = {
+  kind: "text",
+  namespace: "text",
+  name: "text",
+  generation: "integer",
+  digest: "text",
+  labels: "jsonb",
+  document: "text",
+};
+const REVISION_COLUMNS: Columns = {
+  kind: "text",
+  namespace: "text",
+  name: "text",
+  generation: "integer",
+  digest: "text",
+  document: "text",
+  applied_by: "text",
+};
+const ALL = [
+  "kind",
+  "namespace",
+  "name",
+  "generation",
+  "digest",
+  "labels",
+  "document",
+  "create_time",
+  "update_time",
+] as const;
+
+/** Queries of the resource, resource_revision and revision tables. */
+export function resourceQueries(db: Queryable) {
+  return {
+    /** The catalog revision, without a lock. */
+    async catalogRevision(): Promise<string> {
+      const row = await db
+        .selectFrom("revision")
+        .select("value")
+        .where("name", "=", "catalog")
+        .executeTakeFirstOrThrow();
+      return String(row.value);
+    },
+
+    /** The catalog revision, locked (FOR UPDATE) until the transaction ends: changes of the catalog happen one at a time. */
+    async lockCatalog(): Promise<string> {
+      const row = await db
+        .selectFrom("revision")
+        .select("value")
+        .where("name", "=", "catalog")
+        .forUpdate()
+        .executeTakeFirstOrThrow();
+      return String(row.value);
+    },
+
+    /** Counts a change of the catalog in both revisions; the caller holds the catalog's row. */
+    async bumpRevisions(): Promise<void> {
+      await sql`update revision set value = value + 1`.execute(db);
+    },
+
+    /** Writes current rows and their revisions. Times are database time; create_time of an existing row stays. */
+    async write(rows: readonly ResourceWrite[], appliedBy: string): Promise<void> {
+      await bulkInsert(
+        db,
+        "resource",
+        WRITE_COLUMNS,
+        rows,
+        `on conflict (kind, namespace, name) do update set generation = excluded.generation, digest = excluded.digest,
+          labels = excluded.labels, document = excluded.document, update_time = clock_timestamp()`,
+      );
+      await bulkInsert(
+        db,
+        "resource_revision",
+        REVISION_COLUMNS,
+        rows.map(({ labels: _labels, ...row }) => ({ ...row, applied_by: appliedBy })),
+      );
+    },
+
+    /** The highest generation that each resource ever had, deleted ones included: a new one goes on counting. */
+    async lastGenerations(keys: readonly ResourceKey[]): Promise<(ResourceKey & { generation: number })[]> {
+      if (keys.length === 0) return [];
+      const result = await sql<ResourceKey & { generation: number }>`
+        select r.kind, r.namespace, r.name, max(r.generation) as generation
+        from json_to_recordset(${recordSet(keys)}::json) as x(kind text, namespace text, name text)
+        join resource_revision r on r.kind = x.kind and r.namespace = x.namespace and r.name = x.name
+        group by r.kind, r.namespace, r.name`.execute(db);
+      return result.rows;
+    },
+
+    /** Deletes one; its revisions stay. @returns true if it was there */
+    async remove(key: ResourceKey): Promise<boolean> {
+      const result = await db
+        .deleteFrom("resource")
+        .where("kind", "=", key.kind)
+        .where("namespace", "=", key.namespace)
+        .where("name", "=", key.name)
+        .executeTakeFirst();
+      return result.numDeletedRows > 0n;
+    },
+
+    /** One resource, by primary key. */
+    async get(key: ResourceKey): Promise<ResourceRow | undefined> {
+      return await db
+        .selectFrom("resource")
+        .select(ALL)
+        .where("kind", "=", key.kind)
+        .where("namespace", "=", key.namespace)
+        .where("name", "=", key.name)
+        .executeTakeFirst();
+    },
+
+    /** Every resource of some namespaces, and all policies: what an apply is validated against. */
+    async catalogOf(namespaces: readonly string[]): Promise<ResourceRow[]> {
+      return await db
+        .selectFrom("resource")
+        .select(ALL)
+        .where("namespace", "in", [...namespaces])
+        .execute();
+    },
+
+    /** Every resource of the catalog. */
+    async all(): Promise<ResourceRow[]> {
+      return await db.selectFrom("resource").select(ALL).execute();
+    },
+
+    /** A page in (kind, namespace, name) order after a key, through the primary key. */
+    async list(
+      filter: { readonly kind?: string | undefined; readonly namespace?: string | undefined },
+      after: ResourceKey | undefined,
+      limit: number,
+    ): Promise<ResourceRow[]> {
+      let query = db.selectFrom("resource").select(ALL);
+      if (filter.kind !== undefined) query = query.where("kind", "=", filter.kind);
+      if (filter.namespace !== undefined) query = query.where("namespace", "=", filter.namespace);
+      if (after !== undefined) {
+        query = query.where(({ eb, refTuple, tuple }) =>
+          eb(refTuple("kind", "namespace", "name"), ">", tuple(after.kind, after.namespace, after.name)),
+        );
+      }
+      return await query.orderBy("kind").orderBy("namespace").orderBy("name").limit(limit).execute();
+    },
+  };
+}
