@@ -81,7 +81,9 @@ export function auditReads(db: Queryable) {
     /** The position of a record that was delivered before; undefined if there is none of that id. By primary key and recentFloor. */
     async positionOf(id: string): Promise<TrailPosition | undefined> {
       const result = await sql<{ transaction: string; id: string; time: Date }>`
-        select transaction_id::text as transaction, id::text as id, time from audit_event where id = ${id}::bigint`.execute(db);
+        select transaction_id::text as transaction, id::text as id, time from audit_event where id = ${id}::bigint`.execute(
+        db,
+      );
       const row = result.rows[0];
       if (row === undefined) return undefined;
       return { transaction: row.transaction, id: row.id, floor: await floorAt(db, row.time) };
