@@ -164,7 +164,7 @@ export interface AgentSystemSpec {
   readonly inputSchema?: JsonObject;
   readonly nodes: readonly NodeSpec[];
   readonly edges: readonly EdgeSpec[];
-  readonly output: { readonly schema?: JsonObject; /** Template over {input, nodes}. */ readonly value: Json };
+  readonly output: { readonly schema?: JsonObject /** Template over {input, nodes}. */; readonly value: Json };
 }
 
 /** Where the value of a tag comes from. */

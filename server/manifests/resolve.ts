@@ -1,0 +1,129 @@
+// Resolves a workflow to its bundle: the specs that a run uses, content-addressed; and the worker's view of a bundle.
+// Called by commands at Invoke with a lookup over one catalog revision. Pure.
+// The worker view never holds an endpoint, header, argv, environment or secret of a tool: it is built member by member.
+
+import { DomainError } from "../../kit/errors.ts";
+import { canonicalJson, type Json, sha256 } from "../../kit/json.ts";
+import type { AgentView, Bundle, Resolved, ToolView, WorkerViewDocument } from "./bundle.ts";
+import { type Lookup, type ManifestReference, referencesOfManifest, SYSTEM_NAMESPACE } from "./references.ts";
+import type {
+  AgentSpec,
+  AgentSystemSpec,
+  AgentTool,
+  Kind,
+  Manifest,
+  SpecOf,
+  ToolSpec,
+  WorkflowTemplateSpec,
+} from "./specs.ts";
+
+/** A manifest as it is stored. */
+export interface StoredManifest {
+  readonly manifest: Manifest;
+  readonly generation: number;
+  readonly digest: string;
+}
+
+/** Finds stored manifests of one catalog revision. */
+export type StoredLookup = (kind: Kind, namespace: string, name: string) => StoredManifest | undefined;
+
+/** A bundle with its canonical text and the digest of that text. */
+export interface ResolvedBundle {
+  readonly bundle: Bundle;
+  readonly text: string;
+  readonly digest: string;
+}
+
+/**
+ * Resolves a workflow.
+ *
+ * @throws WORKFLOW_NOT_FOUND if there is no such template; RESOURCE_NOT_FOUND if something it refers to is gone (deleted by force).
+ */
+export function resolveBundle(namespace: string, name: string, lookup: StoredLookup): ResolvedBundle {
+  const template = lookup("WorkflowTemplate", namespace, name);
+  if (template === undefined) {
+    throw new DomainError(
+      "WORKFLOW_NOT_FOUND",
+      `workflow ${namespace}/${name} does not exist; apply its WorkflowTemplate`,
+      { namespace, workflow: name },
+    );
+  }
+  const workflow = resolved<WorkflowTemplateSpec>(template);
+  const systemStored = follow(template.manifest, { kind: "AgentSystem", name: workflow.spec.system, path: [] }, lookup);
+  const agents: Record<string, Resolved<AgentSpec>> = {};
+  const tools: Record<string, Resolved<ToolSpec>> = {};
+  for (const reference of referencesOfManifest(systemStored.manifest)) {
+    if (agents[reference.name] !== undefined) continue;
+    const agent = follow(systemStored.manifest, reference, lookup);
+    agents[reference.name] = withTools(agent, tools, lookup);
+  }
+  const bundle: Bundle = { workflow, system: resolved<AgentSystemSpec>(systemStored), agents, tools };
+  const text = canonicalJson(bundle as unknown as Json);
+  return { bundle, text, digest: sha256(text) };
+}
+
+// Agents of two namespaces may mean different tools by one name; the second is then kept, and referred to, as namespace/name.
+function withTools(
+  agent: StoredManifest,
+  tools: Record<string, Resolved<ToolSpec>>,
+  lookup: StoredLookup,
+): Resolved<AgentSpec> {
+  const { spec, ...identity } = resolved<AgentSpec>(agent);
+  const declared = spec.tools.map((tool): AgentTool => {
+    const found = resolved<ToolSpec>(follow(agent.manifest, { kind: "Tool", name: tool.ref, path: [] }, lookup));
+    const taken = tools[tool.ref];
+    const key =
+      taken === undefined || taken.namespace === found.namespace ? tool.ref : `${found.namespace}/${tool.ref}`;
+    tools[key] = found;
+    return key === tool.ref ? tool : { ...tool, ref: key };
+  });
+  return { ...identity, spec: { ...spec, tools: declared } };
+}
+
+function resolved<Spec extends SpecOf[Kind]>({ manifest, generation, digest }: StoredManifest): Resolved<Spec> {
+  const { namespace, name } = manifest.metadata;
+  return { namespace, name, generation, digest, spec: manifest.spec as Spec };
+}
+
+function follow(from: Manifest, { kind, name }: ManifestReference, lookup: StoredLookup): StoredManifest {
+  const { namespace } = from.metadata;
+  const found = lookup(kind, namespace, name) ?? lookup(kind, SYSTEM_NAMESPACE, name);
+  if (found !== undefined) return found;
+  const who = `${from.kind} ${namespace}/${from.metadata.name}`;
+  throw new DomainError(
+    "RESOURCE_NOT_FOUND",
+    `${who} refers to ${kind} "${name}", which does not exist; apply it again`,
+    { kind, namespace, name },
+  );
+}
+
+/** What workers may know of a bundle, with its own canonical text and digest. */
+export function workerView(bundle: Bundle): { document: WorkerViewDocument; text: string; digest: string } {
+  const agents: Record<string, AgentView> = {};
+  for (const [name, agent] of Object.entries(bundle.agents)) {
+    const { errorHandling: _handling, requirements: _requirements, ...spec } = agent.spec;
+    agents[name] = { name: agent.name, spec, tools: spec.tools.map((tool) => toolView(tool, bundle.tools[tool.ref])) };
+  }
+  const document: WorkerViewDocument = { agents };
+  const text = canonicalJson(document as unknown as Json);
+  return { document, text, digest: sha256(text) };
+}
+
+function toolView(tool: AgentTool, found: Resolved<ToolSpec> | undefined): ToolView {
+  if (found === undefined)
+    throw new DomainError("INVARIANT_BROKEN", `invariant broken: the bundle lacks tool ${tool.ref}`);
+  const { description, inputSchema, effect, retry } = found.spec;
+  return {
+    name: tool.as,
+    description,
+    inputSchema,
+    effect,
+    onError: tool.onError ?? (effect === "read" ? "tell" : "fail"),
+    retry,
+  };
+}
+
+/** A lookup of manifests over one of stored ones, for checks. */
+export function manifestLookup(lookup: StoredLookup): Lookup {
+  return (kind, namespace, name) => lookup(kind, namespace, name)?.manifest;
+}

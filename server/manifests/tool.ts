@@ -1,0 +1,158 @@
+// The schema of kind Tool: reads its spec with defaults, and writes it back as a manifest's spec.
+// Called by kinds.ts. Refuses what cannot be called safely: E-RETRY-UNSAFE, E-SECRET, E-SHELL, E-URL; and what a later
+// version executes (E-NOT-YET). Never renders a template: server/grant does, when a call is granted.
+
+import type { JsonObject } from "../../kit/json.ts";
+import { HOUR, SECOND } from "../../kit/units.ts";
+import type { Findings } from "./diagnostics.ts";
+import { checkSchema } from "./expressions.ts";
+import { compact, Fields, formatDuration, notYet } from "./fields.ts";
+import { READ_RETRY, readRetry, retryJson, TOOL_CLASSES, WRITE_RETRY } from "./retry.ts";
+import type { ToolEffect, ToolSpec } from "./specs.ts";
+import { commandJson, httpJson, readCommand, readHttp } from "./tool_blocks.ts";
+import type { Tree } from "./tree.ts";
+
+const TYPES = ["http", "webhook", "database", "command", "mcp"] as const;
+const KEYS = [
+  "type",
+  "description",
+  ...TYPES,
+  "inputSchema",
+  "outputSchema",
+  "effect",
+  "guarded",
+  "idempotency",
+  "retry",
+  "timeout",
+  "concurrency",
+];
+const AMBIGUOUS = ["Timeout", "ConnectionReset", "Http5xx"];
+const TOKEN = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
+/** Timeout of a tool call that declares none, in ms. */
+export const TOOL_TIMEOUT_MS = 30 * SECOND;
+
+/** Reads the spec of a Tool; after errors the result only serves to find more of them. */
+export function readTool(findings: Findings, tree: Tree, path: string): ToolSpec | undefined {
+  const fields = Fields.of(findings, tree, path, KEYS);
+  if (fields === undefined) return undefined;
+  const type = fields.oneOf("type", TYPES);
+  if (!fields.has("type")) fields.missing("type");
+  const blocks = readBlocks(fields, type);
+  const description = fields.requiredString("description") ?? "";
+  const inputTree = fields.required("inputSchema");
+  const inputSchema = inputTree && checkSchema(findings, inputTree, fields.at("inputSchema"));
+  if (inputTree && inputSchema && inputSchema["type"] !== "object") {
+    findings.error(
+      "E-SCHEMA",
+      inputTree.at,
+      fields.at("inputSchema"),
+      "a tool's arguments are an object",
+      "add type: object",
+    );
+  }
+  const outputTree = fields.get("outputSchema");
+  const outputSchema = outputTree && checkSchema(findings, outputTree, fields.at("outputSchema"));
+  const effect = fields.oneOf("effect", ["read", "write", "destructive"]);
+  if (!fields.has("effect")) fields.missing("effect");
+  const idempotency = readIdempotency(fields, effect ?? "write");
+  const retry = readRetry(fields, "retry", TOOL_CLASSES, effect === "read" ? READ_RETRY : WRITE_RETRY);
+  if (effect !== undefined && effect !== "read" && idempotency.onUnknownOutcome === "deadLetter")
+    reportUnsafe(fields, effect);
+  fields.notYet("concurrency");
+  const timeoutMs = fields.duration("timeout", { min: 100, max: 1 * HOUR }, TOOL_TIMEOUT_MS);
+  const guarded = fields.boolean("guarded", false);
+  if (type === undefined || inputSchema === undefined || effect === undefined) return undefined;
+  return {
+    type,
+    description,
+    ...blocks,
+    inputSchema,
+    ...(outputSchema && { outputSchema }),
+    effect,
+    guarded,
+    idempotency,
+    retry,
+    timeoutMs,
+  };
+}
+
+function readBlocks(fields: Fields, type: ToolSpec["type"] | undefined): Pick<ToolSpec, "http" | "command"> {
+  for (const block of TYPES) {
+    if (block === type || type === undefined || !fields.has(block)) continue;
+    const message = `"${block}" does not belong to type "${type}"`;
+    fields.findings.error(
+      "E-UNION",
+      fields.positionOf(block),
+      fields.at(block),
+      message,
+      `remove it or set type: ${block}`,
+    );
+  }
+  if (type === undefined) return {};
+  if (type !== "http" && type !== "command") {
+    notYet(fields.findings, fields.positionOf("type"), fields.at("type"), `tool type "${type}"`);
+    return {};
+  }
+  const tree = fields.required(type);
+  if (tree === undefined) return {};
+  if (type === "http") {
+    const http = readHttp(fields.findings, tree, fields.at(type));
+    return http === undefined ? {} : { http };
+  }
+  const command = readCommand(fields.findings, tree, fields.at(type));
+  return command === undefined ? {} : { command };
+}
+
+function readIdempotency(parent: Fields, effect: ToolEffect): ToolSpec["idempotency"] {
+  const mode = effect === "read" ? "none" : "cached";
+  const fallback: ToolSpec["idempotency"] = { mode, header: "Idempotency-Key", onUnknownOutcome: "deadLetter" };
+  const tree = parent.get("idempotency");
+  const fields =
+    tree &&
+    Fields.of(parent.findings, tree, parent.at("idempotency"), ["mode", "key", "ttl", "header", "onUnknownOutcome"]);
+  if (fields === undefined) return fallback;
+  for (const key of ["key", "ttl"]) fields.notYet(key, `idempotency.${key}`);
+  const header = fields.string("header") ?? fallback.header;
+  if (!TOKEN.test(header)) {
+    fields.findings.error(
+      "E-VALUE",
+      fields.positionOf("header"),
+      fields.at("header"),
+      `"${header.slice(0, 80)}" is not a header name`,
+    );
+  }
+  return {
+    mode: fields.oneOf("mode", ["cached", "none"], mode),
+    header,
+    onUnknownOutcome: fields.oneOf("onUnknownOutcome", ["deadLetter", "retry"], "deadLetter"),
+  };
+}
+
+function reportUnsafe(fields: Fields, effect: ToolEffect): void {
+  const retry = fields.get("retry");
+  const on = retry?.kind === "map" ? retry.entries.find((entry) => entry.key === "on")?.value : undefined;
+  if (on?.kind !== "list") return;
+  for (const [index, item] of on.items.entries()) {
+    if (item.kind !== "scalar" || !AMBIGUOUS.includes(String(item.value))) continue;
+    const message = `${item.value} does not tell whether a ${effect} call had its effect, and onUnknownOutcome is deadLetter`;
+    const hint = "remove it, or set idempotency.onUnknownOutcome: retry if the endpoint honours the key";
+    fields.findings.error("E-RETRY-UNSAFE", item.at, `${fields.at("retry")}.on[${index}]`, message, hint);
+  }
+}
+
+/** Spec of a Tool as its manifest would say it, defaults filled in. */
+export function toolJson(spec: ToolSpec): JsonObject {
+  return compact({
+    type: spec.type,
+    description: spec.description,
+    http: spec.http && httpJson(spec.http),
+    command: spec.command && commandJson(spec.command),
+    inputSchema: spec.inputSchema,
+    outputSchema: spec.outputSchema,
+    effect: spec.effect,
+    guarded: spec.guarded,
+    idempotency: { ...spec.idempotency },
+    retry: retryJson(spec.retry),
+    timeout: formatDuration(spec.timeoutMs),
+  });
+}

@@ -1,0 +1,256 @@
+// Reads and writes the http and command blocks of a tool, with the rules that make insertions safe: what may be inserted
+// into an address, no shell, no executable chosen by arguments, no credential written out.
+// Called by tool.ts. What depends on the value of an insertion is refused when it is rendered (server/grant), not here.
+
+import type { JsonObject } from "../../kit/json.ts";
+import { KIB, MIB } from "../../kit/units.ts";
+import { compileStringTemplate, type Segment } from "../../language/template.ts";
+import type { Findings } from "./diagnostics.ts";
+import { checkTemplate } from "./expressions.ts";
+import { compact, Fields, readStringList, readStrings } from "./fields.ts";
+import { checkSecrets } from "./secret_rule.ts";
+import type { ToolSpec } from "./specs.ts";
+import { positionInside, type ScalarTree, type Tree } from "./tree.ts";
+
+/** What a tool's block may insert. */
+export const TOOL_VARIABLES: readonly string[] = ["args", "secret"];
+const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
+const HEADER_NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
+const RESERVED_HEADERS = new Set([
+  "host",
+  "content-length",
+  "transfer-encoding",
+  "connection",
+  "upgrade",
+  "te",
+  "trailer",
+]);
+const SHELLS = new Set([
+  "sh",
+  "bash",
+  "zsh",
+  "dash",
+  "ash",
+  "ksh",
+  "csh",
+  "tcsh",
+  "fish",
+  "cmd",
+  "cmd.exe",
+  "powershell",
+  "powershell.exe",
+  "pwsh",
+]);
+const SHELL_FLAG = /^(?:-[a-z]*c|\/[ck]|-command|-encodedcommand)$/i;
+/** Output of a command that declares no limit, in bytes. */
+export const COMMAND_OUTPUT_BYTES = 64 * KIB;
+
+type Http = NonNullable<ToolSpec["http"]>;
+type Command = NonNullable<ToolSpec["command"]>;
+
+/** Reads an http block. */
+export function readHttp(findings: Findings, tree: Tree, path: string): Http | undefined {
+  const fields = Fields.of(findings, tree, path, ["method", "url", "headers", "body", "allowPrivateNetwork"]);
+  if (fields === undefined) return undefined;
+  const method = fields.oneOf("method", METHODS, "POST");
+  if (!fields.has("method")) fields.missing("method");
+  const url = fields.requiredString("url");
+  const urlTree = fields.get("url");
+  if (url !== undefined && urlTree?.kind === "scalar") checkUrl(findings, urlTree, fields.at("url"), url);
+  const headersTree = fields.get("headers");
+  const headers = headersTree === undefined ? {} : readHeaders(findings, headersTree, fields.at("headers"));
+  const bodyTree = fields.get("body");
+  if (bodyTree !== undefined) {
+    checkTemplate(findings, bodyTree, fields.at("body"), TOOL_VARIABLES);
+    checkSecrets(findings, bodyTree, fields.at("body"));
+    if (method === "GET" || method === "HEAD") {
+      findings.error(
+        "E-VALUE",
+        fields.positionOf("body"),
+        fields.at("body"),
+        `a ${method} request has no body`,
+        "remove it or use POST",
+      );
+    }
+  }
+  const body = fields.json("body");
+  const allowPrivateNetwork = fields.boolean("allowPrivateNetwork", false);
+  if (url === undefined) return undefined;
+  return { method, url, headers, ...(body !== undefined && { body }), allowPrivateNetwork };
+}
+
+function readHeaders(findings: Findings, tree: Tree, path: string): Record<string, string> {
+  const headers = readStrings(findings, tree, path);
+  checkTemplate(findings, tree, path, TOOL_VARIABLES);
+  checkSecrets(findings, tree, path);
+  if (tree.kind !== "map") return headers;
+  const seen = new Set<string>();
+  for (const entry of tree.entries) {
+    const name = entry.key.toLowerCase();
+    const inner = `${path}.${entry.key}`;
+    if (!HEADER_NAME.test(entry.key)) findings.error("E-VALUE", entry.at, inner, `"${entry.key}" is not a header name`);
+    if (RESERVED_HEADERS.has(name))
+      findings.error("E-VALUE", entry.at, inner, `"${entry.key}" is set by the worker`, "remove it");
+    if (seen.has(name))
+      findings.error("E-DUPLICATE-KEY", entry.at, inner, `the header "${entry.key}" is given twice`, "keep one");
+    seen.add(name);
+    if (/[\u0000-\u0008\u000a-\u001f\u007f]/.test(headers[entry.key] ?? "")) {
+      findings.error("E-VALUE", entry.value.at, inner, "a header value takes no line break or control character");
+    }
+  }
+  return headers;
+}
+
+function checkUrl(findings: Findings, tree: ScalarTree, path: string, url: string): void {
+  if (checkTemplate(findings, tree, path, TOOL_VARIABLES) === undefined) return;
+  const compiled = compileStringTemplate(url, { variables: TOOL_VARIABLES });
+  if (!compiled.ok) return;
+  checkSecrets(findings, tree, path);
+  const [first, ...rest] = compiled.value.segments;
+  if (first?.kind === "expression") {
+    if (!isSecret(first)) {
+      const message = "an address may begin with a secret only: arguments never choose scheme or host";
+      findings.error(
+        "E-URL",
+        positionInside(tree, first.offset),
+        path,
+        message,
+        "begin with https://host/ or ${{ secret.NAME.url }}",
+      );
+    }
+    const [second] = rest;
+    if (second !== undefined && !(second.kind === "literal" && /^[/?#]/.test(second.text))) {
+      findings.error(
+        "E-URL",
+        positionInside(tree, first.offset),
+        path,
+        "after the base address comes / or ?",
+        'write "${{ secret.NAME.url }}/path"',
+      );
+    }
+    return;
+  }
+  const literal = first?.kind === "literal" ? first.text : "";
+  if (!/^https?:\/\//i.test(literal)) {
+    findings.error(
+      "E-URL",
+      tree.at,
+      path,
+      "the address is not http or https",
+      "begin with https://host/ or ${{ secret.NAME.url }}",
+    );
+    return;
+  }
+  // Scheme and host end at the first of these; an insertion before it would be part of them.
+  const hostEnds = /^https?:\/\/[^/?#]*[/?#]/i.test(literal);
+  const [second] = rest;
+  if (!hostEnds && second?.kind === "expression") {
+    const message = "scheme and host take no insertion";
+    findings.error(
+      "E-URL",
+      positionInside(tree, second.offset),
+      path,
+      message,
+      "write the host out, or begin with ${{ secret.NAME.url }}",
+    );
+  } else if (!URL.canParse(/^https?:\/\/[^/?#]*/i.exec(literal)?.[0] ?? "")) {
+    findings.error("E-URL", tree.at, path, "the address has no valid host", "write it as https://host/path");
+  }
+}
+
+function isSecret(segment: Segment): boolean {
+  if (segment.kind !== "expression") return false;
+  return segment.references.length > 0 && segment.references.every((reference) => reference.path[0] === "secret");
+}
+
+/** Reads a command block. */
+export function readCommand(findings: Findings, tree: Tree, path: string): Command | undefined {
+  const fields = Fields.of(findings, tree, path, ["argv", "stdin", "workDir", "env", "maxOutputBytes"]);
+  if (fields === undefined) return undefined;
+  const argvTree = fields.required("argv");
+  const argv = argvTree && readArgv(findings, argvTree, fields.at("argv"));
+  for (const key of ["stdin", "env"]) {
+    const value = fields.get(key);
+    if (value === undefined) continue;
+    checkTemplate(findings, value, fields.at(key), TOOL_VARIABLES);
+    checkSecrets(findings, value, fields.at(key));
+  }
+  const workDir = fields.string("workDir");
+  if (workDir !== undefined && (workDir.includes("${{") || workDir.split("/").includes(".."))) {
+    const message = "the work directory is fixed: no insertion and no ..";
+    findings.error("E-VALUE", fields.positionOf("workDir"), fields.at("workDir"), message, "write it out");
+  }
+  const env = fields.strings("env");
+  for (const name of Object.keys(env)) {
+    if (/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) continue;
+    findings.error(
+      "E-NAME",
+      fields.positionOf("env"),
+      `${fields.at("env")}.${name}`,
+      `"${name}" is not a variable name`,
+    );
+  }
+  const maxOutputBytes = fields.integer("maxOutputBytes", { min: 1, max: 1 * MIB }, COMMAND_OUTPUT_BYTES);
+  const stdin = fields.json("stdin");
+  if (argv === undefined) return undefined;
+  return {
+    argv,
+    ...(stdin !== undefined && { stdin }),
+    ...(workDir !== undefined && { workDir }),
+    env,
+    maxOutputBytes,
+  };
+}
+
+function readArgv(findings: Findings, tree: Tree, path: string): string[] | undefined {
+  if (tree.kind === "scalar" && typeof tree.value === "string") {
+    const words = JSON.stringify(tree.value.trim().split(/\s+/).slice(0, 6)).replaceAll(",", ", ");
+    findings.error(
+      "E-SHELL",
+      tree.at,
+      path,
+      "a command is a list of arguments, never a line for a shell",
+      `write ${words}`,
+    );
+    return undefined;
+  }
+  const before = findings.errors;
+  const argv = readStringList(findings, tree, path);
+  if (findings.errors > before || tree.kind !== "list") return undefined;
+  const [program] = tree.items as readonly ScalarTree[];
+  if (program === undefined || argv[0] === "") {
+    findings.error("E-VALUE", tree.at, path, "a command needs a program", 'for example [jq, ".items"]');
+    return undefined;
+  }
+  checkTemplate(findings, tree, path, TOOL_VARIABLES);
+  checkSecrets(findings, tree, path);
+  if ((argv[0] as string).includes("${{")) {
+    findings.error("E-SHELL", program.at, `${path}[0]`, "the program takes no insertion", "write its name out");
+  }
+  for (const [index, word] of argv.entries()) {
+    const name = word.split(/[\\/]/).at(-1) as string;
+    if (!SHELLS.has(name.toLowerCase()) || !argv.slice(index + 1).some((other) => SHELL_FLAG.test(other))) continue;
+    const at = (tree.items[index] as Tree).at;
+    findings.error(
+      "E-SHELL",
+      at,
+      `${path}[${index}]`,
+      `"${name}" would run a line as a shell`,
+      "name the program itself and its arguments",
+    );
+    break;
+  }
+  return argv;
+}
+
+/** The http block as a manifest would say it. */
+export function httpJson(http: Http): JsonObject {
+  const { method, url, headers, body, allowPrivateNetwork } = http;
+  return compact({ method, url, headers: { ...headers }, body, allowPrivateNetwork });
+}
+
+/** The command block as a manifest would say it. */
+export function commandJson(command: Command): JsonObject {
+  const { argv, stdin, workDir, env, maxOutputBytes } = command;
+  return compact({ argv: [...argv], stdin, workDir, env: { ...env }, maxOutputBytes });
+}
