@@ -11,6 +11,8 @@ import {
   celFunc,
   celList,
   isCelError,
+  isCelList,
+  isCelMap,
   parse,
   plan,
 } from "@bufbuild/cel";
@@ -29,6 +31,8 @@ export const BRACKET_DEPTH_MAX = 64;
 export const MACRO_DEPTH_MAX = 2;
 /** Iterations of all macros in one evaluation at most; about 1.5 µs each. */
 export const ITERATIONS_MAX = 50_000;
+/** Comparisons of list items that cost as much as one iteration. */
+const COMPARISONS_PER_ITERATION = 4;
 /** Compiled texts kept. */
 const CACHE_MAX = 4_096;
 /** Characters of an expression that an error message quotes. */
@@ -59,10 +63,10 @@ const appended = new WeakMap<CelList, CelValue[]>();
 
 const ENVIRONMENT = celEnv({
   funcs: [
-    celFunc("@spend", [CelScalar.DYN], CelScalar.DYN, (condition) => {
-      iterationsLeft -= 1;
-      if (iterationsLeft < 0) throw new RangeError(`more than ${ITERATIONS_MAX} iterations; use smaller lists`);
-      return condition;
+    celFunc("@spend", [CelScalar.DYN], CelScalar.DYN, (condition) => spend(1, condition)),
+    celFunc("@weigh", [CelScalar.DYN], CelScalar.DYN, (value) => {
+      const size = isCelList(value) || isCelMap(value) ? value.size : 0;
+      return spend(size / COMPARISONS_PER_ITERATION, value);
     }),
     celFunc("@append", [CelScalar.DYN, CelScalar.DYN], CelScalar.DYN, (list, item) => append(list as CelList, item)),
   ],
@@ -149,29 +153,36 @@ function syntaxError(error: unknown, text: string): CompileError {
 
 // Rewrites macros before they are planned: each iteration is paid for, and `result + [item]` appends in place. The
 // library's own concatenation nests one list in another, takes n² time to read and overflows the stack at 10 000 items.
-function guardMacros(expr: Expr | undefined): void {
+// Inside a macro, comparisons with whole lists and maps are paid for by their size too: `x in list` is a loop of its own.
+function guardMacros(expr: Expr | undefined, inMacro = false): void {
   if (expr === undefined) return;
   const kind = expr.exprKind;
   switch (kind.case) {
     case "selectExpr":
-      guardMacros(kind.value.operand);
+      guardMacros(kind.value.operand, inMacro);
       break;
     case "callExpr":
-      guardMacros(kind.value.target);
-      for (const arg of kind.value.args) guardMacros(arg);
+      guardMacros(kind.value.target, inMacro);
+      for (const arg of kind.value.args) guardMacros(arg, inMacro);
+      if (inMacro && ["@in", "_==_", "_!=_"].includes(kind.value.function)) {
+        kind.value.args = kind.value.args.map((arg) =>
+          arg.exprKind.case === "constExpr" ? arg : call(arg, "@weigh", [arg]),
+        );
+      }
       break;
     case "listExpr":
-      for (const element of kind.value.elements) guardMacros(element);
+      for (const element of kind.value.elements) guardMacros(element, inMacro);
       break;
     case "structExpr":
       for (const entry of kind.value.entries) {
-        if (entry.keyKind.case === "mapKey") guardMacros(entry.keyKind.value);
-        guardMacros(entry.value);
+        if (entry.keyKind.case === "mapKey") guardMacros(entry.keyKind.value, inMacro);
+        guardMacros(entry.value, inMacro);
       }
       break;
     case "comprehensionExpr": {
       const fold = kind.value;
-      for (const part of [fold.iterRange, fold.accuInit, fold.loopStep, fold.result]) guardMacros(part);
+      guardMacros(fold.iterRange, inMacro);
+      for (const part of [fold.accuInit, fold.loopStep, fold.result]) guardMacros(part, true);
       if (fold.loopCondition !== undefined)
         fold.loopCondition = call(fold.loopCondition, "@spend", [fold.loopCondition]);
       if (fold.loopStep !== undefined) fold.loopStep = appendInPlace(fold.loopStep, fold.accuVar);
@@ -196,6 +207,12 @@ function appendInPlace(step: Expr, accumulator: string): Expr {
 function call(at: Expr, name: string, args: Expr[]): Expr {
   const value = { $typeName: "cel.expr.Expr.Call" as const, function: name, args };
   return { $typeName: "cel.expr.Expr", id: at.id, exprKind: { case: "callExpr", value } };
+}
+
+function spend(iterations: number, value: CelValue): CelValue {
+  iterationsLeft -= iterations;
+  if (iterationsLeft < 0) throw new RangeError(`more than ${ITERATIONS_MAX} iterations; use smaller lists`);
+  return value;
 }
 
 // The list under construction is seen by nobody else until the macro ends, so it may grow in place.

@@ -71,6 +71,15 @@ describe("evaluation", () => {
     expect(evaluate("input.all(a, a >= 0)", { input: list })).toEqual({ ok: true, value: true });
   });
 
+  test.each(["input.all(a, a in input)", "input.all(a, input == input)"])(
+    "comparisons with whole lists inside a macro are paid for: %s",
+    (text) => {
+      const list = Array.from({ length: 5_000 }, (_, index) => index);
+      expect(evaluate(text, { input: list })).toEqual({ ok: false, error: expect.stringContaining("iterations") });
+      expect(evaluate(text, { input: list.slice(0, 50) })).toEqual({ ok: true, value: true });
+    },
+  );
+
   test("a map over ten thousand items builds its list in linear time", () => {
     const list = Array.from({ length: 10_000 }, (_, index) => index);
     expect(evaluate("input.map(a, a + 1).filter(b, b > 0).size() == 10000", { input: list })).toEqual({
