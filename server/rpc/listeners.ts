@@ -174,8 +174,8 @@ function workerHandler(options: ListenersOptions, limits: RpcLimits, readiness: 
 }
 
 function shared(options: ListenersOptions, limits: RpcLimits, shutdown: AbortSignal) {
-  const { controlPlane, log } = options;
-  return { controlPlane, log, shutdown, readBytesMax: limits.readBytesMax } satisfies Partial<RpcHandlerOptions>;
+  const { controlPlane, log, clock } = options;
+  return { controlPlane, log, clock, shutdown, readBytesMax: limits.readBytesMax } satisfies Partial<RpcHandlerOptions>;
 }
 
 // Connect hands the reason to clients as it is when it is a ConnectError.

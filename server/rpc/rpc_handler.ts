@@ -10,11 +10,16 @@ import {
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
+import type { Clock } from "../../kit/clock.ts";
+import { SECOND } from "../../kit/units.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { createGate, type GateOptions } from "./authentication.ts";
 import { hangUpKey, peerKey } from "./call_context.ts";
 import { toConnectError } from "./error_map.ts";
 import { createFailureInterceptor } from "./failures.ts";
+
+// Time that a caller has to end its side after it was answered.
+const LINGER_MS = 1 * SECOND;
 
 /** A request of Node's HTTP/1.1 server or of its HTTP/2 server. */
 export type NodeRequest = Parameters<typeof universalRequestFromNodeRequest>[0];
@@ -26,6 +31,7 @@ export type NodeHandler = (request: NodeRequest, response: NodeResponse) => void
 /** How a router is served. */
 export interface RpcHandlerOptions extends GateOptions {
   readonly log: Logger;
+  readonly clock: Clock;
   readonly readBytesMax: number;
   readonly writeBytesMax: number;
   /** Compressions taken and, when the caller takes them, used; none saves the CPU on worker streams. */
@@ -61,6 +67,7 @@ export function createRpcHandler(options: RpcHandlerOptions): NodeHandler {
         "the request has no usable Host or :authority: name this server",
       );
     }
+    resetUnread(response, options.clock);
     await universalResponseToNodeResponse(await handler(call), response);
   };
   return (request, response) => {
@@ -71,6 +78,18 @@ export function createRpcHandler(options: RpcHandlerOptions): NodeHandler {
       hangUp(response);
     });
   };
+}
+
+// A stream that is answered while its caller still sends would stay half open for as long as the caller likes, and hold up a
+// drain: it is reset without an error, as RFC 9113 8.1 says. Not at once: Node drops trailers that wait behind a reset.
+function resetUnread(response: NodeResponse, clock: Clock): void {
+  if (!("stream" in response)) return;
+  const { stream } = response;
+  stream?.once("finish", () => {
+    if (stream.readableEnded) return;
+    const cancel = clock.after(LINGER_MS, () => stream.close(constants.NGHTTP2_NO_ERROR));
+    stream.once("close", cancel);
+  });
 }
 
 function contextOf(request: NodeRequest, response: NodeResponse) {
