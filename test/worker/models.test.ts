@@ -1,0 +1,246 @@
+// Model adapters: the scripted one, and the openai-compatible one against a local server that speaks that API.
+
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, describe, expect, test } from "vitest";
+import { systemClock } from "../../kit/clock.ts";
+import type { Json, JsonObject } from "../../kit/json.ts";
+import type { ScriptRuleView } from "../../worker/agent/view.ts";
+import type { ModelRequest } from "../../worker/model/adapter.ts";
+import { createOpenAiAdapter } from "../../worker/model/openai_compatible.ts";
+import { createScriptedAdapter } from "../../worker/model/scripted.ts";
+import { toolView } from "./recording_port.ts";
+
+const clock = systemClock();
+
+function request(changes: Partial<ModelRequest> = {}): ModelRequest {
+  return {
+    model: { provider: "scripted", name: "m", hasSecretRef: false, script: [] },
+    secret: "",
+    systemPrompt: "be brief",
+    messages: [{ role: "user", text: "hello" }],
+    tools: [],
+    turn: 1,
+    input: { question: "why" },
+    results: {},
+    signal: new AbortController().signal,
+    ...changes,
+  };
+}
+
+describe("scripted", () => {
+  const ask = (script: ScriptRuleView[], changes: Partial<ModelRequest> = {}) =>
+    createScriptedAdapter(clock).ask(
+      request({ model: { provider: "scripted", name: "m", hasSecretRef: false, script }, ...changes }),
+    );
+
+  test("the first rule whose condition holds answers", async () => {
+    const script = [
+      { when: "turn == 2", text: "two" },
+      { when: 'input.question == "why"', text: "because" },
+      { text: "else" },
+    ];
+    expect(await ask(script)).toEqual({ text: "because", toolCalls: [] });
+    expect(await ask(script, { turn: 2 })).toEqual({ text: "two", toolCalls: [] });
+    expect(await ask(script, { input: { question: "" } })).toEqual({ text: "else", toolCalls: [] });
+  });
+
+  test("text, output and tool arguments are templates over input, turn and results", async () => {
+    const results = { search: { hits: [1, 2] } };
+    expect(await ask([{ text: "turn ${{ turn }}: ${{ input.question }}" }])).toMatchObject({ text: "turn 1: why" });
+    expect(await ask([{ output: { n: "${{ results.search.hits.size() }}" } }], { results })).toMatchObject({
+      text: '{"n":2}',
+    });
+    const toolCalls = [{ name: "search", arguments: { q: "${{ input.question }}" } }];
+    expect(await ask([{ toolCalls }])).toEqual({ text: "", toolCalls: [{ name: "search", arguments: { q: "why" } }] });
+  });
+
+  test("an error class is thrown as it is", async () => {
+    await expect(ask([{ error: "ModelUnavailable" }])).rejects.toMatchObject({
+      class: "ModelUnavailable",
+      retryable: true,
+    });
+    await expect(ask([{ error: "ModelAuth" }])).rejects.toMatchObject({ class: "ModelAuth", retryable: false });
+  });
+
+  test.each<[string, ScriptRuleView[]]>([
+    ["no rule holds", [{ when: "turn == 9", text: "x" }]],
+    ["a condition errors", [{ when: "results.missing.x == 1", text: "x" }]],
+    ["arguments are no object", [{ toolCalls: [{ name: "t", arguments: "${{ input.question }}" }] }]],
+  ])("a script that cannot be followed fails for good: %s", async (_, script) => {
+    await expect(ask(script)).rejects.toMatchObject({ class: "ModelRefused", retryable: false });
+  });
+
+  test("a delay ends when the call is stopped", async () => {
+    const controller = new AbortController();
+    const asked = ask([{ text: "late", delayMs: 60_000 }], { signal: controller.signal });
+    controller.abort(new Error("stopped"));
+    await expect(asked).rejects.toThrow("stopped");
+  });
+});
+
+describe("openai-compatible", () => {
+  const closers: (() => Promise<void>)[] = [];
+  afterEach(async () => {
+    for (const close of closers.splice(0)) await close();
+  });
+
+  interface Seen {
+    readonly path: string | undefined;
+    readonly authorization: string | undefined;
+    readonly body: JsonObject;
+  }
+
+  async function endpoint(answer: (response: ServerResponse, request: IncomingMessage) => void) {
+    const seen: Seen[] = [];
+    const server = createServer((incoming, response) => {
+      let text = "";
+      incoming.on("data", (chunk) => {
+        text += chunk;
+      });
+      incoming.on("end", () => {
+        const body = JSON.parse(text) as JsonObject;
+        seen.push({ path: incoming.url, authorization: incoming.headers.authorization, body });
+        answer(response, incoming);
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    closers.push(
+      () =>
+        new Promise((resolve) => {
+          server.close(() => resolve());
+          server.closeAllConnections();
+        }),
+    );
+    return { seen, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1` };
+  }
+
+  const says =
+    (message: Json, status = 200) =>
+    (response: ServerResponse) => {
+      response.writeHead(status, { "content-type": "application/json" });
+      response.end(JSON.stringify({ choices: [{ message, finish_reason: "stop" }] }));
+    };
+  const model = { provider: "openai-compatible", name: "small", hasSecretRef: false, script: [] };
+  const ask = (baseUrl: string, changes: Partial<ModelRequest> = {}) =>
+    createOpenAiAdapter({ clock, baseUrl, apiKey: "own-key" }).ask(request({ model, ...changes }));
+
+  test("sends the conversation, tools and parameters, and reads text", async () => {
+    const server = await endpoint(says({ content: "hi" }));
+    const turn = await ask(server.url, {
+      model: { ...model, temperature: 0, maxOutputTokens: 50 },
+      tools: [toolView("search")],
+      messages: [
+        { role: "user", text: "hello" },
+        { role: "assistant", text: "", toolCalls: [{ name: "search", arguments: { q: 1 } }], turn: 1 },
+        { role: "tool", turn: 1, callIndex: 0, name: "search", text: '{"hits":0}' },
+      ],
+    });
+    expect(turn).toEqual({ text: "hi", toolCalls: [] });
+    expect(server.seen).toEqual([
+      {
+        path: "/v1/chat/completions",
+        authorization: "Bearer own-key",
+        body: {
+          model: "small",
+          temperature: 0,
+          max_tokens: 50,
+          messages: [
+            { role: "system", content: "be brief" },
+            { role: "user", content: "hello" },
+            {
+              role: "assistant",
+              content: "",
+              tool_calls: [{ id: "call_1_0", type: "function", function: { name: "search", arguments: '{"q":1}' } }],
+            },
+            { role: "tool", tool_call_id: "call_1_0", content: '{"hits":0}' },
+          ],
+          tools: [
+            {
+              type: "function",
+              function: { name: "search", description: "does search", parameters: { type: "object" } },
+            },
+          ],
+        },
+      },
+    ]);
+  });
+
+  test("the agent's key wins, and the worker's own key never goes to an endpoint that a manifest names", async () => {
+    const server = await endpoint(says({ content: "hi" }));
+    await ask(server.url, { secret: "agent-key" });
+    await ask("http://127.0.0.1:1/v1", { model: { ...model, baseUrl: server.url } });
+    expect(server.seen.map(({ authorization }) => authorization)).toEqual(["Bearer agent-key", undefined]);
+  });
+
+  test("reads tool calls", async () => {
+    const call = { id: "x", type: "function", function: { name: "search", arguments: '{"q":"a"}' } };
+    const server = await endpoint(
+      says({ content: null, tool_calls: [call, { function: { name: "t", arguments: "" } }] }),
+    );
+    expect(await ask(server.url)).toEqual({
+      text: "",
+      toolCalls: [
+        { name: "search", arguments: { q: "a" } },
+        { name: "t", arguments: {} },
+      ],
+    });
+  });
+
+  test.each<[number, Record<string, string>, Json, string, boolean]>([
+    [429, { "retry-after": "3" }, { error: { message: "slow down" } }, "RateLimited", true],
+    [500, {}, "oops", "ModelUnavailable", true],
+    [401, {}, { error: { message: "Incorrect key own-key" } }, "ModelAuth", false],
+    [400, {}, { error: { code: "context_length_exceeded", message: "too long" } }, "ContextTooLong", false],
+    [400, {}, { error: { message: "bad schema" } }, "ModelRefused", false],
+  ])("%i %o %o is %s", async (status, headers, body, errorClass, retryable) => {
+    const server = await endpoint((response) => response.writeHead(status, headers).end(JSON.stringify(body)));
+    const error = await ask(server.url).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ class: errorClass, retryable });
+    expect(String(error)).not.toContain("own-key");
+    if (status === 429) expect(error).toMatchObject({ retryAfterMs: 3_000 });
+  });
+
+  test.each<[string, string]>([
+    ["no JSON", "<html>"],
+    ["no choices", "{}"],
+    ["a choice without message", '{"choices":[{}]}'],
+    [
+      "arguments that are no JSON",
+      '{"choices":[{"message":{"tool_calls":[{"function":{"name":"t","arguments":"{"}}]}}]}',
+    ],
+    [
+      "arguments that are no object",
+      '{"choices":[{"message":{"tool_calls":[{"function":{"name":"t","arguments":"[]"}}]}}]}',
+    ],
+  ])("an answer with %s is ModelProtocol", async (_, body) => {
+    const server = await endpoint((response) => response.writeHead(200).end(body));
+    await expect(ask(server.url)).rejects.toMatchObject({ class: "ModelProtocol", retryable: true });
+  });
+
+  test("a refusal is ModelRefused", async () => {
+    const server = await endpoint(says({ content: null, refusal: "no" }));
+    await expect(ask(server.url)).rejects.toMatchObject({ class: "ModelRefused" });
+  });
+
+  test("a redirect is not followed with the key", async () => {
+    const server = await endpoint((response) => response.writeHead(302, { location: "http://127.0.0.1:1/" }).end());
+    await expect(ask(server.url)).rejects.toMatchObject({ class: "ModelUnavailable" });
+  });
+
+  test("a hanging model ends when the call is stopped, and the connection with it", async () => {
+    const controller = new AbortController();
+    const closed = Promise.withResolvers<void>();
+    const server = await endpoint((response) => {
+      response.on("close", () => closed.resolve());
+      controller.abort();
+    });
+    await expect(ask(server.url, { signal: controller.signal })).rejects.toMatchObject({ class: "ModelUnavailable" });
+    await closed.promise;
+  });
+
+  test("an endpoint that is not there is ModelUnavailable; none at all is ModelAuth with what to set", async () => {
+    await expect(ask("http://127.0.0.1:1/v1")).rejects.toMatchObject({ class: "ModelUnavailable" });
+    await expect(createOpenAiAdapter({ clock }).ask(request({ model }))).rejects.toThrow("ORLOJ_OPENAI_BASE_URL");
+  });
+});
