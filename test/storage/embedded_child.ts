@@ -5,9 +5,9 @@ import { startEmbedded } from "../../server/storage/embedded/start.ts";
 
 const home = process.argv[2] as string;
 const embedded = await startEmbedded({ home, clock: systemClock(), log: () => undefined });
-console.log(`ready ${JSON.stringify({ how: embedded.how, pid: embedded.pid, url: embedded.url })}`);
 const staysAlive = setInterval(() => undefined, 60_000);
 process.once("SIGTERM", () => {
   clearInterval(staysAlive);
   void embedded.stop();
 });
+console.log(`ready ${JSON.stringify({ how: embedded.how, pid: embedded.pid, url: embedded.url })}`);
