@@ -108,7 +108,7 @@ async function startWorkers(root: string, env: NodeJS.ProcessEnv, clock: Clock, 
           // Where the demo found git is where its command tools look for it.
           ORLOJ_COMMAND_PATH: process.env["PATH"] ?? ["/usr/local/bin", "/usr/bin", "/bin"].join(delimiter),
         },
-        ready: /^orloj worker ready\b/,
+        ready: /^(?:orloj )?worker\b.*\bready\b/,
       },
       clock,
     );
