@@ -91,7 +91,8 @@ async function list(context: Context, options: Options): Promise<void> {
     return;
   }
   const rows = items.map((record) => {
-    const { kind, subject, detail, actor } = describeRecord(record, new Map());
+    const { kind, subject, actor, ...words } = describeRecord(record, new Map());
+    const detail = [words.detail, ...words.transitions].filter((part) => part !== "").join("; ");
     return [
       String(record.id),
       instant(record.time),
@@ -149,7 +150,8 @@ const EXIT_REASONS: ReadonlySet<string> = new Set([
 ]);
 
 function recordLine(record: AuditRecord): string {
-  const { kind, subject, detail, actor } = describeRecord(record, new Map());
+  const { kind, subject, actor, ...words } = describeRecord(record, new Map());
+  const detail = [words.detail, ...words.transitions].filter((part) => part !== "").join("; ");
   return [instant(record.time), kind, safeLine(record.runId), subject, actor, detail]
     .filter((part) => part !== "")
     .join("  ");

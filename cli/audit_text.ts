@@ -2,7 +2,7 @@
 // Called by the run view, describe and audit list. Pure.
 // Knows no list of kinds: a record of a kind made later reads as well as one of today.
 
-import { isJsonObject, type Json } from "../kit/json.ts";
+import { isJsonObject, type Json, type JsonObject } from "../kit/json.ts";
 import type { AuditRecord } from "../sdk/index.ts";
 import { cutTo, safeLine } from "./sanitize.ts";
 import { lookOf, type Tone } from "./style.ts";
@@ -14,6 +14,8 @@ export interface RecordText {
   readonly subject: string;
   /** key=value of what is particular to it. */
   readonly detail: string;
+  /** Changes of state that it caused, such as "node reply ACTIVE". */
+  readonly transitions: readonly string[];
   readonly actor: string;
   readonly tone: Tone;
 }
@@ -21,87 +23,112 @@ export interface RecordText {
 /** What a task id stands for, such as "triage" or "read[3]". */
 export type TaskNames = ReadonlyMap<string, string>;
 
-const VALUE_COLUMNS_MAX = 80;
+const PART_COLUMNS_MAX = 120;
 // Told elsewhere on the line, or long without telling a person anything.
 const LEFT_OUT =
-  /^(v|id|kind|time|namespace|run|runId|run_id|task|taskId|task_id|actor|node|token|.*[dD]igest|traceparent|trace|input|document)$/;
+  /^(v|id|kind|time|namespace|runId|taskId|actor|node|transitions|nowMs|policyRevision|grantId|sessionId|instanceId|generation|.*[dD]igest)$/;
 // Told first, in this order.
 const FIRST = [
-  "verdict",
   "decision",
-  "from",
-  "to",
-  "state",
-  "checkpoint",
   "tool",
-  "agent",
-  "code",
+  "failure",
+  "state",
+  "cause",
   "reason",
+  "workflow",
+  "agent",
+  "iteration",
+  "item",
   "attempt",
   "delivery",
+  "worker",
 ];
-const BAD = /(deny|denied|forbidden|refused|failed|failure|dead_letter|timed_out|lost|error)/i;
+const GOOD = /\.(succeeded|granted|cached)$/;
+const BAD = /\.(refused|failed|dead_lettered|timed_out|lost|expired|revoked|retrying)$/;
 
 /** See the file header. */
 export function describeRecord(record: AuditRecord, tasks: TaskNames): RecordText {
-  const body = bodyOf(record);
-  const node = typeof body["node"] === "string" ? body["node"] : "";
-  const details = flatten(body);
+  const detail = detailOf(record);
+  const node = typeof detail["node"] === "string" ? detail["node"] : "";
+  const decision = record.kind === "decision" ? detail : detail["decision"];
+  const words = isJsonObject(decision) ? [decisionWords(decision)] : [];
+  const shown = record.kind === "decision" ? pick(detail, ["tool", "agent"]) : detail;
   return {
     kind: safeLine(record.kind),
     subject: safeLine(tasks.get(record.taskId) ?? (node || record.taskId)),
-    detail: details.map(([key, value]) => `${safeLine(key)}=${cutTo(safeLine(value), VALUE_COLUMNS_MAX)}`).join(" "),
+    detail: [...words, ...pairsOf(shown)].map((part) => cutTo(safeLine(part), PART_COLUMNS_MAX)).join("  "),
+    transitions: transitionsOf(detail).map(safeLine),
     actor: safeLine(record.actor),
-    tone: toneOf(record.kind, body),
+    tone: toneOf(record.kind, detail, decision),
   };
 }
 
-/** True for records about tool calls and policy decisions. */
+/** True for records about tool calls, and for those that carry a policy decision. */
 export function isCallOrDecision(record: AuditRecord): boolean {
-  return /^(tool|decision|policy|grant)/.test(record.kind);
+  return /^(tool\.|decision$)/.test(record.kind) || isJsonObject(detailOf(record)["decision"]);
 }
 
-function bodyOf(record: AuditRecord): Record<string, Json> {
+function detailOf(record: AuditRecord): JsonObject {
   try {
     const body: unknown = JSON.parse(record.recordJson);
-    return isJsonObject(body) ? body : {};
+    const detail = isJsonObject(body) ? body["detail"] : undefined;
+    return isJsonObject(detail) ? detail : {};
   } catch {
     return {};
   }
 }
 
-// One level of nesting is enough to reach {detail: {…}} and {failure: {class, message}}.
-function flatten(body: Record<string, Json>): [string, string][] {
-  const entries: [string, string][] = [];
-  for (const [key, value] of Object.entries(body)) {
-    if (LEFT_OUT.test(key) || isEmpty(value)) continue;
-    if (!isJsonObject(value)) entries.push([key, text(value)]);
-    else {
-      const prefix = key === "detail" || key === "details" || key === "data" ? "" : `${key}.`;
-      for (const [inner, member] of Object.entries(value)) {
-        if (!LEFT_OUT.test(inner) && !isEmpty(member)) entries.push([prefix + inner, text(member)]);
-      }
-    }
-  }
+/** "DENIED forbidden at tool.call by platform/deploy (platform/deploy forbidden, platform/hours allowed)". */
+function decisionWords(decision: JsonObject): string {
+  const { allowed, reason, checkpoint, decidedBy, verdicts } = decision;
+  const policies = (Array.isArray(verdicts) ? verdicts : []).filter(isJsonObject).map((verdict) => {
+    const observed = verdict["mode"] === "observe" ? " observed" : "";
+    return `${text(verdict["policy"])} ${text(verdict["reason"])}${observed}`;
+  });
+  const verdict = allowed === true ? "allowed" : `DENIED ${text(reason)}`;
+  const by = allowed === true || isEmpty(decidedBy) ? "" : ` by ${text(decidedBy)}`;
+  return `${verdict} at ${text(checkpoint)}${by}${policies.length === 0 ? "" : ` (${policies.join(", ")})`}`;
+}
+
+function transitionsOf(detail: JsonObject): string[] {
+  const transitions = Array.isArray(detail["transitions"]) ? detail["transitions"] : [];
+  return transitions.filter(isJsonObject).map((transition) => {
+    const { of, node, from, to, cause } = transition;
+    const parts = [text(of), text(node), isEmpty(from) ? "" : `${text(from)} →`, text(to), text(cause)];
+    return parts.filter((part) => part !== "").join(" ");
+  });
+}
+
+function pairsOf(detail: JsonObject): string[] {
   const rank = (key: string) => (FIRST.includes(key) ? FIRST.indexOf(key) : FIRST.length);
-  return entries.sort(([a], [b]) => rank(a) - rank(b));
+  return Object.entries(detail)
+    .filter(([key, value]) => !LEFT_OUT.test(key) && key !== "decision" && !isEmpty(value))
+    .sort(([a], [b]) => rank(a) - rank(b))
+    .map(([key, value]) => `${key}=${valueWords(value)}`);
 }
 
-function isEmpty(value: Json): boolean {
-  return value === null || value === "" || (Array.isArray(value) && value.length === 0);
+function valueWords(value: Json): string {
+  if (!isJsonObject(value)) return text(value);
+  if (typeof value["class"] === "string") return `${value["class"]}: ${text(value["message"])}`;
+  return typeof value["id"] === "string" ? value["id"] : JSON.stringify(value);
 }
 
-function text(value: Json): string {
+function pick(detail: JsonObject, keys: readonly string[]): JsonObject {
+  return Object.fromEntries(Object.entries(detail).filter(([key]) => keys.includes(key)));
+}
+
+function isEmpty(value: Json | undefined): boolean {
+  return value === undefined || value === null || value === "" || (Array.isArray(value) && value.length === 0);
+}
+
+function text(value: Json | undefined): string {
+  if (value === undefined || value === null) return "";
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-function toneOf(kind: string, body: Record<string, Json>): Tone {
-  const detail = isJsonObject(body["detail"]) ? body["detail"] : body;
-  const verdict = detail["verdict"] ?? detail["decision"] ?? detail["allowed"] ?? detail["allow"];
-  if (verdict === false || (typeof verdict === "string" && /^den/i.test(verdict))) return "denied";
-  if (verdict === true || (typeof verdict === "string" && /^allow/i.test(verdict))) return "good";
-  const state = detail["to"] ?? detail["state"];
-  if (typeof state === "string" && lookOf(state.toUpperCase()).sign !== "?") return lookOf(state.toUpperCase()).tone;
-  if (BAD.test(kind)) return "bad";
-  return "plain";
+function toneOf(kind: string, detail: JsonObject, decision: Json | undefined): Tone {
+  if (isJsonObject(decision) && decision["allowed"] !== true) return "denied";
+  if (kind === "run.finished") return lookOf(text(detail["state"])).tone;
+  if (BAD.test(kind) || detail["ok"] === false) return "bad";
+  return GOOD.test(kind) || detail["ok"] === true || isJsonObject(decision) ? "good" : "plain";
 }

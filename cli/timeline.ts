@@ -9,7 +9,7 @@ import { taskNames } from "./run_view.ts";
 import { columnsOf } from "./sanitize.ts";
 import type { Paint } from "./style.ts";
 
-/** One line a record, oldest first. */
+/** One line a record, oldest first, and under it one for each change of state that it caused. */
 export function timelineLines(
   run: Run,
   tasks: readonly Task[],
@@ -21,11 +21,12 @@ export function timelineLines(
   const texts = records.map((record) => ({ record, ...describeRecord(record, names) }));
   const kindColumns = Math.max(0, ...texts.map((text) => columnsOf(text.kind)));
   const subjectColumns = Math.max(0, ...texts.map((text) => columnsOf(text.subject)));
-  return texts.map(({ record, kind, subject, detail, actor, tone }) => {
+  return texts.flatMap(({ record, kind, subject, detail, transitions, actor, tone }) => {
     const since = `+${duration((millis(record.time) ?? startMs) - startMs)}`;
     const by = actor === "" || actor === "server" ? "" : paint("dim", `  by ${actor}`);
     const head = `${since.padStart(9)}  ${paint(tone, kind.padEnd(kindColumns))}  ${subject.padEnd(subjectColumns)}`;
-    return `${head}  ${detail}${by}`.trimEnd();
+    const caused = transitions.map((change) => `${" ".repeat(11 + kindColumns + 2)}${paint("dim", `↳ ${change}`)}`);
+    return [`${head}  ${detail}${by}`.trimEnd(), ...caused];
   });
 }
 

@@ -14,6 +14,7 @@ interface Options {
   readonly filename?: string[];
   readonly namespace?: string;
   readonly strict?: boolean;
+  readonly offline?: boolean;
 }
 
 /** Adds the verb to the program. */
@@ -24,13 +25,13 @@ export function register(program: Command, context: Context): void {
     .option("-f, --filename <path>", "file, folder (recursive) or - for standard input; repeatable", collect)
     .option("-n, --namespace <name>", "namespace of manifests that name none")
     .option("--strict", "treat warnings as errors")
+    .option("--offline", "ask no server: references must be met by the files themselves")
     .action(async (options: Options) => {
       const files = await readManifestFiles(options.filename ?? [], context.host.readInput);
-      const response = await context.client.manifests.validate({
-        files,
-        defaultNamespace: options.namespace ?? "",
-        strict: options.strict ?? false,
-      });
+      const how = { defaultNamespace: options.namespace ?? "", strict: options.strict ?? false };
+      const response = options.offline
+        ? (await import("./offline_validation.ts")).validateOffline(files, how)
+        : await context.client.manifests.validate({ files, ...how });
       context.exitCode = response.valid ? EXIT.ok : EXIT.failed;
       if (context.json) {
         context.printJson(presentable(ValidateResponseSchema, response));

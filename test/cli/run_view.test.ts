@@ -92,7 +92,8 @@ test("the view shows state, durations, tries and decisions, and a list when the 
     id: 1n,
     kind: "decision",
     taskId: "t1",
-    recordJson: '{"detail":{"verdict":"deny","tool":"deploy"}}',
+    recordJson:
+      '{"detail":{"allowed":false,"reason":"forbidden","checkpoint":"tool.call","tool":"deploy","verdicts":[]}}',
   });
   const view = mergeSnapshot(undefined, { run, tasks, events: [event] });
   const text = renderRun(view, OPTIONS).join("\n");
@@ -100,7 +101,7 @@ test("the view shows state, durations, tries and decisions, and a list when the 
   expect(text).toContain("requester dev · tags customer-id=123");
   expect(text).toContain("│ ● triage  active 1.5s try 2 │");
   expect(text).toContain("│ ○ reply  pending │");
-  expect(text).toMatch(/triage +decision +verdict=deny tool=deploy/);
+  expect(text).toMatch(/triage +decision +DENIED forbidden at tool.call +tool=deploy/);
   const narrow = renderRun(view, { ...OPTIONS, columns: 24 }).join("\n");
   expect(narrow).not.toContain("╭");
   expect(narrow).toContain("○ reply  pending");
@@ -129,7 +130,9 @@ test("control characters from the server never reach the terminal", () => {
     nodes: [{ name: evil, state: NodeState.FAILED }],
     failure: { class: evil, message: evil },
   });
-  const events = [create(AuditRecordSchema, { kind: `tool.${evil}`, recordJson: JSON.stringify({ [evil]: evil }) })];
+  const events = [
+    create(AuditRecordSchema, { kind: `tool.${evil}`, recordJson: JSON.stringify({ detail: { [evil]: evil } }) }),
+  ];
   const text = renderRun(mergeSnapshot(undefined, { run, tasks: [], events }), OPTIONS).join("");
   expect(text).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e]/);
 });

@@ -227,7 +227,7 @@ test("invoke --watch without a terminal prints a plain line a transition, then t
         yield {
           run: succeeded("run_1", { text: "evil \u001b[2J text" }),
           tasks: [{ ...task, createTime, endTime: createTime, state: TaskState.SUCCEEDED, worker: "w1" }],
-          events: [record(5n, "decision", { verdict: "allow", tool: "read-log" }, "task_1")],
+          events: [record(5n, "tool.granted", { detail: { tool: "read-log", attempt: 1 } }, "task_1")],
         };
       },
     },
@@ -240,7 +240,7 @@ test("invoke --watch without a terminal prints a plain line a transition, then t
     "node  triage  ACTIVE",
     "node  reply  PENDING",
     "run  run_1  RUNNING",
-    "decision  triage  verdict=allow tool=read-log",
+    "tool.granted  triage  tool=read-log  attempt=1",
     "task  triage  SUCCEEDED  attempt 1  worker w1",
     "node  triage  SUCCEEDED",
     "node  reply  SUCCEEDED",
@@ -360,9 +360,28 @@ test("describe run tells facts, graph, tasks, tool calls and the timeline", asyn
     audit: {
       listAuditRecords: () => ({
         records: [
-          record(0n, "run.created", { detail: { bundle: "b" } }),
+          record(0n, "run.created", {
+            detail: { workflow: "w", transitions: [{ of: "node", node: "triage", to: "ACTIVE" }] },
+          }),
           record(3n, "task.leased", { detail: { attempt: 2, delivery: 2, worker: "w1" } }, "task_1"),
-          record(4n, "decision", { detail: { verdict: "deny", tool: "deploy", code: "forbidden" } }, "task_1"),
+          record(
+            4n,
+            "task.denied",
+            {
+              detail: {
+                node: "triage",
+                attempt: 2,
+                decision: {
+                  allowed: false,
+                  reason: "forbidden",
+                  checkpoint: "tool.call",
+                  decidedBy: "p/x",
+                  verdicts: [{ policy: "p/x", mode: "enforce", reason: "forbidden" }],
+                },
+              },
+            },
+            "task_1",
+          ),
         ],
       }),
     },
@@ -375,9 +394,10 @@ test("describe run tells facts, graph, tasks, tool calls and the timeline", asyn
   expect(ended.out).toMatch(/triage {2}read-log {2}done/);
   const timeline = ended.out.slice(ended.out.indexOf("Timeline")).trimEnd().split("\n").slice(1);
   expect(timeline.map((line) => line.trim().replace(/ {2,}/g, "  "))).toEqual([
-    "+0ms  run.created  bundle=b",
-    "+30ms  task.leased  triage  attempt=2 delivery=2 worker=w1",
-    "+40ms  decision  triage  verdict=deny tool=deploy code=forbidden",
+    "+0ms  run.created  workflow=w",
+    "↳ node triage ACTIVE",
+    "+30ms  task.leased  triage  attempt=2  delivery=2  worker=w1",
+    "+40ms  task.denied  triage  DENIED forbidden at tool.call by p/x (p/x forbidden)  attempt=2",
   ]);
 });
 
