@@ -53,6 +53,7 @@ const alive = (pid: number) => {
     return false;
   }
 };
+const stdoutOf = (ended: ToolRun) => (ended.ok ? String((ended.result as { stdout: string }).stdout) : "");
 const failure = (failureClass: string, ambiguous: boolean) => ({
   ok: false,
   failure: { class: failureClass, ambiguous },
@@ -142,9 +143,7 @@ test.each([
   const running = run({ argv: ["/bin/sh", "-c", script] }, { signal: controller.signal });
   await started;
   const pids = await run({ argv: ["cat", "pids"] });
-  const [leader = 0, grandchild = 0] = String((pids as { result: { stdout: string } }).result.stdout)
-    .split(" ")
-    .map(Number);
+  const [leader = 0, grandchild = 0] = stdoutOf(pids).split(" ").map(Number);
   expect([alive(leader), alive(grandchild)]).toEqual([true, true]);
   controller.abort();
   expect(await running).toMatchObject(failure("Cancelled", true));
@@ -157,7 +156,7 @@ test("a timeout ends a command", async () => {
 
 test("what a finished command left behind in its group ends with the call", async () => {
   const result = await run({ argv: ["/bin/sh", "-c", "sleep 600 & echo $!"] });
-  const pid = Number((result as { result: { stdout: string } }).result.stdout);
+  const pid = Number(stdoutOf(result));
   expect(pid).toBeGreaterThan(1);
   await expect.poll(() => alive(pid)).toBe(false);
 });
