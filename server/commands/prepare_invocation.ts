@@ -6,7 +6,6 @@ import type { Ids } from "../../kit/ids.ts";
 import { canonicalJson, isJsonObject, type Json, type JsonObject } from "../../kit/json.ts";
 import type { TransitionDetail } from "../audit/events.ts";
 import { advance, initialState } from "../graph/advance.ts";
-import type { GraphEffects } from "../graph/types.ts";
 import { isTerminal, RUN_TRANSITIONS } from "../queue/states.ts";
 import type { NewRun, NodeRecord } from "../storage/run_queries.ts";
 import type { NewTaskRow, ReadyRow } from "../storage/task_queries.ts";
@@ -74,16 +73,6 @@ function invalid(message: string): DomainError {
   return new DomainError("PARAMS_INVALID", message);
 }
 
-// A run that stops at its start (an entry node whose input does not fit) takes the tasks it was about to make with it.
-function startGraph(bundle: CompiledBundle, input: Json): GraphEffects {
-  let effects = advance(bundle.plan, initialState(bundle.plan, input), { type: "started" });
-  if (!effects.stopLiveTasks) return effects;
-  for (const { node, iteration } of effects.tasks) {
-    effects = advance(bundle.plan, effects.state, { type: "task_ended", node, iteration, end: { type: "cancelled" } });
-  }
-  return { ...effects, tasks: [] };
-}
-
 /** Rows of a new run: it is PENDING and started in one go, for nothing holds it back. */
 export function startRun(
   bundle: CompiledBundle,
@@ -93,7 +82,7 @@ export function startRun(
   const { runId, principal, input, now, ids } = of;
   const { id, kind, groups, claims, method } = principal;
   const workflow = bundle.bundle.workflow.spec;
-  const effects = startGraph(bundle, prepared.input);
+  const effects = advance(bundle.plan, initialState(bundle.plan, prepared.input), { type: "started" });
   const { state } = effects;
   const over = isTerminal(RUN_TRANSITIONS, state.run);
   const rows = taskRows(effects.tasks, {

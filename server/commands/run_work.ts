@@ -44,6 +44,7 @@ export function taskRows(
       origin_task_id: id,
       input: canonicalJson(task.input),
       create_time: of.now,
+      end_time: null,
     };
   });
   const ready = tasks.map((task): ReadyRow => ({
@@ -77,8 +78,8 @@ export function nodeRecord(runId: string, row: NodeRow): NodeRecord {
 export class RunWork {
   readonly run: LockedRun;
   readonly bundle: CompiledBundle;
-  readonly tasks: NewTaskRow[] = [];
-  readonly ready: ReadyRow[] = [];
+  tasks: NewTaskRow[] = [];
+  ready: ReadyRow[] = [];
   /** True once the run began to stop in this transaction and its live tasks are still to be dealt with. */
   stopPending = false;
   /** True when the grace of a stopping run is over: its leases end in this transaction. */
@@ -149,6 +150,17 @@ export class RunWork {
     if (effects.output !== undefined) this.#output = effects.output;
     if (before.run !== effects.state.run || !sameList(this.#conditions, effects.conditions)) this.#touched = true;
     this.#conditions = effects.conditions;
+  }
+
+  /** Tasks that this transaction was about to queue, before the run stopped, end as CANCELLED. */
+  cancelNewTasks(): void {
+    const queued = this.tasks;
+    this.tasks = queued.map((task) => ({ ...task, state: "CANCELLED", end_time: this.run.now }));
+    this.ready = [];
+    for (const { id, node, iteration } of queued) {
+      this.apply({ type: "task_ended", node, iteration, end: { type: "cancelled" } });
+      this.#transitions.push({ of: "task", taskId: id, node, from: "READY", to: "CANCELLED" });
+    }
   }
 
   /** The run stops with leased tasks: they have until the end of the grace. */

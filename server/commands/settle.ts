@@ -104,6 +104,7 @@ async function loadOutputs(
 async function stopLiveTasks(tx: StoreQueries, settlement: Settlement): Promise<void> {
   const stopping = settlement.stopping();
   if (stopping.length === 0) return;
+  for (const work of stopping) work.cancelNewTasks();
   const runIds = stopping.map((work) => work.run.id);
   const queued = await tx.tasks.dequeueRuns(runIds);
   const waiting = await tx.tasks.waitingOf(runIds);

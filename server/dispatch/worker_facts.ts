@@ -3,7 +3,7 @@
 // acknowledged after the commit. A fact that the database could not take is not acknowledged: the session ends, and the worker
 // sends it again when it is back.
 
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { DomainError, messageOf } from "../../kit/errors.ts";
 import type { Json } from "../../kit/json.ts";
 import {
@@ -57,7 +57,7 @@ async function decideToolCall(services: CommandServices, sender: FactSender, cal
   }
 }
 
-function wireDecision(answer: ToolAnswer): Exclude<Parameters<typeof create<typeof ToolDecisionSchema>>[1], undefined>["decision"] {
+function wireDecision(answer: ToolAnswer): NonNullable<MessageInitShape<typeof ToolDecisionSchema>["decision"]> {
   switch (answer.type) {
     case "granted":
       return { case: "granted", value: wireGrant(answer.grant) };

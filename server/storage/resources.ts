@@ -145,8 +145,24 @@ export function resourceQueries(db: Queryable) {
         .executeTakeFirst();
     },
 
-    /** Every resource of some namespaces, and all policies: what an apply is validated against. */
-    async catalogOf(namespaces: readonly string[]): Promise<ResourceRow[]> {
+    /** Resources by their keys; namespace "*" asks for a kind and name in any namespace. What does not exist is left out. */
+    async find(keys: readonly ResourceKey[]): Promise<ResourceRow[]> {
+      if (keys.length === 0) return [];
+      const result = await sql<ResourceRow>`
+        select distinct on (r.kind, r.namespace, r.name) ${sql.raw(ALL.map((column) => `r.${column}`).join(", "))}
+        from json_to_recordset(${recordSet(keys)}::json) as x(kind text, namespace text, name text)
+        join resource r on r.kind = x.kind and r.name = x.name and x.namespace in (r.namespace, '*')
+        order by r.kind, r.namespace, r.name`.execute(db);
+      return result.rows;
+    },
+
+    /** Names of resources by kind, for "did you mean". */
+    async names(limit: number): Promise<{ kind: string; name: string }[]> {
+      return await db.selectFrom("resource").distinct().select(["kind", "name"]).limit(limit).execute();
+    },
+
+    /** Every resource of some namespaces. */
+    async ofNamespaces(namespaces: readonly string[]): Promise<ResourceRow[]> {
       return await db
         .selectFrom("resource")
         .select(ALL)

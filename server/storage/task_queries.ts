@@ -5,7 +5,7 @@
 import { sql } from "kysely";
 import { bulkInsert, bulkUpdate, type Columns, type Queryable, recordSet } from "./bulk.ts";
 
-/** A task to insert; it is READY. */
+/** A task to insert: READY, or CANCELLED when its run stopped in the same transaction. */
 export interface NewTaskRow {
   readonly id: string;
   readonly run_id: string;
@@ -15,13 +15,14 @@ export interface NewTaskRow {
   readonly item: number;
   readonly agent: string;
   readonly route: string;
-  readonly state: "READY";
+  readonly state: "READY" | "CANCELLED";
   readonly attempt: number;
   readonly deliveries: number;
   readonly claim_order: number;
   readonly origin_task_id: string;
   readonly input: string;
   readonly create_time: Date;
+  readonly end_time: Date | null;
 }
 
 const TASK_COLUMNS: Columns = {
@@ -40,6 +41,7 @@ const TASK_COLUMNS: Columns = {
   origin_task_id: "text",
   input: "text",
   create_time: "timestamptz",
+  end_time: "timestamptz",
 };
 
 /** What settling changes of a task. */
@@ -256,6 +258,11 @@ export function taskQueries(db: Queryable) {
         where l.task_id = any(${taskIds}::text[]) or l.run_id = any(${runIds}::text[])
         order by l.task_id for update`.execute(db);
       return result.rows;
+    },
+
+    /** The live lease of a task, unlocked. */
+    async leaseOf(taskId: string): Promise<{ token: string }[]> {
+      return await db.selectFrom("lease").select("token").where("task_id", "=", taskId).execute();
     },
 
     async deleteLeases(taskIds: readonly string[]): Promise<void> {

@@ -1,0 +1,97 @@
+// Applies manifests: all documents of all files in one transaction, or none. Applying starts nothing.
+// Called by rpc/manifest_service. Validates outside the transaction, then locks the catalog's revision and stores only if the
+// catalog is still the one that was validated against; else validates again.
+// Invariant: each change has its audit record in the same transaction; an unchanged document changes nothing at all.
+
+import { DomainError } from "../../kit/errors.ts";
+import { canonicalJson, sha256 } from "../../kit/json.ts";
+import type { AuditEvent } from "../audit/events.ts";
+import { auditRecord } from "../audit/record.ts";
+import { documentOf } from "../manifests/document.ts";
+import { type Manifest, manifestKey } from "../manifests/specs.ts";
+import { hasErrors, type PositionedManifest } from "../manifests/validate.ts";
+import { type ResourceWrite, resourceQueries } from "../storage/resources.ts";
+import type { StoreQueries } from "../storage/store.ts";
+import type { ApplyInput } from "./control_plane.ts";
+import { checkManifests, type ManifestContext, manifestsRefused } from "./manifest_checks.ts";
+import type { ApplyResultView, DiagnosticView, Principal } from "./views.ts";
+
+/** Times that an apply is validated again because others changed the catalog meanwhile. */
+const TRIES_MAX = 5;
+
+/** Results in file order, and warnings. */
+export interface Applied {
+  readonly results: ApplyResultView[];
+  readonly diagnostics: DiagnosticView[];
+}
+
+/** See the file header. @throws MANIFEST_INVALID (ManifestInvalidError), MANIFEST_TOO_SLOW, VERSION_CHANGED */
+export async function apply(context: ManifestContext, principal: Principal, input: ApplyInput): Promise<Applied> {
+  for (let tries = 1; tries <= TRIES_MAX; tries += 1) {
+    // Read before the catalog is: if it is the same under the lock, nothing in between has changed.
+    const revision = await context.store.read(({ db }) => resourceQueries(db).catalogRevision());
+    const { manifests, diagnostics } = await checkManifests(context, input);
+    if (hasErrors(diagnostics)) throw manifestsRefused(diagnostics);
+    const results = await context.store.transaction((tx) => storeManifests(tx, principal, manifests, revision));
+    if (results !== undefined) return { results, diagnostics: [...diagnostics] };
+  }
+  const message = `others changed the catalog ${TRIES_MAX} times while this apply was validated; apply again`;
+  throw new DomainError("VERSION_CHANGED", message);
+}
+
+/** Stores what changed; undefined if the catalog is not at the given revision any more. */
+async function storeManifests(
+  tx: StoreQueries,
+  principal: Principal,
+  manifests: readonly PositionedManifest[],
+  revision: string,
+): Promise<ApplyResultView[] | undefined> {
+  const resources = resourceQueries(tx.db);
+  if ((await resources.lockCatalog()) !== revision) return undefined;
+  const keys = manifests.map(({ manifest }) => keyOf(manifest));
+  const stored = byKey(await resources.find(keys));
+  const before = byKey(await resources.lastGenerations(keys.filter((key) => !stored.has(textOf(key)))));
+  const results: ApplyResultView[] = [];
+  const writes: ResourceWrite[] = [];
+  const events: AuditEvent[] = [];
+  for (const { manifest } of manifests) {
+    const key = keyOf(manifest);
+    const document = canonicalJson(documentOf(manifest));
+    const digest = sha256(document);
+    const current = stored.get(textOf(key));
+    if (current?.digest === digest) {
+      results.push({ ...key, action: "unchanged", generation: current.generation, digest });
+      continue;
+    }
+    const action = current === undefined ? "created" : "configured";
+    const generation = (current ?? before.get(textOf(key)) ?? { generation: 0 }).generation + 1;
+    results.push({ ...key, action, generation, digest });
+    writes.push({ ...key, generation, digest, labels: manifest.metadata.labels, document });
+    events.push({
+      kind: "resource.applied",
+      namespace: key.namespace,
+      actor: principal.id,
+      detail: {
+        ...{ kind: key.kind, name: key.name, action, generation, digest },
+        ...(current !== undefined && { previousDigest: current.digest }),
+      },
+    });
+  }
+  if (writes.length === 0) return results;
+  await resources.write(writes, principal.id);
+  await resources.bumpRevisions();
+  await tx.audit.insert(events.map(auditRecord));
+  return results;
+}
+
+function keyOf({ kind, metadata: { namespace, name } }: Manifest) {
+  return { kind, namespace, name };
+}
+
+function textOf(key: { readonly kind: string; readonly namespace: string; readonly name: string }): string {
+  return manifestKey(key.kind as Manifest["kind"], key.namespace, key.name);
+}
+
+function byKey<Row extends { kind: string; namespace: string; name: string }>(rows: readonly Row[]): Map<string, Row> {
+  return new Map(rows.map((row) => [textOf(row), row]));
+}

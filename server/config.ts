@@ -1,0 +1,144 @@
+// The server's configuration: flags, then ORLOJ_* variables, then defaults; joined, checked and frozen once at start.
+// Called by main.ts; nothing else of the server reads the environment. Never holds a default credential.
+
+import { parseArgs } from "node:util";
+import { CONFIG_NAMES, unknownConfigNames } from "../kit/config_names.ts";
+import { DomainError, messageOf } from "../kit/errors.ts";
+import { MINUTE, parseDuration, SECOND } from "../kit/units.ts";
+import { DEVELOPMENT_GROUPS } from "./commands/tokens.ts";
+import { LEASE_TTL_MS } from "./dispatch/timing.ts";
+import type { LogLevel } from "./telemetry/log.ts";
+
+/** Environment of a process. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The server's configuration. */
+export interface ServerConfig {
+  readonly help: boolean;
+  /** Where state lives when it is not in a database of yours: embedded Postgres, tokens. */
+  readonly home: string;
+  /** Absent: an embedded Postgres under home. */
+  readonly databaseUrl?: string;
+  readonly migrate: "auto" | "check";
+  readonly host: string;
+  /** 0: any free port. */
+  readonly ports: { readonly api: number; readonly worker: number; readonly ops: number };
+  readonly leaseTtlMs: number;
+  readonly logLevel: LogLevel;
+  readonly developmentGroups: readonly string[];
+  readonly secretsDirectory?: string;
+  readonly poolMax: number;
+}
+
+const PORTS = { api: 7601, worker: 7602, ops: 7603 } as const;
+const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
+
+/** Help text of `orloj server`. */
+export const SERVER_HELP = `Usage: orloj server [options]
+
+Runs the control plane. With no database of its own it starts an embedded Postgres under ORLOJ_HOME.
+
+Options:
+  --database-url URL   Postgres to use instead (ORLOJ_DATABASE_URL)
+  --home DIR           where local state lives; default .orloj (ORLOJ_HOME)
+  --api-port N         Connect, gRPC, gRPC-Web and JSON; default ${PORTS.api}, 0 for any (ORLOJ_API_PORT)
+  --worker-port N      worker streams; default ${PORTS.worker} (ORLOJ_WORKER_PORT)
+  --ops-port N         /healthz and /readyz; default ${PORTS.ops} (ORLOJ_OPS_PORT)
+  --lease-ttl D        lease length, 1s to 10m; default 30s (ORLOJ_LEASE_TTL)
+  --migrate MODE       auto (default) or check
+  --dev-groups A,B     groups of the development principal; default ${DEVELOPMENT_GROUPS.join(",")}
+  --log-level LEVEL    ${LOG_LEVELS.join(", ")} (ORLOJ_LOG_LEVEL)
+  --secrets-dir DIR    secrets as files NAME/KEY (ORLOJ_SECRETS_DIR); else ORLOJ_SECRET_<NAME>_<KEY>
+  -h, --help           this text
+
+It listens on 127.0.0.1 only.
+`;
+
+/** Reads the configuration. @throws CONFIG_INVALID saying which value and what it may be */
+export function readServerConfig(argv: readonly string[], env: Environment): ServerConfig {
+  const unknown = unknownConfigNames(env);
+  if (unknown.length > 0) {
+    throw invalid(`unknown environment variable ${unknown.join(", ")}; known are ${CONFIG_NAMES.join(", ")} and ORLOJ_SECRET_*`);
+  }
+  requireDistinctSecrets(env);
+  const flags = readFlags(argv);
+  const databaseUrl = flags["database-url"] ?? env["ORLOJ_DATABASE_URL"];
+  const secretsDirectory = flags["secrets-dir"] ?? env["ORLOJ_SECRETS_DIR"];
+  const config: ServerConfig = {
+    help: flags.help === true,
+    home: flags.home ?? env["ORLOJ_HOME"] ?? ".orloj",
+    ...(databaseUrl !== undefined && { databaseUrl: postgresUrl(databaseUrl) }),
+    migrate: oneOf("--migrate", flags.migrate ?? "auto", ["auto", "check"] as const),
+    host: "127.0.0.1",
+    ports: {
+      api: port("--api-port", flags["api-port"] ?? env["ORLOJ_API_PORT"], PORTS.api),
+      worker: port("--worker-port", flags["worker-port"] ?? env["ORLOJ_WORKER_PORT"], PORTS.worker),
+      ops: port("--ops-port", flags["ops-port"] ?? env["ORLOJ_OPS_PORT"], PORTS.ops),
+    },
+    leaseTtlMs: leaseTtl(flags["lease-ttl"] ?? env["ORLOJ_LEASE_TTL"]),
+    logLevel: oneOf("--log-level", flags["log-level"] ?? env["ORLOJ_LOG_LEVEL"] ?? "info", LOG_LEVELS),
+    developmentGroups: groups(flags["dev-groups"]),
+    ...(secretsDirectory !== undefined && { secretsDirectory }),
+    poolMax: 12,
+  };
+  return Object.freeze(config);
+}
+
+function readFlags(argv: readonly string[]) {
+  const text = { type: "string" } as const;
+  try {
+    return parseArgs({
+      args: [...argv],
+      options: {
+        ...{ "database-url": text, home: text, "api-port": text, "worker-port": text, "ops-port": text },
+        ...{ "lease-ttl": text, migrate: text, "dev-groups": text, "log-level": text, "secrets-dir": text },
+        help: { type: "boolean", short: "h" },
+      },
+    }).values;
+  } catch (error) {
+    throw invalid(`${messageOf(error)}; see orloj server --help`);
+  }
+}
+
+// Two variables that differ only in case are one secret on some systems and two on others: refuse to guess.
+function requireDistinctSecrets(env: Environment): void {
+  const seen = new Map<string, string>();
+  for (const name of Object.keys(env).filter((key) => key.startsWith("ORLOJ_SECRET_"))) {
+    const mapped = name.toUpperCase().replace(/[^A-Z0-9]/g, "_");
+    const other = seen.get(mapped);
+    if (other !== undefined) throw invalid(`${other} and ${name} name the same secret; keep one`);
+    seen.set(mapped, name);
+  }
+}
+
+function postgresUrl(text: string): string {
+  if (!/^postgres(ql)?:\/\//.test(text)) throw invalid("ORLOJ_DATABASE_URL must begin with postgres:// or postgresql://");
+  return text;
+}
+
+function port(name: string, text: string | undefined, otherwise: number): number {
+  if (text === undefined) return otherwise;
+  const value = Number(text);
+  if (!/^\d{1,5}$/.test(text) || value > 65_535) throw invalid(`${name}: "${text}" is not a port; use 0 to 65535`);
+  return value;
+}
+
+function leaseTtl(text: string | undefined): number {
+  const value = text === undefined ? LEASE_TTL_MS : parseDuration(text);
+  if (value === undefined || value < SECOND || value > 10 * MINUTE) throw invalid(`--lease-ttl: "${text}" is not a duration between 1s and 10m`);
+  return value;
+}
+
+function groups(text: string | undefined): readonly string[] {
+  return text === undefined ? DEVELOPMENT_GROUPS : text.split(",").filter(Boolean);
+}
+
+function oneOf<T extends string>(name: string, value: string, allowed: readonly T[]): T {
+  const found = allowed.find((each) => each === value);
+  if (found === undefined) throw invalid(`${name}: "${value}" is not one of ${allowed.join(", ")}`);
+  return found;
+}
+
+function invalid(message: string): DomainError {
+  return new DomainError("CONFIG_INVALID", message);
+}

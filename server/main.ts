@@ -1,0 +1,115 @@
+// The server process: configuration, database (embedded unless given), migrations, one replica, three listeners, signals.
+// Called by cli/server.ts. The only file of the server that makes a real clock and real randomness.
+// SIGTERM or SIGINT: not ready → workers told goodbye → listeners end → database closed. A second signal ends at once.
+
+import { resolve } from "node:path";
+import { systemClock } from "../kit/clock.ts";
+import { DomainError, messageOf } from "../kit/errors.ts";
+import { createIds } from "../kit/ids.ts";
+import { systemRandom } from "../kit/random.ts";
+import { type Environment, readServerConfig, SERVER_HELP, type ServerConfig } from "./config.ts";
+import { timingOf } from "./dispatch/timing.ts";
+import { readHomeConfig, writeHomeConfig } from "./home.ts";
+import { createReplica, type Replica } from "./replica.ts";
+import { createListeners, type ListenerPorts } from "./rpc/listeners.ts";
+import { Secrets } from "./secrets/secrets.ts";
+import { openDatabase } from "./storage/database.ts";
+import { startEmbedded } from "./storage/embedded/start.ts";
+import { migrate } from "./storage/migrate.ts";
+import { createStore } from "./storage/store.ts";
+import { createLogger, type Logger } from "./telemetry/log.ts";
+
+/** Runs the server until a signal stops it. @returns the exit code: 0 stopped, 1 could not start, 2 bad configuration */
+export async function runServer(argv: readonly string[], env: Environment): Promise<number> {
+  const clock = systemClock();
+  let log = createLogger({ clock });
+  try {
+    const config = readServerConfig(argv, env);
+    if (config.help) {
+      process.stdout.write(SERVER_HELP);
+      return 0;
+    }
+    log = createLogger({ clock, level: config.logLevel });
+    await serve(config, env, log);
+    return 0;
+  } catch (error) {
+    const bad = error instanceof DomainError && error.reason === "CONFIG_INVALID";
+    process.stderr.write(`error[E-${bad ? "CONFIG-INVALID" : "SERVER-FAILED"}] ${messageOf(error)}\n`);
+    if (!(error instanceof DomainError)) log.error("server.failed", { error });
+    return bad ? 2 : 1;
+  }
+}
+
+async function serve(config: ServerConfig, env: Environment, log: Logger): Promise<void> {
+  const clock = systemClock();
+  const random = systemRandom();
+  const stopped = stopSignal();
+  const home = resolve(config.home);
+  const tell = (line: string) => log.info("postgres", { line });
+  const embedded = config.databaseUrl === undefined ? await startEmbedded({ home, clock, log: tell }) : undefined;
+  const databaseUrl = config.databaseUrl ?? embedded?.url ?? "";
+  const onConnectionError = (error: Error) => log.warn("database.connection_lost", { error: error.message });
+  const database = openDatabase({ url: databaseUrl, poolMax: config.poolMax, onConnectionError });
+  try {
+    await migrate(database.db, { mode: config.migrate });
+    const replica = createReplica({
+      ...{ store: createStore(database.db), pool: database.pool, databaseUrl, clock, random, log },
+      ids: createIds(clock, random),
+      timing: timingOf(config.leaseTtlMs),
+      secrets: new Secrets({ directory: config.secretsDirectory, environment: env }),
+    });
+    await run(config, home, replica, log, stopped);
+  } finally {
+    await database.close();
+    await embedded?.stop();
+  }
+}
+
+async function run(config: ServerConfig, home: string, replica: Replica, log: Logger, stopped: Promise<void>): Promise<void> {
+  const { host, ports } = config;
+  const at = (port: number) => ({ host, port });
+  const listeners = createListeners({
+    ...{ controlPlane: replica.controlPlane, clock: systemClock(), log },
+    ...{ api: at(ports.api), worker: at(ports.worker), ops: at(ports.ops) },
+  });
+  await replica.start();
+  try {
+    const bound = await listeners.start();
+    await announce(config, home, replica, bound);
+    await stopped;
+    log.info("server.stopping");
+    listeners.drain();
+  } finally {
+    await replica.stop();
+    await listeners.stop();
+  }
+}
+
+async function announce(config: ServerConfig, home: string, replica: Replica, bound: ListenerPorts): Promise<void> {
+  const kept = readHomeConfig(home);
+  const method = { dev: "development-token", join: "join-token" };
+  const token = await replica.tokens.ensure(kept.token, {
+    ...{ id: "dev", kind: "user", groups: config.developmentGroups, method: method.dev, roles: ["admin"] },
+  });
+  const joinToken = await replica.tokens.ensure(kept.joinToken, {
+    ...{ id: "local-worker", kind: "worker", groups: [], method: method.join, roles: ["worker"] },
+  });
+  const endpoint = `http://${config.host}:${bound.api}`;
+  const workerEndpoint = `${config.host}:${bound.worker}`;
+  writeHomeConfig(home, { endpoint, token, workerEndpoint, joinToken });
+  const ready = `orloj server ready api=${endpoint} worker=${workerEndpoint} ops=http://${config.host}:${bound.ops}`;
+  process.stdout.write(`${ready}\ndevelopment token (for this machine only): ${token}\nsettings for the CLI and workers: ${home}/config.json\n`);
+}
+
+function stopSignal(): Promise<void> {
+  return new Promise((resolveStop) => {
+    let signals = 0;
+    const onSignal = () => {
+      signals += 1;
+      if (signals > 1) process.exit(130);
+      resolveStop();
+    };
+    process.on("SIGTERM", onSignal);
+    process.on("SIGINT", onSignal);
+  });
+}

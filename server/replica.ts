@@ -1,0 +1,184 @@
+// One replica of the control plane, wired: caches, coalesced commands, dispatch, and the interface that rpc calls.
+// Made by main.ts over an open database; started before the listeners, stopped after them.
+// Nothing here decides anything: it only joins rooms.
+
+import type pg from "pg";
+import type { Clock } from "../kit/clock.ts";
+import { DomainError, messageOf } from "../kit/errors.ts";
+import type { Ids } from "../kit/ids.ts";
+import type { Random } from "../kit/random.ts";
+import { apply } from "./commands/apply.ts";
+import { Caches } from "./commands/caches.ts";
+import { cancelRun } from "./commands/cancel_run.ts";
+import { Changes } from "./commands/changes.ts";
+import type { CommandContext, Hints } from "./commands/context.ts";
+import type { ControlPlane, InvokeInput } from "./commands/control_plane.ts";
+import { deleteResource } from "./commands/delete_resource.ts";
+import { listResources, readResource } from "./commands/read_resources.ts";
+import { listAudit, watchAudit } from "./commands/read_audit.ts";
+import { listLeases, listWorkers, readWorker } from "./commands/read_fleet.ts";
+import { listRuns, listTasks, readRun, readTask } from "./commands/read_runs.ts";
+import { Refusals } from "./commands/record_refusal.ts";
+import { type CommandServices, createServices } from "./commands/services.ts";
+import { drainWorker, revokeLease } from "./commands/steer_fleet.ts";
+import { Tokens } from "./commands/tokens.ts";
+import { validateManifests } from "./commands/validate.ts";
+import type { Principal } from "./commands/views.ts";
+import { watchRun } from "./commands/watch_run.ts";
+import { Claimer } from "./dispatch/claimer.ts";
+import { Renewer } from "./dispatch/renewer.ts";
+import { SessionRegistry } from "./dispatch/session_registry.ts";
+import { Tick } from "./dispatch/tick.ts";
+import type { Timing } from "./dispatch/timing.ts";
+import { ManifestPool } from "./manifests/pool.ts";
+import type { Secrets } from "./secrets/secrets.ts";
+import { createHintListener, createHintNotifier } from "./storage/listen.ts";
+import type { Store } from "./storage/store.ts";
+import type { Logger } from "./telemetry/log.ts";
+
+/** What a replica is made of. */
+export interface ReplicaOptions {
+  readonly store: Store;
+  readonly pool: pg.Pool;
+  readonly databaseUrl: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly ids: Ids;
+  readonly log: Logger;
+  readonly timing: Timing;
+  readonly secrets: Secrets;
+}
+
+/** A wired replica. */
+export interface Replica {
+  readonly controlPlane: ControlPlane;
+  readonly tokens: Tokens;
+  start(): Promise<void>;
+  /** Tells workers goodbye; then stops the loops once what is under way has committed. */
+  stop(): Promise<void>;
+}
+
+/** Wires a replica. */
+export function createReplica(options: ReplicaOptions): Replica {
+  const { clock, random, log, store, ids, timing } = options;
+  const replicaId = ids.next("rep");
+  const changes = new Changes(clock);
+  const notifier = createHintNotifier(options.pool);
+  const hints: Hints = {
+    workReady() {
+      claimer.wake();
+      notifier.hint("work");
+    },
+    runsChanged(runIds) {
+      changes.runsChanged(runIds);
+      notifier.hint("runs");
+    },
+    cancel: (orders) => registry.cancel(orders),
+  };
+  const context: CommandContext = { store, caches: new Caches(), ids, log, readSecret: secretReader(options), hints };
+  const services = createServices(context);
+  const claimer: Claimer = new Claimer(context, services, () => registry);
+  const renewer: Renewer = new Renewer(context, () => registry, clock, timing);
+  const registry: SessionRegistry = new SessionRegistry({
+    ...{ context, services, timing, replicaId },
+    onCredit: () => claimer.wake(),
+    onRenewal: () => renewer.pending(),
+  });
+  const tick = new Tick({ context, services, claimer, renewer, registry, clock, timing, replicaId });
+  const listener = createHintListener({
+    url: options.databaseUrl,
+    clock,
+    random,
+    onHint: (topics) => {
+      if (topics.length === 0 || topics.includes("work")) claimer.wake();
+      changes.anythingChanged();
+    },
+    onError: (error) => log.warn("hints.disconnected", { error: messageOf(error) }),
+  });
+  const manifests = new ManifestPool(clock);
+  const tokens = new Tokens(context, clock, random);
+  const parts = { context, services, registry, changes, manifests, tokens, refusals: new Refusals(context, clock) };
+  return {
+    controlPlane: createControlPlane(parts),
+    tokens,
+    async start() {
+      manifests.start();
+      await claimer.loadRoutes();
+      listener.start();
+      tick.start();
+    },
+    async stop() {
+      await claimer.stop();
+      await registry.close();
+      await tick.stop();
+      await renewer.stop();
+      await Promise.all(Object.values(services).map((coalescer) => coalescer.drained()));
+      await manifests.stop();
+      await listener.stop();
+      await notifier.drained();
+    },
+  };
+}
+
+// A secret that cannot be read is a missing one to the caller; the operator learns why from the log.
+function secretReader({ secrets, log }: ReplicaOptions): CommandContext["readSecret"] {
+  return (name, key) => {
+    try {
+      return secrets.read(name, key)?.reveal();
+    } catch (error) {
+      log.error("secret.unreadable", { name, key, error: messageOf(error) });
+      return undefined;
+    }
+  };
+}
+
+interface Parts {
+  readonly context: CommandContext;
+  readonly services: CommandServices;
+  readonly registry: SessionRegistry;
+  readonly changes: Changes;
+  readonly manifests: ManifestPool;
+  readonly tokens: Tokens;
+  readonly refusals: Refusals;
+}
+
+function createControlPlane({ context, services, registry, changes, manifests, tokens, refusals }: Parts): ControlPlane {
+  const watching = { ...context, changes };
+  const invoke = (principal: Principal, input: InvokeInput) => services.invoke.add({ principal, input });
+  return {
+    apply: (principal, input) => apply({ ...context, pool: manifests }, principal, input),
+    validate: (_principal, input) => validateManifests({ ...context, pool: manifests }, input),
+    getResource: (kind, namespace, name) => readResource(context, kind, namespace, name),
+    listResources: (filter, page) => listResources(context, filter, page),
+    deleteResource: (principal, kind, namespace, name, force) => deleteResource(context, principal, kind, namespace, name, force),
+    invoke,
+    async invokeBatch(principal, inputs) {
+      const results = await Promise.allSettled(inputs.map((input) => invoke(principal, input)));
+      return results.map((result) => (result.status === "fulfilled" ? result.value : asError(result.reason)));
+    },
+    getRun: (runId) => readRun(context, runId),
+    listRuns: (filter, page) => listRuns(context, filter, page),
+    watchRun: (runId, signal) => watchRun(watching, runId, signal),
+    cancelRun: (principal, runId, reason) => cancelRun(context, services, principal, runId, reason),
+    getTask: (taskId) => readTask(context, taskId),
+    listTasks: (runId, page) => listTasks(context, runId, page),
+    listWorkers: (page) => listWorkers(context, page),
+    getWorker: (worker) => readWorker(context, worker),
+    listLeases: (filter, page) => listLeases(context, filter, page),
+    drainWorker: (principal, worker, windowMs) => drainWorker(context, principal, worker, windowMs),
+    revokeLease: (principal, taskId, reason) => revokeLease(context, services, principal, taskId, reason),
+    listAudit: (filter, page) => listAudit(context, filter, page),
+    watchAudit: (filter, afterId, signal) => watchAudit(watching, filter, afterId, signal),
+    recordRefusal: (refusal) => refusals.record(refusal),
+    authenticate: (token) => tokens.authenticate(token),
+    ready: async () => {
+      const answered = await context.store.read((queries) => queries.bundles.revisions()).catch(() => undefined);
+      return answered !== undefined;
+    },
+    connectWorker: (principal, peer) => registry.connect(principal, peer),
+  };
+}
+
+function asError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new DomainError("INVARIANT_BROKEN", String(reason));
+}
