@@ -4,13 +4,16 @@ import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { AuditRecordSchema } from "../../proto/gen/orloj/v1/common_pb.ts";
 import { DiagnosticSchema } from "../../proto/gen/orloj/v1/error_pb.ts";
 import type { ApplyRequest, DeleteResourceRequest } from "../../proto/gen/orloj/v1/manifest_pb.ts";
 import { type InvokeRequest, NodeState, RunState, TaskState } from "../../proto/gen/orloj/v1/workflow_pb.ts";
 import { refusal, runOf, startScriptedServer, succeeded } from "../sdk/scripted_server.ts";
 import { runOrloj, temporaryFolder } from "./run_orloj.ts";
+
+// Each test starts processes; a loaded machine may take seconds for one.
+vi.setConfig({ testTimeout: 30_000 });
 
 const TEMPLATE = {
   spec: {
