@@ -73,7 +73,7 @@ const NEXT: Readonly<Record<string, string>> = {
   CREDENTIALS_MISSING: "pass --token or set ORLOJ_TOKEN; a local server writes one to .orloj/config.json",
   CREDENTIALS_INVALID: "pass a current --token; a local server writes one to .orloj/config.json when it starts",
   PERMISSION_DENIED: "ask an administrator for the role that this call needs",
-  POLICY_DENIED: "orloj audit list --kind decision",
+  POLICY_DENIED: "orloj audit list --kind run.refused shows the decision",
   RESOURCE_NOT_FOUND: "orloj get all -A",
   WORKFLOW_NOT_FOUND: "orloj get workflows -A",
   RUN_NOT_FOUND: "orloj runs",
