@@ -269,3 +269,14 @@ test("a lost lease lets the tool in flight end and reports its result outside th
   expect(end).toEqual({ kind: "dropped" });
   expect(port.reports).toMatchObject([{ journalSequence: 0, outcome: { ok: true, result: 1 } }]);
 });
+
+test("a result that is larger as JSON than its cap is ResponseTooLarge", async () => {
+  const port = new RecordingPort();
+  const asked = planned([{ text: "", toolCalls: [call("act")] }]);
+  const executors = fakeExecutors(() => ({ ok: true, result: "\u0001".repeat(400) }));
+  await run(agentTask({ model, tools: [toolView("act")] }), port, asked, executors);
+  expect(port.reports[0]?.outcome).toMatchObject({
+    ok: false,
+    failure: { class: "ResponseTooLarge", ambiguous: true },
+  });
+});

@@ -339,3 +339,26 @@ test("many facts of one moment share a frame", async () => {
   await serveView(stream, [{ text: "hi" }]);
   expect((await stream.next("turns", (frame) => frame.turns.length > 10)).turns.length).toBeGreaterThan(10);
 });
+
+test("after a drain nothing follows the goodbye", async () => {
+  const { worker, stream } = await connected({}, { ttlMs: 60 });
+  await stream.next("renew");
+  const stopped = worker.stop();
+  await stream.next("goodbye");
+  const before = stream.rest().length;
+  await stopped;
+  expect(stream.rest().length).toBe(before);
+});
+
+test("a session that the server forgot begins anew: what was held is dropped, assignments count from the start", async () => {
+  const { server, stream } = await connected();
+  assign(stream, 5);
+  await serveView(stream, hangs);
+  await stream.next("credit", (credit) => credit.freeSlots === 1);
+  stream.lose();
+  const again = await server.stream();
+  again.welcome({ sessionId: "ses_2", held: [{ taskId: "task_5", keep: false }] });
+  await again.next("credit", (credit) => credit.freeSlots === 2 && credit.lastAssignSequence === 0n);
+  assign(again, 1);
+  expect((await again.next("accept", (accept) => accept.tokens.includes("token_1"))).tokens).toEqual(["token_1"]);
+});

@@ -7,6 +7,7 @@
 import { backoffDelay } from "../../kit/backoff.ts";
 import type { Clock } from "../../kit/clock.ts";
 import { messageOf } from "../../kit/errors.ts";
+import { canonicalJson } from "../../kit/json.ts";
 import type { Random } from "../../kit/random.ts";
 import { SECOND } from "../../kit/units.ts";
 import {
@@ -155,7 +156,12 @@ async function execute(grant: ToolGrant, executors: ToolExecutors, signal: Abort
   } catch (error) {
     return failedRun("ResultInvalid", `the tool could not be executed: ${messageOf(error)}`, true);
   }
-  if (!run.ok || outputSchema === undefined) return run;
+  if (!run.ok) return run;
+  // The cap is on what is recorded: text grows when it is written as JSON.
+  if (Buffer.byteLength(canonicalJson(run.result), "utf8") > resultBytesMax) {
+    return failedRun("ResponseTooLarge", `the result is larger than ${resultBytesMax} bytes`, true);
+  }
+  if (outputSchema === undefined) return run;
   const errors = schemaErrors(outputSchema, run.result);
   return errors === undefined
     ? run

@@ -127,6 +127,7 @@ export class WorkerSession {
     this.#outbox.flush();
     const stream = this.#stream;
     if (stream !== undefined) {
+      this.#outbox.detach();
       stream.write({ case: "goodbye", value: create(GoodbyeSchema, { reason: "draining" }) });
       stream.end();
       this.#ending = true;
@@ -158,17 +159,20 @@ export class WorkerSession {
     while (!this.#stopping.signal.aborted) {
       const endpoint = endpoints[this.#endpoint % endpoints.length] as string;
       const attachedBefore = this.#sessionId !== "";
+      const startMs = clock.monotonic();
       const { end, attached } = await this.#connection(endpoint);
       if (this.#stopping.signal.aborted || this.#ending) return;
       if (end.refused && !attachedBefore && !attached) {
         throw new DomainError("CREDENTIALS_INVALID", `the server at ${endpoint} refused this worker: ${end.message}`);
       }
       this.#endpoint += 1;
-      failures = attached ? 0 : failures + 1;
+      // A server that takes the worker in and drops it at once counts as failing.
+      const stable = attached && clock.monotonic() - startMs >= RECONNECT_BACKOFF.maxMs;
+      failures = stable ? 1 : failures + 1;
       log(end.polite ? "info" : "warn", "not connected, trying again", { endpoint, reason: end.message });
-      // After a polite end the next replica is dialled at once, if there is one.
-      if (end.polite && endpoints.length > 1) continue;
-      await clock.sleep(backoffDelay(RECONNECT_BACKOFF, Math.max(1, failures), random), this.#stopping.signal);
+      // After a polite end the next replica is dialled at once, if there is one and this one was of use.
+      if (end.polite && attached && endpoints.length > 1 && failures <= endpoints.length) continue;
+      await clock.sleep(backoffDelay(RECONNECT_BACKOFF, failures, random), this.#stopping.signal);
     }
   }
 

@@ -164,7 +164,11 @@ export class TaskTable {
     const { assignment } = held;
     const { taskId, token } = assignment;
     const failure = end.kind === "failed" ? { class: end.class, error: end.message } : {};
-    this.#options.log("debug", `task ${end.kind}`, { task: taskId, node: assignment.node, ...failure });
+    this.#options.log(end.kind === "failed" ? "warn" : "debug", `task ${end.kind}`, {
+      task: taskId,
+      node: assignment.node,
+      ...failure,
+    });
     const outcome = outcomeOf(taskId, token, end);
     // A token that is gone from the table was lost meanwhile: its outcome would only be refused.
     if (outcome === undefined || this.#held.get(token) !== held) {
