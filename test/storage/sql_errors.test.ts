@@ -58,11 +58,11 @@ test("a deadlock can be retried", async () => {
   expect(isRetryable(failed[0]?.reason)).toBe(true);
 });
 
-test("no server, a wrong password and a missing database are unavailable storage, shared by a whole batch", async () => {
+test("no server, an unknown user and a missing database are unavailable storage, shared by a whole batch", async () => {
   const away = new URL(database.url);
   away.pathname = "/no_such_database";
   const wrong = new URL(database.url);
-  wrong.password = "wrong";
+  wrong.username = "no_such_user";
   const urls = [
     "postgres://u:p@127.0.0.1:1/x",
     "postgres://u:p@localhost/x?host=/no/such/folder",

@@ -77,13 +77,15 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
 export const TYPE_ARROWS: Readonly<Record<string, readonly string[]>> = {
   // The control plane's interface speaks of the workers that sessions hold.
   "server/commands": ["server/dispatch"],
+  // Rows that commands hand over keep their type.
+  "server/dispatch": ["server/storage"],
 };
 
-/** Pure rooms and the packages that each may import. */
+/** Pure rooms and the packages that each may import. Hostile YAML is parsed on a thread, hence worker_threads. */
 export const PURE_PACKAGES: Readonly<Record<string, readonly string[]>> = {
   kit: ["node:crypto"],
   language: ["@bufbuild/cel", "@bufbuild/protobuf", "ajv", "ajv-formats", "node:crypto"],
-  "server/manifests": ["ajv", "ajv-formats", "yaml", "js-yaml", "croner", "node:crypto"],
+  "server/manifests": ["ajv", "ajv-formats", "yaml", "js-yaml", "croner", "node:crypto", "node:worker_threads"],
   "server/policy": ["node:crypto", "node:net"],
   "server/graph": [],
   "server/queue": ["node:crypto"],
@@ -91,7 +93,7 @@ export const PURE_PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "server/grant": ["node:crypto"],
 };
 
-/** Packages that only some rooms may import. */
+/** Packages that only some rooms may import; their types may travel. */
 export const PACKAGE_ROOMS: readonly {
   readonly packages: RegExp;
   readonly rooms: readonly string[];
