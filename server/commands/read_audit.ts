@@ -53,10 +53,10 @@ export async function* watchAudit(
   afterId: bigint | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<readonly AuditRecordView[]> {
-  const watcher = context.changes.watchAudit();
   const trail = new Trail(context, filter);
+  await trail.start(afterId);
+  const watcher = context.changes.watchAudit();
   try {
-    await trail.start(afterId);
     while (!signal.aborted) {
       const rows = await trail.next();
       if (rows.length > 0) yield rows.map(auditView);

@@ -121,6 +121,7 @@ export async function storeTasks(store: Store, runId: string, ids: readonly stri
       claim_order: 0,
       origin_task_id: id,
       input: '{"topic":"x"}',
+      end_time: null,
       create_time: new Date(),
     }),
   );
