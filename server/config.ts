@@ -58,7 +58,9 @@ It listens on 127.0.0.1 only.
 export function readServerConfig(argv: readonly string[], env: Environment): ServerConfig {
   const unknown = unknownConfigNames(env);
   if (unknown.length > 0) {
-    throw invalid(`unknown environment variable ${unknown.join(", ")}; known are ${CONFIG_NAMES.join(", ")} and ORLOJ_SECRET_*`);
+    throw invalid(
+      `unknown environment variable ${unknown.join(", ")}; known are ${CONFIG_NAMES.join(", ")} and ORLOJ_SECRET_*`,
+    );
   }
   requireDistinctSecrets(env);
   const flags = readFlags(argv);
@@ -112,7 +114,8 @@ function requireDistinctSecrets(env: Environment): void {
 }
 
 function postgresUrl(text: string): string {
-  if (!/^postgres(ql)?:\/\//.test(text)) throw invalid("ORLOJ_DATABASE_URL must begin with postgres:// or postgresql://");
+  if (!/^postgres(ql)?:\/\//.test(text))
+    throw invalid("ORLOJ_DATABASE_URL must begin with postgres:// or postgresql://");
   return text;
 }
 
@@ -125,7 +128,8 @@ function port(name: string, text: string | undefined, otherwise: number): number
 
 function leaseTtl(text: string | undefined): number {
   const value = text === undefined ? LEASE_TTL_MS : parseDuration(text);
-  if (value === undefined || value < SECOND || value > 10 * MINUTE) throw invalid(`--lease-ttl: "${text}" is not a duration between 1s and 10m`);
+  if (value === undefined || value < SECOND || value > 10 * MINUTE)
+    throw invalid(`--lease-ttl: "${text}" is not a duration between 1s and 10m`);
   return value;
 }
 

@@ -65,7 +65,13 @@ async function serve(config: ServerConfig, env: Environment, log: Logger): Promi
   }
 }
 
-async function run(config: ServerConfig, home: string, replica: Replica, log: Logger, stopped: Promise<void>): Promise<void> {
+async function run(
+  config: ServerConfig,
+  home: string,
+  replica: Replica,
+  log: Logger,
+  stopped: Promise<void>,
+): Promise<void> {
   const { host, ports } = config;
   const at = (port: number) => ({ host, port });
   const listeners = createListeners({
@@ -98,7 +104,9 @@ async function announce(config: ServerConfig, home: string, replica: Replica, bo
   const workerEndpoint = `${config.host}:${bound.worker}`;
   writeHomeConfig(home, { endpoint, token, workerEndpoint, joinToken });
   const ready = `orloj server ready api=${endpoint} worker=${workerEndpoint} ops=http://${config.host}:${bound.ops}`;
-  process.stdout.write(`${ready}\ndevelopment token (for this machine only): ${token}\nsettings for the CLI and workers: ${home}/config.json\n`);
+  process.stdout.write(
+    `${ready}\ndevelopment token (for this machine only): ${token}\nsettings for the CLI and workers: ${home}/config.json\n`,
+  );
 }
 
 function stopSignal(): Promise<void> {

@@ -14,9 +14,9 @@ import { Changes } from "./commands/changes.ts";
 import type { CommandContext, Hints } from "./commands/context.ts";
 import type { ControlPlane, InvokeInput } from "./commands/control_plane.ts";
 import { deleteResource } from "./commands/delete_resource.ts";
-import { listResources, readResource } from "./commands/read_resources.ts";
 import { listAudit, watchAudit } from "./commands/read_audit.ts";
 import { listLeases, listWorkers, readWorker } from "./commands/read_fleet.ts";
+import { listResources, readResource } from "./commands/read_resources.ts";
 import { listRuns, listTasks, readRun, readTask } from "./commands/read_runs.ts";
 import { Refusals } from "./commands/record_refusal.ts";
 import { type CommandServices, createServices } from "./commands/services.ts";
@@ -142,7 +142,15 @@ interface Parts {
   readonly refusals: Refusals;
 }
 
-function createControlPlane({ context, services, registry, changes, manifests, tokens, refusals }: Parts): ControlPlane {
+function createControlPlane({
+  context,
+  services,
+  registry,
+  changes,
+  manifests,
+  tokens,
+  refusals,
+}: Parts): ControlPlane {
   const watching = { ...context, changes };
   const invoke = (principal: Principal, input: InvokeInput) => services.invoke.add({ principal, input });
   return {
@@ -150,7 +158,8 @@ function createControlPlane({ context, services, registry, changes, manifests, t
     validate: (_principal, input) => validateManifests({ ...context, pool: manifests }, input),
     getResource: (kind, namespace, name) => readResource(context, kind, namespace, name),
     listResources: (filter, page) => listResources(context, filter, page),
-    deleteResource: (principal, kind, namespace, name, force) => deleteResource(context, principal, kind, namespace, name, force),
+    deleteResource: (principal, kind, namespace, name, force) =>
+      deleteResource(context, principal, kind, namespace, name, force),
     invoke,
     async invokeBatch(principal, inputs) {
       const results = await Promise.allSettled(inputs.map((input) => invoke(principal, input)));

@@ -42,6 +42,8 @@ interface Batch {
   readonly live: LiveState;
   readonly revision: string;
   readonly now: Date;
+  /** Attempts and deliveries of each held task. */
+  readonly begun: ReadonlyMap<string, number>;
   readonly calls: ToolCallRow[];
   readonly journal: JournalRow[];
   readonly audit: StoredRecord[];
@@ -53,19 +55,28 @@ export function requestIdOf(originTaskId: string, turnSequence: number, callInde
 }
 
 /** See the file header. @throws DomainError for database trouble: nothing of the batch happened, no grant left */
-export async function authorizeToolCalls(context: CommandContext, facts: readonly ToolCallFact[]): Promise<Authorized[]> {
+export async function authorizeToolCalls(
+  context: CommandContext,
+  facts: readonly ToolCallFact[],
+): Promise<Authorized[]> {
   const { answers, runIds } = await context.store.transaction(async (tx) => {
-    const held = await tx.tasks.hold(facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })));
+    const held = await tx.tasks.hold(
+      facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })),
+    );
     const holding = new Set(held.map((lease) => `${lease.task_id} ${lease.token}`));
     const tasks = new Map((await tx.tasks.calling(held.map((lease) => lease.task_id))).map((task) => [task.id, task]));
     const revisions = await tx.bundles.revisions();
     const live = await context.caches.live(tx, revisions.policy);
-    const batch: Batch = { context, live, revision: revisions.policy, now: revisions.now, calls: [], journal: [], audit: [] };
+    const begun = new Map(held.map((lease) => [lease.task_id, lease.attempt + lease.delivery]));
+    const writes = { calls: [], journal: [], audit: [] };
+    const batch: Batch = { context, live, revision: revisions.policy, now: revisions.now, begun, ...writes };
     const requestIds = facts.flatMap((fact) => {
       const task = tasks.get(fact.taskId);
       return task === undefined ? [] : [requestIdOf(task.origin_task_id, fact.turnSequence, fact.callIndex)];
     });
-    const ledger = new Map((await tx.ledger.lockCalls([...new Set(requestIds)].sort())).map((row) => [row.request_id, row]));
+    const ledger = new Map(
+      (await tx.ledger.lockCalls([...new Set(requestIds)].sort())).map((row) => [row.request_id, row]),
+    );
     const results: Authorized[] = [];
     for (const fact of facts) {
       const task = holding.has(`${fact.taskId} ${fact.token}`) ? tasks.get(fact.taskId) : undefined;
@@ -81,7 +92,12 @@ export async function authorizeToolCalls(context: CommandContext, facts: readonl
 }
 
 function loseLease(batch: Batch, fact: ToolCallFact): Authorized {
-  const detail = { fact: "tool_call", tokenHash: tokenHash(fact.token), worker: fact.worker, sessionId: fact.sessionId };
+  const detail = {
+    fact: "tool_call",
+    tokenHash: tokenHash(fact.token),
+    worker: fact.worker,
+    sessionId: fact.sessionId,
+  };
   batch.audit.push(auditRecord({ kind: "fact.refused", taskId: fact.taskId, actor: workerActor(fact.worker), detail }));
   return { answer: { type: "lease_lost" } };
 }
@@ -140,7 +156,10 @@ function deny(
   subject: { tool: string; requestId: string; argumentsDigest?: string },
 ): Authorized {
   const { taskId, token, sessionId } = fact;
-  return { answer: { type: "denied", code: decision.reason }, settle: { type: "denied", taskId, token, sessionId, decision, subject } };
+  return {
+    answer: { type: "denied", code: decision.reason },
+    settle: { type: "denied", taskId, token, sessionId, decision, subject },
+  };
 }
 
 async function useLedger(
@@ -153,27 +172,44 @@ async function useLedger(
   const row = ledger.get(call.requestId);
   const { taskId, token, sessionId } = call.fact;
   const presented = { taskId, token, sessionId };
-  const step = nextLedgerStep(row, { token, argumentsDigest: call.argumentsDigest, now: batch.now, tool: call.tool.tool.spec });
+  const step = nextLedgerStep(row, {
+    token,
+    argumentsDigest: call.argumentsDigest,
+    begun: batch.begun.get(taskId) ?? 1,
+    tool: call.tool.tool.spec,
+  });
   switch (step.type) {
     case "cached": {
       await journalAnswer(tx, batch, call, { kind: "result", payload: step.result });
-      const detail = { ...callDetail(call, row?.attempt ?? 1), resultDigest: jsonDigest(JSON.parse(step.result) as Json) };
+      const detail = {
+        ...callDetail(call, row?.attempt ?? 1),
+        resultDigest: jsonDigest(JSON.parse(step.result) as Json),
+      };
       record(batch, call, { kind: "tool.cached", detail: { ...detail, ...noted(decision) } });
       return { answer: { type: "cached", resultJson: step.result } };
     }
     case "conflict": {
-      const failure = { class: "IdempotencyConflict", message: `request ${call.requestId} was made before with other arguments` };
+      const failure = {
+        class: "IdempotencyConflict",
+        message: `request ${call.requestId} was made before with other arguments`,
+      };
       return { answer: { type: "conflict" }, settle: { type: "fail", ...presented, failure } };
     }
     case "exhausted": {
-      const failure = { class: "ToolAttemptsExhausted", message: `tool ${call.fact.tool} was tried as often as its retry allows` };
+      const failure = {
+        class: "ToolAttemptsExhausted",
+        message: `tool ${call.fact.tool} was tried as often as its retry allows`,
+      };
       return { answer: { type: "failed" }, settle: { type: "fail", ...presented, failure } };
     }
     case "unknown": {
       assert(row !== undefined, "an unknown outcome has a ledger row");
       batch.calls.push({ ...row, state: "unknown" });
       const message = `nobody knows whether ${call.tool.tool.name} had its effect (request ${call.requestId}); a person has to decide`;
-      return { answer: { type: "unknown_outcome" }, settle: { type: "park", ...presented, failure: { class: "UnknownOutcome", message } } };
+      return {
+        answer: { type: "unknown_outcome" },
+        settle: { type: "park", ...presented, failure: { class: "UnknownOutcome", message } },
+      };
     }
     case "grant":
       return await grant(tx, batch, call, decision, { attempt: step.attempt, ledger });
@@ -216,13 +252,18 @@ async function grant(
   };
   of.ledger.set(call.requestId, row);
   batch.calls.push(row);
-  const detail = { ...callDetail(call, of.attempt), grantId, effect: spec.effect, generation: call.tool.tool.generation };
+  const detail = {
+    ...callDetail(call, of.attempt),
+    grantId,
+    effect: spec.effect,
+    generation: call.tool.tool.generation,
+  };
   record(batch, call, { kind: "tool.granted", detail: { ...detail, ...noted(decision) } });
   const made: Grant = {
     grantId,
     requestId: call.requestId,
     timeoutMs: spec.timeoutMs,
-    resultBytesMax: RESULT_BYTES_MAX,
+    resultBytesMax: Math.min(RESULT_BYTES_MAX, spec.command?.maxOutputBytes ?? RESULT_BYTES_MAX),
     means: rendered.means,
     ...(spec.outputSchema !== undefined && { outputSchemaJson: JSON.stringify(spec.outputSchema) }),
   };
@@ -235,8 +276,19 @@ async function refuseArguments(
   call: Pick<Call, "fact" | "task" | "requestId" | "tool">,
   message: string,
 ): Promise<Authorized> {
-  await journalAnswer(tx, batch, call, { kind: "failure", failure_class: "InvalidArguments", failure_message: message });
-  const detail = { tool: call.tool.tool.name, requestId: call.requestId, attempt: call.fact.attempt, argumentsDigest: "", reason: "invalid_args", message };
+  await journalAnswer(tx, batch, call, {
+    kind: "failure",
+    failure_class: "InvalidArguments",
+    failure_message: message,
+  });
+  const detail = {
+    tool: call.tool.tool.name,
+    requestId: call.requestId,
+    attempt: call.fact.attempt,
+    argumentsDigest: "",
+    reason: "invalid_args",
+    message,
+  };
   record(batch, call, { kind: "tool.refused", detail });
   return { answer: { type: "invalid_arguments", message } };
 }
@@ -280,4 +332,3 @@ function record(
   const subject = { namespace, runId, taskId, actor: workerActor(call.fact.worker) };
   batch.audit.push(auditRecord({ ...event, ...subject } as Parameters<typeof auditRecord>[0]));
 }
-

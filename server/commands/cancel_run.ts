@@ -3,7 +3,7 @@
 
 import { DomainError } from "../../kit/errors.ts";
 import { isTerminal, RUN_TRANSITIONS } from "../queue/states.ts";
-import { readRun, type ReadContext } from "./read_runs.ts";
+import { type ReadContext, readRun } from "./read_runs.ts";
 import type { CommandServices } from "./services.ts";
 import type { Principal, RunView } from "./views.ts";
 
@@ -19,7 +19,13 @@ export async function cancelRun(
   if (!isTerminal(RUN_TRANSITIONS, before.state)) {
     const message = reason === "" ? `cancelled by ${principal.id}` : `cancelled by ${principal.id}: ${reason}`;
     const failure = { class: "Cancelled", message };
-    const verdict = await services.settle.add({ type: "stop", runId, cause: "cancelled", failure, actor: principal.id });
+    const verdict = await services.settle.add({
+      type: "stop",
+      runId,
+      cause: "cancelled",
+      failure,
+      actor: principal.id,
+    });
     if (verdict.verdict === "committed") return await readRun(context, runId);
   }
   const now = await readRun(context, runId);

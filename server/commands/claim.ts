@@ -149,4 +149,3 @@ function leasedRecord({ task, lease, decision }: Leased): StoredRecord {
 function denial({ task, token, sessionId, decision }: Leased): SettleItem {
   return { type: "denied", taskId: task.id, token, sessionId, decision, subject: {} };
 }
-

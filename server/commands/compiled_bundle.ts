@@ -1,8 +1,8 @@
 // A bundle made ready to use: schemas, templates, plan and routes compiled once, cached by digest.
 // Called by invoke, claim, report and authorize_tool_call. Immutable; a cache entry can never be stale, only evicted.
 
-import type { Json, JsonObject } from "../../kit/json.ts";
 import { DomainError } from "../../kit/errors.ts";
+import type { Json, JsonObject } from "../../kit/json.ts";
 import { compileSchema, type SchemaCheck } from "../../language/json_schema.ts";
 import { compileTemplate } from "../../language/template.ts";
 import type { Template } from "../../language/types.ts";

@@ -2,8 +2,8 @@
 // Commands keep no other state. Hints only shorten waits; the tick finds whatever a lost hint was about.
 
 import type { Ids } from "../../kit/ids.ts";
-import type { Logger } from "../telemetry/log.ts";
 import type { Store } from "../storage/store.ts";
+import type { Logger } from "../telemetry/log.ts";
 import type { Caches } from "./caches.ts";
 
 /** A task of a session of this or another replica that is to be stopped. */

@@ -56,7 +56,10 @@ export interface InvokeResult {
 /** See the file header. */
 export interface ControlPlane {
   /** @throws MANIFEST_INVALID (the error is a ManifestInvalidError that carries the findings), MANIFEST_TOO_SLOW. */
-  apply(principal: Principal, input: ApplyInput): Promise<{ results: ApplyResultView[]; diagnostics: DiagnosticView[] }>;
+  apply(
+    principal: Principal,
+    input: ApplyInput,
+  ): Promise<{ results: ApplyResultView[]; diagnostics: DiagnosticView[] }>;
   /** Findings are the result. @throws MANIFEST_TOO_SLOW */
   validate(principal: Principal, input: ApplyInput): Promise<{ valid: boolean; diagnostics: DiagnosticView[] }>;
   /** @throws RESOURCE_NOT_FOUND */

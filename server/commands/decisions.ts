@@ -42,7 +42,11 @@ export function policyInput(subject: DecisionSubject): PolicyInput {
     system: { name: system.name, namespace: system.namespace },
     run: { id: subject.runId },
     ...(agent && {
-      agent: { name: agent.name, namespace: agent.namespace, labels: live.labels("Agent", agent.namespace, agent.name) },
+      agent: {
+        name: agent.name,
+        namespace: agent.namespace,
+        labels: live.labels("Agent", agent.namespace, agent.name),
+      },
     }),
     ...(tool && {
       tool: {

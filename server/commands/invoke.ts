@@ -7,7 +7,7 @@ import { DomainError } from "../../kit/errors.ts";
 import { canonicalJson, sha256 } from "../../kit/json.ts";
 import type { StoredRecord } from "../audit/events.ts";
 import { auditRecord, decisionDetail } from "../audit/record.ts";
-import { RUN_TRANSITIONS, isTerminal } from "../queue/states.ts";
+import { isTerminal, RUN_TRANSITIONS } from "../queue/states.ts";
 import type { BundleRow } from "../storage/bundle_queries.ts";
 import type { NewRun, NodeRecord } from "../storage/run_queries.ts";
 import type { RouteRequirements } from "../storage/schema.ts";
@@ -66,7 +66,15 @@ async function plan(tx: StoreQueries, context: CommandContext, items: readonly I
   const revisions = await tx.bundles.revisions();
   const live = await context.caches.live(tx, revisions.policy);
   const first = await findFirstRuns(tx, items);
-  const writes: Writes = { bundles: new Map(), routes: new Map(), runs: [], nodes: [], tasks: [], ready: [], audit: [] };
+  const writes: Writes = {
+    bundles: new Map(),
+    routes: new Map(),
+    runs: [],
+    nodes: [],
+    tasks: [],
+    ready: [],
+    audit: [],
+  };
   const outcomes: Outcome[] = [];
   for (const item of items) {
     try {
@@ -145,10 +153,14 @@ async function planOne(tx: StoreQueries, context: CommandContext, planning: Plan
 
 function refusal(input: InvokeInput, decision: { reason: string; decidedBy: string; message: string }): DomainError {
   const words = decision.message === "" ? "" : `: ${decision.message}`;
-  return new DomainError("POLICY_DENIED", `workflow ${input.namespace}/${input.workflow} was denied (${decision.reason})${words}`, {
-    reason: decision.reason,
-    policy: decision.decidedBy,
-  });
+  return new DomainError(
+    "POLICY_DENIED",
+    `workflow ${input.namespace}/${input.workflow} was denied (${decision.reason})${words}`,
+    {
+      reason: decision.reason,
+      policy: decision.decidedBy,
+    },
+  );
 }
 
 function store(context: CommandContext, writes: Writes, row: BundleRow, prepared: PreparedInvocation): void {
@@ -158,7 +170,9 @@ function store(context: CommandContext, writes: Writes, row: BundleRow, prepared
 }
 
 function keyOf({ principal, input }: InvokeItem): string | undefined {
-  return input.idempotencyKey === "" ? undefined : JSON.stringify([input.namespace, principal.id, input.idempotencyKey]);
+  return input.idempotencyKey === ""
+    ? undefined
+    : JSON.stringify([input.namespace, principal.id, input.idempotencyKey]);
 }
 
 async function findFirstRuns(tx: StoreQueries, items: readonly InvokeItem[]) {

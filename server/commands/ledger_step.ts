@@ -1,5 +1,5 @@
 // Decides what a tool call gets from its ledger row: the table of docs/worker-protocol.md as a pure function.
-// Called by authorize_tool_call after policy allowed. Never reads a clock: the time of the transaction comes in.
+// Called by authorize_tool_call after policy allowed. Pure: no clock, no query.
 
 import type { ToolSpec } from "../manifests/specs.ts";
 import type { ToolCallRow } from "../storage/ledger_queries.ts";
@@ -19,7 +19,8 @@ export type LedgerStep =
 export interface AskingCall {
   readonly token: string;
   readonly argumentsDigest: string;
-  readonly now: Date;
+  /** Times that the task was begun: each may spend the tool's attempts anew. */
+  readonly begun: number;
   readonly tool: Pick<ToolSpec, "effect" | "idempotency" | "retry">;
 }
 
@@ -36,7 +37,9 @@ export function nextLedgerStep(
     case "denied":
       return { type: "grant", attempt: row.attempt };
     case "failed":
-      return row.attempt >= call.tool.retry.maxAttempts ? { type: "exhausted" } : { type: "grant", attempt: row.attempt + 1 };
+      return row.attempt >= call.tool.retry.maxAttempts * call.begun
+        ? { type: "exhausted" }
+        : { type: "grant", attempt: row.attempt + 1 };
     case "unknown":
       return { type: "unknown" };
     case "granted":

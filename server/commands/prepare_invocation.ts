@@ -26,12 +26,19 @@ export interface PreparedInvocation {
 }
 
 /** Checks and maps. @throws PARAMS_INVALID saying which parameter, tag or input does not fit */
-export function prepareInvocation(bundle: CompiledBundle, principal: Principal, input: InvokeInput): PreparedInvocation {
+export function prepareInvocation(
+  bundle: CompiledBundle,
+  principal: Principal,
+  input: InvokeInput,
+): PreparedInvocation {
   const parameters = bundle.parameters.fill(parseObject(input.parametersJson));
   const problem = bundle.parameters.check(parameters);
   if (problem !== undefined) throw invalid(`parameters of ${input.workflow}: ${problem}`);
   const tags = takeTags(bundle, principal, input);
-  const mapped = bundle.input === undefined ? ({ ok: true, value: parameters } as const) : bundle.input.evaluate({ params: parameters, tags });
+  const mapped =
+    bundle.input === undefined
+      ? ({ ok: true, value: parameters } as const)
+      : bundle.input.evaluate({ params: parameters, tags });
   if (!mapped.ok) throw invalid(`input of ${input.workflow}: ${mapped.error}`);
   const filled = bundle.systemInput === undefined ? mapped.value : bundle.systemInput.fill(mapped.value);
   const misfit = bundle.systemInput?.check(filled);
@@ -59,7 +66,12 @@ function takeTags(bundle: CompiledBundle, principal: Principal, input: InvokeInp
     }
   }
   for (const [name, source] of Object.entries(declared)) {
-    const value = source.from === "claim" ? principal.claims[source.claim] : source.from === "template" ? source.value : input.tags[name];
+    const value =
+      source.from === "claim"
+        ? principal.claims[source.claim]
+        : source.from === "template"
+          ? source.value
+          : input.tags[name];
     if (value !== undefined) tags[name] = value;
     else if (source.from !== "template" && source.required) {
       const where = source.from === "claim" ? `claim "${source.claim}" of ${principal.id}` : "the invocation";

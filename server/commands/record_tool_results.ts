@@ -21,13 +21,20 @@ export interface RecordedResult {
 type Answered = Awaited<ReturnType<StoreQueries["ledger"]["answer"]>>[number];
 
 /** See the file header. @throws DomainError for database trouble: nothing of the batch happened */
-export async function recordToolResults(context: CommandContext, facts: readonly ToolResultFact[]): Promise<RecordedResult[]> {
+export async function recordToolResults(
+  context: CommandContext,
+  facts: readonly ToolResultFact[],
+): Promise<RecordedResult[]> {
   const { results, runIds } = await context.store.transaction(async (tx) => {
-    const held = await tx.tasks.hold(facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })));
+    const held = await tx.tasks.hold(
+      facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })),
+    );
     const holding = new Set(held.map((lease) => `${lease.task_id} ${lease.token}`));
     const answered = new Map((await tx.ledger.answer(facts.map(grantAnswer))).map((row) => [row.grant_id, row]));
     const missed = facts.filter((fact) => answered.get(fact.grantId)?.task_id !== fact.taskId);
-    const known = new Map((await tx.ledger.byGrants(missed.map((fact) => fact.grantId))).map((row) => [row.grant_id, row]));
+    const known = new Map(
+      (await tx.ledger.byGrants(missed.map((fact) => fact.grantId))).map((row) => [row.grant_id, row]),
+    );
     const journal: JournalRow[] = [];
     const audit: StoredRecord[] = [];
     const recorded: RecordedResult[] = [];
@@ -52,9 +59,16 @@ export async function recordToolResults(context: CommandContext, facts: readonly
 
 function grantAnswer(fact: ToolResultFact) {
   const { grantId: grant_id, result } = fact;
-  if (result.ok) return { grant_id, state: "done" as const, result: result.resultJson, failure_class: null, failure_message: null };
+  if (result.ok)
+    return { grant_id, state: "done" as const, result: result.resultJson, failure_class: null, failure_message: null };
   const failure = boundedFailure(result);
-  return { grant_id, state: "failed" as const, result: null, failure_class: failure.class, failure_message: failure.message };
+  return {
+    grant_id,
+    state: "failed" as const,
+    result: null,
+    failure_class: failure.class,
+    failure_message: failure.message,
+  };
 }
 
 function repeatOrRefuse(
@@ -65,21 +79,34 @@ function repeatOrRefuse(
   const { result } = fact;
   const same =
     row?.task_id === fact.taskId &&
-    (result.ok ? row.state === "done" && row.result === result.resultJson : row.failure_class === boundedFailure(result).class);
+    (result.ok
+      ? row.state === "done" && row.result === result.resultJson
+      : row.failure_class === boundedFailure(result).class);
   if (same) return { verdict: { verdict: "duplicate" } };
-  const detail = { fact: "tool_result", tokenHash: tokenHash(fact.token), worker: fact.worker, sessionId: fact.sessionId };
+  const detail = {
+    fact: "tool_result",
+    tokenHash: tokenHash(fact.token),
+    worker: fact.worker,
+    sessionId: fact.sessionId,
+  };
   audit.push(auditRecord({ kind: "fact.refused", taskId: fact.taskId, actor: workerActor(fact.worker), detail }));
   return { verdict: { verdict: "refused", error: `grant ${fact.grantId} is not open for this task` } };
 }
 
 // A write that may have happened, at an endpoint that honours no key, is for a person to judge.
-async function judge(tx: StoreQueries, context: CommandContext, fact: ToolResultFact, row: Answered): Promise<RecordedResult> {
+async function judge(
+  tx: StoreQueries,
+  context: CommandContext,
+  fact: ToolResultFact,
+  row: Answered,
+): Promise<RecordedResult> {
   const committed: RecordedResult = { verdict: { verdict: "committed" } };
   if (fact.result.ok || !fact.result.ambiguous) return committed;
   const [task] = await tx.tasks.calling([fact.taskId]);
   if (task === undefined || task.run_state !== "RUNNING") return committed;
   const bundle = await context.caches.bundle(tx, task.bundle_digest);
-  const spec = [...(bundle.agents.get(task.agent)?.tools.values() ?? [])].find((tool) => tool.tool.name === row.tool)?.tool.spec;
+  const spec = [...(bundle.agents.get(task.agent)?.tools.values() ?? [])].find((tool) => tool.tool.name === row.tool)
+    ?.tool.spec;
   if (spec === undefined || spec.effect === "read" || spec.idempotency.onUnknownOutcome === "retry") return committed;
   await tx.ledger.markUnknown(fact.grantId);
   const message = `${row.tool} failed with ${fact.result.class} after the request was sent (request ${row.request_id}); a person has to decide`;
@@ -113,7 +140,13 @@ function resultRecord(fact: ToolResultFact, row: Answered, holds: boolean): Stor
     ? { ok: true, resultDigest: sha256(result.resultJson) }
     : { ok: false, failure: boundedFailure(result), final: fact.journalSequence > 0 };
   const detail = {
-    ...{ tool: row.tool, requestId: row.request_id, attempt: row.attempt, argumentsDigest: row.arguments_digest, grantId: fact.grantId },
+    ...{
+      tool: row.tool,
+      requestId: row.request_id,
+      attempt: row.attempt,
+      argumentsDigest: row.arguments_digest,
+      grantId: fact.grantId,
+    },
     ...{ durationMs: fact.durationMs, ...end },
   };
   const subject = { namespace: row.namespace, runId: row.run_id, taskId: row.task_id, actor: workerActor(fact.worker) };

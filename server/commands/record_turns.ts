@@ -27,21 +27,37 @@ export async function recordTurns(context: CommandContext, facts: readonly TurnF
     const leases = new Map(held.map((lease) => [lease.token, lease]));
     const current = facts.filter((fact) => leases.get(fact.token)?.task_id === fact.taskId);
     const tasks = new Map((await tx.tasks.byId(current.map((fact) => fact.taskId))).map((task) => [task.id, task]));
-    const written = new Set((await tx.ledger.append(current.map(journalRow))).map((row) => `${row.task_id}/${row.sequence}`));
+    const written = new Set(
+      (await tx.ledger.append(current.map(journalRow))).map((row) => `${row.task_id}/${row.sequence}`),
+    );
     const clashing = current.filter((fact) => !written.has(`${fact.taskId}/${fact.sequence}`));
     const stored = await tx.ledger.journal(clashing.map((fact) => fact.taskId));
     const audit = [];
     const results: SettleVerdict[] = [];
     for (const fact of facts) {
       const lease = leases.get(fact.token);
-      const subject = { namespace: tasks.get(fact.taskId)?.namespace ?? "", taskId: fact.taskId, actor: workerActor(fact.worker) };
+      const subject = {
+        namespace: tasks.get(fact.taskId)?.namespace ?? "",
+        taskId: fact.taskId,
+        actor: workerActor(fact.worker),
+      };
       if (lease?.task_id !== fact.taskId) {
-        const detail = { fact: "turn", tokenHash: tokenHash(fact.token), worker: fact.worker, sessionId: fact.sessionId };
+        const detail = {
+          fact: "turn",
+          tokenHash: tokenHash(fact.token),
+          worker: fact.worker,
+          sessionId: fact.sessionId,
+        };
         audit.push(auditRecord({ kind: "fact.refused", ...subject, detail }));
         results.push({ verdict: "lease_lost" });
       } else if (written.has(`${fact.taskId}/${fact.sequence}`)) {
         changed.add(lease.run_id);
-        const detail = { sequence: fact.sequence, turnDigest: sha256(fact.turnJson), toolCalls: callsIn(fact.turnJson), worker: fact.worker };
+        const detail = {
+          sequence: fact.sequence,
+          turnDigest: sha256(fact.turnJson),
+          toolCalls: callsIn(fact.turnJson),
+          worker: fact.worker,
+        };
         audit.push(auditRecord({ kind: "turn.recorded", ...subject, runId: lease.run_id, detail }));
         results.push({ verdict: "committed" });
       } else {

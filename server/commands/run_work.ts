@@ -23,7 +23,14 @@ export function priorityNumber(priority: WorkflowTemplateSpec["priority"]): numb
 /** Rows of the tasks that a graph step made READY. */
 export function taskRows(
   made: readonly NewTask[],
-  of: { runId: string; namespace: string; priority: WorkflowTemplateSpec["priority"]; bundle: CompiledBundle; now: Date; ids: Ids },
+  of: {
+    runId: string;
+    namespace: string;
+    priority: WorkflowTemplateSpec["priority"];
+    bundle: CompiledBundle;
+    now: Date;
+    ids: Ids;
+  },
 ): { tasks: NewTaskRow[]; ready: ReadyRow[] } {
   const order = claimOrder(of.now.getTime(), of.priority);
   const tasks = made.map((task): NewTaskRow => {
@@ -47,14 +54,16 @@ export function taskRows(
       end_time: null,
     };
   });
-  const ready = tasks.map((task): ReadyRow => ({
-    task_id: task.id,
-    run_id: task.run_id,
-    route: task.route,
-    claim_order: task.claim_order,
-    last_token: null,
-    fresh: true,
-  }));
+  const ready = tasks.map(
+    (task): ReadyRow => ({
+      task_id: task.id,
+      run_id: task.run_id,
+      route: task.route,
+      claim_order: task.claim_order,
+      last_token: null,
+      fresh: true,
+    }),
+  );
   return { tasks, ready };
 }
 

@@ -8,12 +8,12 @@ import type { FailureValue, NodeRow } from "../graph/types.ts";
 import type { NodeState } from "../queue/states.ts";
 import type { LockedRun } from "../storage/run_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
-import type { CommandContext, CancelReason } from "./context.ts";
+import type { CancelReason, CommandContext } from "./context.ts";
 import { RunWork } from "./run_work.ts";
-import { Settlement } from "./settlement.ts";
+import type { SettleItem, SettleVerdict } from "./settle_items.ts";
 import { settleRunItem } from "./settle_run.ts";
 import { settleTaskItem } from "./settle_task.ts";
-import type { SettleItem, SettleVerdict } from "./settle_items.ts";
+import { Settlement } from "./settlement.ts";
 
 /** Settles a batch; one verdict an item, in order. @throws DomainError for database trouble: nothing of the batch happened */
 export async function settle(context: CommandContext, items: readonly SettleItem[]): Promise<SettleVerdict[]> {
@@ -30,7 +30,12 @@ async function settleIn(tx: StoreQueries, context: CommandContext, items: readon
   const locked = await tx.runs.lock(runIds, taskIds);
   const tasks = new Map((await tx.tasks.byId(taskIds)).map((task) => [task.id, task]));
   const held = await holdTokens(tx, items);
-  const works = await loadWorks(tx, context, locked, unique([...tasks.values()].map((task) => `${task.run_id} ${task.node}`)));
+  const works = await loadWorks(
+    tx,
+    context,
+    locked,
+    unique([...tasks.values()].map((task) => `${task.run_id} ${task.node}`)),
+  );
   const settlement = new Settlement(works, tasks, held, context.ids);
   const verdicts: SettleVerdict[] = [];
   for (const item of items) {
@@ -51,7 +56,12 @@ async function holdTokens(tx: StoreQueries, items: readonly SettleItem[]) {
   return new Map(held.map((lease) => [lease.task_id, lease]));
 }
 
-async function loadWorks(tx: StoreQueries, context: CommandContext, locked: readonly LockedRun[], endings: readonly string[]) {
+async function loadWorks(
+  tx: StoreQueries,
+  context: CommandContext,
+  locked: readonly LockedRun[],
+  endings: readonly string[],
+) {
   const works = new Map<string, RunWork>();
   if (locked.length === 0) return works;
   const bundles = new Map<string, Awaited<ReturnType<typeof context.caches.bundle>>>();
@@ -68,7 +78,9 @@ async function loadWorks(tx: StoreQueries, context: CommandContext, locked: read
       unresolved: row.unresolved,
       taken: row.taken,
       openTasks: row.open_tasks,
-      ...(row.failure_class === null ? {} : { failure: { class: row.failure_class, message: row.failure_message ?? "" } }),
+      ...(row.failure_class === null
+        ? {}
+        : { failure: { class: row.failure_class, message: row.failure_message ?? "" } }),
       ...(output === undefined ? {} : { output: JSON.parse(output) }),
     });
   }

@@ -36,9 +36,22 @@ export type SettleItem =
   | (Presented & { readonly type: "denied"; readonly decision: Decision; readonly subject: DeniedSubject })
   | (Presented & { readonly type: "park"; readonly failure: FailureValue })
   | (Presented & { readonly type: "fail"; readonly failure: FailureValue })
-  | { readonly type: "lost"; readonly taskId: string; readonly token: string; readonly reason: LossReason; readonly actor: string; readonly note: string }
+  | {
+      readonly type: "lost";
+      readonly taskId: string;
+      readonly token: string;
+      readonly reason: LossReason;
+      readonly actor: string;
+      readonly note: string;
+    }
   | { readonly type: "wake"; readonly taskId: string }
-  | { readonly type: "stop"; readonly runId: string; readonly cause: RunCause; readonly failure: FailureValue; readonly actor: string }
+  | {
+      readonly type: "stop";
+      readonly runId: string;
+      readonly cause: RunCause;
+      readonly failure: FailureValue;
+      readonly actor: string;
+    }
   | { readonly type: "run_due"; readonly runId: string };
 
 /** What became of an item. */

@@ -2,8 +2,8 @@
 // Called by settle.ts for each item of a batch. Gathers rows in the Settlement; runs no query.
 // The first cause decides the end state; live tasks are dealt with by settle.ts afterwards.
 
-import type { SettleItem, SettleVerdict } from "./settle_items.ts";
 import type { RunWork } from "./run_work.ts";
+import type { SettleItem, SettleVerdict } from "./settle_items.ts";
 import type { Settlement } from "./settlement.ts";
 
 type RunItem = Extract<SettleItem, { runId: string }>;
@@ -26,7 +26,12 @@ function stop(settlement: Settlement, work: RunWork, item: Extract<RunItem, { ty
     namespace: work.run.namespace,
     runId: work.run.id,
     actor: item.actor,
-    detail: { cause: item.cause, reason: item.failure.message, failure: item.failure, transitions: work.takeTransitions() },
+    detail: {
+      cause: item.cause,
+      reason: item.failure.message,
+      failure: item.failure,
+      transitions: work.takeTransitions(),
+    },
   });
   return { verdict: "committed" };
 }

@@ -34,7 +34,8 @@ interface Holding {
 export function settleTaskItem(settlement: Settlement, item: TaskItem): SettleVerdict {
   const task = settlement.task(item.taskId);
   const work = task === undefined ? undefined : settlement.work(task.run_id);
-  if (task === undefined || work === undefined) return { verdict: "refused", error: `task ${item.taskId} does not exist` };
+  if (task === undefined || work === undefined)
+    return { verdict: "refused", error: `task ${item.taskId} does not exist` };
   if (item.type === "wake") return wake(settlement, work, task);
   const lease = settlement.held(task.id, item.token);
   if (lease === undefined) return refuse(settlement, task, item);
@@ -85,15 +86,28 @@ function settleOutcome(holding: Holding, outcome: WorkerOutcome): SettleVerdict 
     case "succeeded": {
       const output = canonicalJson(outcome.output);
       settlement.endLease(task.id);
-      settlement.endTask(work, task, "SUCCEEDED", { type: "succeeded", output: outcome.output }, { ...accepted, output });
-      const detail = { ...settlement.taskDetail(task), worker: lease.worker, outputDigest: sha256(output), transitions: work.takeTransitions() };
+      settlement.endTask(
+        work,
+        task,
+        "SUCCEEDED",
+        { type: "succeeded", output: outcome.output },
+        { ...accepted, output },
+      );
+      const detail = {
+        ...settlement.taskDetail(task),
+        worker: lease.worker,
+        outputDigest: sha256(output),
+        transitions: work.takeTransitions(),
+      };
       settlement.record({ kind: "task.succeeded", ...subject, detail });
       return COMMITTED;
     }
     case "cancelled":
       return cancelled(holding, accepted);
     case "interrupted":
-      return work.state.run === "RUNNING" ? requeue(holding, "interrupted", outcome.reason, accepted) : cancelled(holding, accepted);
+      return work.state.run === "RUNNING"
+        ? requeue(holding, "interrupted", outcome.reason, accepted)
+        : cancelled(holding, accepted);
     case "failed":
       return settleFailure(holding, boundedFailure(outcome.failure), outcome);
     default:
@@ -149,7 +163,13 @@ function settleFailure(
       kind: "task.retrying",
       ...settlement.subject(task),
       actor: workerActor(lease.worker),
-      detail: { ...settlement.taskDetail(task), failure, delayMs: decision.delayMs, nextAttempt: task.attempt + 1, worker: lease.worker },
+      detail: {
+        ...settlement.taskDetail(task),
+        failure,
+        delayMs: decision.delayMs,
+        nextAttempt: task.attempt + 1,
+        worker: lease.worker,
+      },
     });
     return COMMITTED;
   }
@@ -175,11 +195,22 @@ function end(
     failure_class: failure.class,
     failure_message: failure.message,
   };
-  settlement.endTask(work, task, park ? "DEAD_LETTERED" : "FAILED", { type: park ? "parked" : "failed", failure }, patch);
+  settlement.endTask(
+    work,
+    task,
+    park ? "DEAD_LETTERED" : "FAILED",
+    { type: park ? "parked" : "failed", failure },
+    patch,
+  );
   const detail = { ...settlement.taskDetail(task), worker: lease.worker, failure, transitions: work.takeTransitions() };
   const subject = { ...settlement.subject(task), actor: workerActor(lease.worker) };
   if (park) {
-    const cause = failure.class === "PoisonTask" ? "deliveries" : failure.class === "UnknownOutcome" ? "unknown_outcome" : "attempts";
+    const cause =
+      failure.class === "PoisonTask"
+        ? "deliveries"
+        : failure.class === "UnknownOutcome"
+          ? "unknown_outcome"
+          : "attempts";
     settlement.record({ kind: "task.dead_lettered", ...subject, detail: { ...detail, cause } });
   } else {
     settlement.record({ kind: "task.failed", ...subject, detail });
@@ -195,12 +226,18 @@ function deny(holding: Holding, item: Extract<TaskItem, { type: "denied" }>): Se
   const by = decision.decidedBy === "" ? "" : ` by policy ${decision.decidedBy}`;
   const words = decision.message === "" ? "" : `: ${decision.message}`;
   const failure = { class: "PolicyDenied", message: `${what} was denied (${decision.reason})${by}${words}` };
-  settlement.endTask(work, task, "POLICY_DENIED", { type: "denied", failure }, {
-    worker: lease.worker,
-    failure_class: failure.class,
-    failure_message: failure.message,
-    outcome_token: lease.token,
-  });
+  settlement.endTask(
+    work,
+    task,
+    "POLICY_DENIED",
+    { type: "denied", failure },
+    {
+      worker: lease.worker,
+      failure_class: failure.class,
+      failure_message: failure.message,
+      outcome_token: lease.token,
+    },
+  );
   settlement.record({
     kind: "task.denied",
     ...settlement.subject(task),
@@ -221,7 +258,12 @@ function subjectDetail(subject: { tool?: string; argumentsDigest?: string }) {
   return { ...(tool !== undefined && { tool }), ...(argumentsDigest !== undefined && { argumentsDigest }) };
 }
 
-function requeue({ settlement, task, lease }: Holding, cause: "interrupted" | "yielded" | "not_accepted", reason: string, patch: TaskPatch = {}): SettleVerdict {
+function requeue(
+  { settlement, task, lease }: Holding,
+  cause: "interrupted" | "yielded" | "not_accepted",
+  reason: string,
+  patch: TaskPatch = {},
+): SettleVerdict {
   settlement.endLease(task.id);
   settlement.changeTask(task, "READY", patch);
   settlement.enqueue(task, null);
@@ -248,7 +290,12 @@ function lose(holding: Holding, reason: LossReason, actor: string, note: string)
     settlement.endLease(task.id);
     settlement.changeTask(task, "READY", {});
     settlement.enqueue(task, null);
-    settlement.record({ kind: "lease.revoked", ...settlement.subject(task), actor, detail: { ...detail, reason: note } });
+    settlement.record({
+      kind: "lease.revoked",
+      ...settlement.subject(task),
+      actor,
+      detail: { ...detail, reason: note },
+    });
     return COMMITTED;
   }
   const deliveries = task.deliveries + 1;
@@ -259,7 +306,12 @@ function lose(holding: Holding, reason: LossReason, actor: string, note: string)
   settlement.endLease(task.id);
   settlement.changeTask(task, "READY", { deliveries });
   settlement.enqueue(task, lease.token);
-  settlement.record({ kind: "lease.expired", ...settlement.subject(task), actor: "server", detail: { ...detail, deliveries } });
+  settlement.record({
+    kind: "lease.expired",
+    ...settlement.subject(task),
+    actor: "server",
+    detail: { ...detail, deliveries },
+  });
   return COMMITTED;
 }
 

@@ -122,16 +122,26 @@ export class Settlement {
     if (work === undefined) return;
     const timedOut = work.state.cause === "timed_out";
     const failure = { class: timedOut ? "Timeout" : "Cancelled", message: `the run stopped: ${work.state.cause}` };
-    this.endTask(work, task, timedOut ? "TIMED_OUT" : "CANCELLED", { type: "cancelled" }, {
-      failure_class: failure.class,
-      failure_message: failure.message,
-    });
+    this.endTask(
+      work,
+      task,
+      timedOut ? "TIMED_OUT" : "CANCELLED",
+      { type: "cancelled" },
+      {
+        failure_class: failure.class,
+        failure_message: failure.message,
+      },
+    );
     const transitions = work.takeTransitions();
     const subject = { ...this.subject(task), actor: "server" };
     if (timedOut) {
       this.record({ kind: "task.timed_out", ...subject, detail: { ...this.taskDetail(task), failure, transitions } });
     } else {
-      this.record({ kind: "task.cancelled", ...subject, detail: { ...this.taskDetail(task), reason: failure.message, transitions } });
+      this.record({
+        kind: "task.cancelled",
+        ...subject,
+        detail: { ...this.taskDetail(task), reason: failure.message, transitions },
+      });
     }
   }
 

@@ -35,8 +35,17 @@ export async function revokeLease(
 ): Promise<void> {
   const [lease] = await context.store.read((queries) => queries.tasks.leaseOf(taskId));
   const note = reason === "" ? "revoked by an operator" : reason;
-  const item = { type: "lost", taskId, token: lease?.token ?? "", reason: "revoked", actor: principal.id, note } as const;
+  const item = {
+    type: "lost",
+    taskId,
+    token: lease?.token ?? "",
+    reason: "revoked",
+    actor: principal.id,
+    note,
+  } as const;
   const verdict = lease === undefined ? undefined : await services.settle.add(item);
   if (verdict?.verdict === "committed") return;
-  throw new DomainError("LEASE_NOT_FOUND", `task ${taskId} has no live lease; list leases to see those there are`, { task: taskId });
+  throw new DomainError("LEASE_NOT_FOUND", `task ${taskId} has no live lease; list leases to see those there are`, {
+    task: taskId,
+  });
 }

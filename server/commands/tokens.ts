@@ -73,5 +73,7 @@ export class Tokens {
 function sameRights(found: Principal | undefined, wanted: NewPrincipal): boolean {
   if (found === undefined) return false;
   const list = (values: readonly string[]) => [...values].sort().join();
-  return found.id === wanted.id && list(found.roles) === list(wanted.roles) && list(found.groups) === list(wanted.groups);
+  return (
+    found.id === wanted.id && list(found.roles) === list(wanted.roles) && list(found.groups) === list(wanted.groups)
+  );
 }

@@ -3,7 +3,12 @@
 // because agent.run allowed it.
 
 import { create } from "@bufbuild/protobuf";
-import { type Assignment, AssignmentSchema, type JournalEntry, JournalEntrySchema } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import {
+  type Assignment,
+  AssignmentSchema,
+  type JournalEntry,
+  JournalEntrySchema,
+} from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { Assigned } from "../commands/claim.ts";
 import type { ReadSecret } from "../commands/context.ts";
 import type { JournalRow } from "../storage/ledger_queries.ts";
@@ -13,7 +18,10 @@ import { durationOf } from "./wire.ts";
 /** A journal row as it travels. */
 export function journalEntry(row: JournalRow): JournalEntry {
   if (row.kind === "turn") {
-    return create(JournalEntrySchema, { sequence: row.sequence, entry: { case: "turnJson", value: row.payload ?? "" } });
+    return create(JournalEntrySchema, {
+      sequence: row.sequence,
+      entry: { case: "turnJson", value: row.payload ?? "" },
+    });
   }
   return create(JournalEntrySchema, {
     sequence: row.sequence,
@@ -32,7 +40,10 @@ export function journalEntry(row: JournalRow): JournalEntry {
 }
 
 /** Entries that fit inline, in order, and whether some are left. */
-export function inlineJournal(rows: readonly JournalRow[], bytesMax = INLINE_PAYLOAD_BYTES_MAX): { entries: JournalEntry[]; more: boolean } {
+export function inlineJournal(
+  rows: readonly JournalRow[],
+  bytesMax = INLINE_PAYLOAD_BYTES_MAX,
+): { entries: JournalEntry[]; more: boolean } {
   const entries: JournalEntry[] = [];
   let bytes = 0;
   for (const row of rows) {
@@ -49,8 +60,6 @@ export function assignmentFrame(assigned: Assigned, sequence: bigint, readSecret
   const agent = bundle.agents.get(task.agent)?.agent.spec;
   const ref = agent?.model?.secretRef;
   const { entries, more } = inlineJournal(journal);
-  const leftMs = task.due_time === null ? undefined : task.due_time.getTime() - task.now.getTime();
-  const timeoutMs = Math.max(1, Math.min(agent?.limits.timeoutMs ?? Number.MAX_SAFE_INTEGER, leftMs ?? Number.MAX_SAFE_INTEGER));
   return create(AssignmentSchema, {
     sequence,
     taskId: task.id,
@@ -67,9 +76,9 @@ export function assignmentFrame(assigned: Assigned, sequence: bigint, readSecret
     inputJson: task.input,
     journal: entries,
     journalTruncated: more,
-    timeout: durationOf(timeoutMs),
+    // The run's own deadline is the server's to keep: a task that it ends is TIMED_OUT, not failed.
+    ...(agent && { timeout: durationOf(agent.limits.timeoutMs) }),
     modelSecret: ref === undefined ? "" : (readSecret(ref.name, ref.key) ?? ""),
     toolCallsSpent: journal.filter((row) => row.kind !== "turn").length,
   });
 }
-

@@ -3,7 +3,7 @@
 // One claim at a time; a wake while it runs makes it run once more. Claims are committed before anything is sent.
 
 import { messageOf } from "../../kit/errors.ts";
-import { type Assigned, type Claimed, claim, type ClaimingSession } from "../commands/claim.ts";
+import { type Assigned, type Claimed, type ClaimingSession, claim } from "../commands/claim.ts";
 import type { CommandContext } from "../commands/context.ts";
 import type { CommandServices } from "../commands/services.ts";
 import { canServe } from "../queue/route.ts";
@@ -72,7 +72,9 @@ export class Claimer {
     const groups = new Map<string, { routes: string[]; sessions: WorkerSession[] }>();
     for (const session of this.#registry().sessions()) {
       if (session.free === 0) continue;
-      const routes = [...this.#routes].filter(([, needs]) => canServe(session.capabilities, needs)).map(([route]) => route);
+      const routes = [...this.#routes]
+        .filter(([, needs]) => canServe(session.capabilities, needs))
+        .map(([route]) => route);
       const key = routes.join();
       const group = groups.get(key) ?? { routes, sessions: [] };
       group.sessions.push(session);
@@ -88,7 +90,8 @@ export class Claimer {
     if (claimed.more) this.#again = true;
     const settled = await Promise.allSettled(claimed.denied.map((item) => this.#services.settle.add(item)));
     for (const result of settled) {
-      if (result.status === "rejected") this.#context.log.warn("claim.denial_unsettled", { error: messageOf(result.reason) });
+      if (result.status === "rejected")
+        this.#context.log.warn("claim.denial_unsettled", { error: messageOf(result.reason) });
     }
   }
 

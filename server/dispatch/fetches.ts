@@ -9,15 +9,21 @@ import { frameOf } from "./wire.ts";
 
 const VIEWS_MAX = 100;
 
-/** Worker views by digest; one that is not stored is left out. */
+/** Worker views by digest; one that is not stored is answered empty, so that the worker gives its task back. */
 export async function fetchViews(context: CommandContext, digests: readonly string[]): Promise<SessionResponse> {
-  const rows = await context.store.read((queries) => queries.bundles.views(digests.slice(0, VIEWS_MAX)));
-  const views = rows.map((row) => ({ digest: row.view_digest, viewJson: row.view_document }));
+  const wanted = digests.slice(0, VIEWS_MAX);
+  const rows = await context.store.read((queries) => queries.bundles.views(wanted));
+  const documents = new Map(rows.map((row) => [row.view_digest, row.view_document]));
+  const views = wanted.map((digest) => ({ digest, viewJson: documents.get(digest) ?? "" }));
   return frameOf({ case: "views", value: { views } });
 }
 
 /** The next page of a task's journal; empty if the token is not current. */
-export async function fetchJournal(context: CommandContext, sessionId: string, wanted: FetchJournal): Promise<SessionResponse> {
+export async function fetchJournal(
+  context: CommandContext,
+  sessionId: string,
+  wanted: FetchJournal,
+): Promise<SessionResponse> {
   const { taskId, token, afterSequence } = wanted;
   const rows = await context.store.transaction(async (tx) => {
     const held = await tx.tasks.hold([{ task_id: taskId, token, session_id: sessionId }]);

@@ -15,19 +15,29 @@ const LABELS_MAX = 64;
 /** @throws PROTOCOL_VIOLATION naming the field */
 export function checkHello(hello: Hello): { name: string; capabilities: WorkerCapabilities } {
   if (hello.protocolVersion !== PROTOCOL_VERSION) {
-    throw violation(`protocol_version ${hello.protocolVersion} is not spoken here; this server speaks ${PROTOCOL_VERSION}: use a worker of the same release`);
+    throw violation(
+      `protocol_version ${hello.protocolVersion} is not spoken here; this server speaks ${PROTOCOL_VERSION}: use a worker of the same release`,
+    );
   }
-  if (hello.instanceId.length < 16 || hello.instanceId.length > 64) throw violation("instance_id must have 16 to 64 characters");
-  if (!NAME.test(hello.workerName)) throw violation("worker_name must be 1 to 63 letters, digits, '-', '_' or '.', and begin and end with a letter or digit");
+  if (hello.instanceId.length < 16 || hello.instanceId.length > 64)
+    throw violation("instance_id must have 16 to 64 characters");
+  if (!NAME.test(hello.workerName))
+    throw violation(
+      "worker_name must be 1 to 63 letters, digits, '-', '_' or '.', and begin and end with a letter or digit",
+    );
   if (hello.slots < 1 || hello.slots > 1_000) throw violation("slots must be between 1 and 1000");
   const strange = hello.runtimes.find((runtime) => !RUNTIMES.has(runtime));
-  if (strange !== undefined) throw violation(`runtimes: "${strange}" is unknown; known are ${[...RUNTIMES].join(", ")}`);
+  if (strange !== undefined)
+    throw violation(`runtimes: "${strange}" is unknown; known are ${[...RUNTIMES].join(", ")}`);
   if (hello.runtimes.length === 0) throw violation("runtimes must name at least one runtime");
   const labels = Object.entries(hello.labels);
   if (labels.length > LABELS_MAX || labels.some(([key, value]) => key.length > 128 || value.length > 256)) {
     throw violation(`labels: at most ${LABELS_MAX}, keys of 128 and values of 256 characters`);
   }
-  return { name: hello.workerName, capabilities: { runtimes: hello.runtimes, handlers: hello.handlers, labels: hello.labels } };
+  return {
+    name: hello.workerName,
+    capabilities: { runtimes: hello.runtimes, handlers: hello.handlers, labels: hello.labels },
+  };
 }
 
 function violation(message: string): DomainError {

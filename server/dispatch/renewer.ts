@@ -64,7 +64,9 @@ export class Renewer {
       .map((session) => ({ session, renewals: session.renewals.splice(0) }))
       .filter(({ renewals }) => renewals.length > 0);
     try {
-      await this.#context.store.read((queries) => queries.tasks.accept(accepts.map(({ taskId, token }) => ({ task_id: taskId, token }))));
+      await this.#context.store.read((queries) =>
+        queries.tasks.accept(accepts.map(({ taskId, token }) => ({ task_id: taskId, token }))),
+      );
       await this.#renewRows(sessions.filter((session) => session.seen));
       await this.#answer(renewing);
     } catch (error) {
@@ -75,7 +77,9 @@ export class Renewer {
   async #renewRows(seen: readonly WorkerSession[]): Promise<void> {
     for (const session of seen) session.seen = false;
     const rows = seen.map(({ id, epoch }) => ({ id, epoch: epoch.toString() }));
-    const alive = new Set(await this.#context.store.read((queries) => queries.sessions.renew(rows, this.#timing.leaseTtlMs)));
+    const alive = new Set(
+      await this.#context.store.read((queries) => queries.sessions.renew(rows, this.#timing.leaseTtlMs)),
+    );
     for (const session of seen) {
       if (session.isOpen && !alive.has(session.id)) {
         session.fail(new DomainError("VERSION_CHANGED", "the session expired or was taken over; connect again"));
@@ -94,7 +98,8 @@ export class Renewer {
     );
     const rows = await this.#context.store.read((queries) => queries.tasks.stillHeld(presented));
     const still = new Map(rows.map((row) => [row.token, row as HeldState]));
-    for (const { session, renewals } of renewing) for (const renewal of renewals) this.#acknowledge(session, renewal, still);
+    for (const { session, renewals } of renewing)
+      for (const renewal of renewals) this.#acknowledge(session, renewal, still);
   }
 
   #acknowledge(session: WorkerSession, renewal: PendingRenewal, still: Map<string, HeldState>): void {

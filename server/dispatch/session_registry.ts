@@ -5,8 +5,8 @@
 import { create } from "@bufbuild/protobuf";
 import { DomainError, messageOf } from "../../kit/errors.ts";
 import { type Hello, type Welcome, WelcomeSchema } from "../../proto/gen/orloj/v1/worker_pb.ts";
-import { auditRecord } from "../audit/record.ts";
 import { workerActor } from "../audit/events.ts";
+import { auditRecord } from "../audit/record.ts";
 import type { CancelOrder, CommandContext } from "../commands/context.ts";
 import type { CommandServices } from "../commands/services.ts";
 import type { LossReason } from "../commands/settle_items.ts";
@@ -88,7 +88,12 @@ export class SessionRegistry implements SessionHost {
       const held = made.resumed
         ? await tx.tasks.stillHeld(hello.held.map(({ taskId, token }) => ({ task_id: taskId, token })))
         : [];
-      const identity = { sessionId: made.id, worker: session.name, identity: row.identity, instanceId: row.instance_id };
+      const identity = {
+        sessionId: made.id,
+        worker: session.name,
+        identity: row.identity,
+        instanceId: row.instance_id,
+      };
       const abilities = { slots: row.slots, runtimes: row.runtimes, labels: row.labels, version: row.version };
       const detail = { ...identity, ...abilities, resumed: made.resumed };
       await tx.audit.insert([auditRecord({ kind: "worker.connected", actor: workerActor(session.name), detail })]);
@@ -114,7 +119,9 @@ export class SessionRegistry implements SessionHost {
   opened(session: WorkerSession): void {
     this.#connecting.delete(session);
     // The newer stream of a session fences the older one.
-    this.#sessions.get(session.id)?.fail(new DomainError("VERSION_CHANGED", "the worker opened a newer stream of this session"));
+    this.#sessions
+      .get(session.id)
+      ?.fail(new DomainError("VERSION_CHANGED", "the worker opened a newer stream of this session"));
     this.#sessions.set(session.id, session);
     const { name, id, peer } = session;
     this.context.log.info("worker.connected", { worker: name, session: id, peer });
@@ -161,14 +168,16 @@ export class SessionRegistry implements SessionHost {
 
   /** Pushes cancels to the streams of this replica; other replicas find theirs by the tick. */
   cancel(orders: readonly CancelOrder[]): void {
-    for (const [sessionId, own] of Map.groupBy(orders, (order) => order.sessionId)) this.#sessions.get(sessionId)?.cancel(own);
+    for (const [sessionId, own] of Map.groupBy(orders, (order) => order.sessionId))
+      this.#sessions.get(sessionId)?.cancel(own);
   }
 
   /** Politely ends every stream: no new ones, workers are told to go elsewhere. */
   async close(): Promise<void> {
     this.#closing = true;
     for (const session of this.sessions()) session.goodbye("the server is shutting down");
-    for (const session of this.#connecting) session.fail(new DomainError("SHUTTING_DOWN", "the server is shutting down"));
+    for (const session of this.#connecting)
+      session.fail(new DomainError("SHUTTING_DOWN", "the server is shutting down"));
     await Promise.allSettled(this.#background);
   }
 

@@ -74,7 +74,9 @@ export class Tick {
     const { context, clock, timing, replicaId, claimer } = this.#options;
     const sweep = clock.monotonic() >= this.#sweepFrom;
     const acceptMs = timing.acceptMs + timing.flushMs + Math.min(ACCEPT_SLACK_MS, timing.acceptMs);
-    const found = await context.store.read((queries) => queries.sessions.tick(replicaId, { limit: LIMIT, acceptMs, sweep }));
+    const found = await context.store.read((queries) =>
+      queries.sessions.tick(replicaId, { limit: LIMIT, acceptMs, sweep }),
+    );
     if (found.ready_routes.some((route) => !claimer.knows(route))) await claimer.loadRoutes();
     if (found.ready_routes.length > 0) claimer.wake();
     this.#cancel(found);
@@ -96,7 +98,8 @@ export class Tick {
   #drain(found: TickFindings): void {
     for (const { id, state } of found.sessions) {
       const session = this.#options.registry.session(id);
-      if (state === "draining" && session?.draining === false) session.askToDrain(DRAIN_WINDOW_MS, "an operator drains this worker");
+      if (state === "draining" && session?.draining === false)
+        session.askToDrain(DRAIN_WINDOW_MS, "an operator drains this worker");
     }
   }
 
@@ -110,7 +113,9 @@ export class Tick {
   }
 
   async #settle(found: TickFindings): Promise<void> {
-    const unaccepted = new Set(found.lost_leases.filter((lease) => lease.reason === "unaccepted").map((lease) => lease.token));
+    const unaccepted = new Set(
+      found.lost_leases.filter((lease) => lease.reason === "unaccepted").map((lease) => lease.token),
+    );
     const lost = new Map(found.lost_leases.map((lease) => [lease.token, lease]));
     const items: SettleItem[] = [
       ...[...lost.values()].map(({ task_id, token }): SettleItem => {

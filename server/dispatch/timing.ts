@@ -27,8 +27,17 @@ export interface Timing {
 /** Times of a lease ttl. @throws CONFIG_INVALID beyond 1 s to 10 min */
 export function timingOf(leaseTtlMs: number): Timing {
   const renewMs = Math.floor(leaseTtlMs / 3);
-  const timing = { leaseTtlMs, renewMs, acceptMs: Math.floor(leaseTtlMs / 6), flushMs: Math.min(250, Math.floor(renewMs / 4)), tickMs: Math.min(SECOND, renewMs) };
+  const timing = {
+    leaseTtlMs,
+    renewMs,
+    acceptMs: Math.floor(leaseTtlMs / 6),
+    flushMs: Math.min(250, Math.floor(renewMs / 4)),
+    tickMs: Math.min(SECOND, renewMs),
+  };
   assert(timing.leaseTtlMs >= 3 * timing.renewMs, "a lease outlives three renewals");
-  assert(timing.renewMs > timing.acceptMs && timing.renewMs > timing.flushMs, "a renewal is later than an accept and a flush");
+  assert(
+    timing.renewMs > timing.acceptMs && timing.renewMs > timing.flushMs,
+    "a renewal is later than an accept and a flush",
+  );
   return timing;
 }

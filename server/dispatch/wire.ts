@@ -1,8 +1,8 @@
 // Small conversions between wire types and plain values that every file of this room needs.
 
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { type Duration, DurationSchema } from "@bufbuild/protobuf/wkt";
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import { FactVerdict, type SessionResponse, SessionResponseSchema } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { SettleVerdict } from "../commands/settle_items.ts";
 

@@ -27,7 +27,11 @@ export interface FactSender {
 }
 
 /** Records turns and acknowledges them. */
-export async function recordTurnFacts(services: CommandServices, sender: FactSender, turns: readonly TurnRecord[]): Promise<SessionResponse> {
+export async function recordTurnFacts(
+  services: CommandServices,
+  sender: FactSender,
+  turns: readonly TurnRecord[],
+): Promise<SessionResponse> {
   const acks = await Promise.all(
     turns.map(async ({ taskId, token, sequence, turnJson }) => {
       requireJson(turnJson, "turn");
@@ -39,7 +43,11 @@ export async function recordTurnFacts(services: CommandServices, sender: FactSen
 }
 
 /** Decides tool calls; denials and failures are settled before they are answered. */
-export async function decideToolCalls(services: CommandServices, sender: FactSender, calls: readonly ToolCall[]): Promise<SessionResponse> {
+export async function decideToolCalls(
+  services: CommandServices,
+  sender: FactSender,
+  calls: readonly ToolCall[],
+): Promise<SessionResponse> {
   const decisions = await Promise.all(calls.map((call) => decideToolCall(services, sender, call)));
   return frameOf({ case: "toolDecisions", value: { decisions } });
 }
@@ -91,21 +99,42 @@ function wireGrant(grant: Grant) {
   if (means.kind === "http") {
     const { method, url, headers, body, allowPrivateNetwork } = means;
     const content = { body: body ?? new Uint8Array(), hasBody: body !== undefined };
-    return { ...base, means: { case: "http" as const, value: { method, url, headers: { ...headers }, ...content, allowPrivateNetwork } } };
+    return {
+      ...base,
+      means: {
+        case: "http" as const,
+        value: { method, url, headers: { ...headers }, ...content, allowPrivateNetwork },
+      },
+    };
   }
   const { argv, stdin, env, workDir } = means;
   const input = { stdin: stdin ?? new Uint8Array(), hasStdin: stdin !== undefined };
-  return { ...base, means: { case: "command" as const, value: { argv: [...argv], ...input, env: { ...env }, workDir: workDir ?? "" } } };
+  return {
+    ...base,
+    means: { case: "command" as const, value: { argv: [...argv], ...input, env: { ...env }, workDir: workDir ?? "" } },
+  };
 }
 
 /** Records tool results and acknowledges them. */
-export async function recordResultFacts(services: CommandServices, sender: FactSender, results: readonly ToolResult[]): Promise<SessionResponse> {
+export async function recordResultFacts(
+  services: CommandServices,
+  sender: FactSender,
+  results: readonly ToolResult[],
+): Promise<SessionResponse> {
   const acks = await Promise.all(
     results.map(async (fact) => {
       const { taskId, token, grantId, callId, journalSequence } = fact;
       const result = toolResult(fact);
       const durationMsOf = durationMs(fact.duration);
-      const recorded = await services.results.add({ ...sender, taskId, token, grantId, result, durationMs: durationMsOf, journalSequence });
+      const recorded = await services.results.add({
+        ...sender,
+        taskId,
+        token,
+        grantId,
+        result,
+        durationMs: durationMsOf,
+        journalSequence,
+      });
       if (recorded.settle !== undefined) await services.settle.add(recorded.settle);
       return { callId, ...wireVerdict(recorded.verdict) };
     }),
@@ -124,7 +153,11 @@ function toolResult({ result }: ToolResult) {
 }
 
 /** Settles outcomes and acknowledges them. */
-export async function settleOutcomeFacts(services: CommandServices, sender: FactSender, outcomes: readonly Outcome[]): Promise<SessionResponse> {
+export async function settleOutcomeFacts(
+  services: CommandServices,
+  sender: FactSender,
+  outcomes: readonly Outcome[],
+): Promise<SessionResponse> {
   const acks = await Promise.all(
     outcomes.map(async (fact) => {
       const presented: Presented = { taskId: fact.taskId, token: fact.token, sessionId: sender.sessionId };

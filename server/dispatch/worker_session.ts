@@ -2,17 +2,23 @@
 // Made by session_registry.ts for each stream; rpc/worker_service.ts pumps it. Facts go to worker_facts.ts.
 // Phases: greeting (Hello only) → open → ended. Only Goodbye is a polite end. A worker that does not read is closed.
 
-import { DomainError, messageOf } from "../../kit/errors.ts";
 import { BoundedQueue } from "../../kit/bounded_queue.ts";
-import type { Hello, RenewLeases, SessionRequest, SessionResponse, YieldLeases } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import { DomainError, messageOf } from "../../kit/errors.ts";
+import type {
+  Hello,
+  RenewLeases,
+  SessionRequest,
+  SessionResponse,
+  YieldLeases,
+} from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { Assigned } from "../commands/claim.ts";
 import type { CancelOrder } from "../commands/context.ts";
 import type { Principal } from "../commands/views.ts";
 import type { WorkerCapabilities } from "../queue/route.ts";
 import { assignmentFrame } from "./assignment.ts";
 import type { ConnectedWorker } from "./connected_worker.ts";
-import { checkHello } from "./hello.ts";
 import { fetchJournal, fetchViews } from "./fetches.ts";
+import { checkHello } from "./hello.ts";
 import type { SessionHost } from "./session_registry.ts";
 import { durationOf, frameOf } from "./wire.ts";
 import { decideToolCalls, recordResultFacts, recordTurnFacts, settleOutcomeFacts } from "./worker_facts.ts";
@@ -153,7 +159,12 @@ export class WorkerSession implements ConnectedWorker {
     if (!this.isOpen) return false;
     const assignments = tasks.map((assigned) => {
       this.#sequence += 1n;
-      this.held.set(assigned.token, { taskId: assigned.task.id, token: assigned.token, accepted: false, stopping: false });
+      this.held.set(assigned.token, {
+        taskId: assigned.task.id,
+        token: assigned.token,
+        accepted: false,
+        stopping: false,
+      });
       return assignmentFrame(assigned, this.#sequence, this.#host.context.readSecret);
     });
     return this.send(frameOf({ case: "assign", value: { assignments } }));
@@ -209,7 +220,8 @@ export class WorkerSession implements ConnectedWorker {
   }
 
   #renew(frame: RenewLeases): void {
-    this.#lastSeenSequence = frame.lastAssignSequence > this.#lastSeenSequence ? frame.lastAssignSequence : this.#lastSeenSequence;
+    this.#lastSeenSequence =
+      frame.lastAssignSequence > this.#lastSeenSequence ? frame.lastAssignSequence : this.#lastSeenSequence;
     this.renewals.push({ sequence: frame.sequence, tokens: frame.tokens });
     this.#host.renewalsPending();
   }
@@ -236,7 +248,11 @@ export class WorkerSession implements ConnectedWorker {
     this.#phase = "ended";
     // What is committed already is still acknowledged before the stream ends.
     void Promise.allSettled(this.#factFrames).then(() => this.#outgoing.close());
-    this.#host.ended(this, { polite: this.#polite, wasOpen, reason: this.#failure === undefined ? "" : messageOf(this.#failure) });
+    this.#host.ended(this, {
+      polite: this.#polite,
+      wasOpen,
+      reason: this.#failure === undefined ? "" : messageOf(this.#failure),
+    });
   }
 }
 

@@ -14,6 +14,8 @@ export const MANIFEST_BYTES_MAX = 1 * MIB;
 export const DEPTH_MAX = 32;
 /** Keys and values of a file at most; keeps the thread's answer small enough to be read in a few ms. */
 export const NODES_MAX = 20_000;
+/** Lines of a file at most; the parser keeps every line break and comment, so empty lines cost as much as full ones. */
+export const LINES_MAX = 50_000;
 const REFUSALS_MAX = 20;
 const INTEGER_MAX = 2n ** 53n;
 const INTEGER = /^[-+]?(?:\d+|0x[0-9a-fA-F]+|0o[0-7]+)$/;
@@ -40,6 +42,16 @@ export function gate(bytes: Uint8Array, findings: Findings): string | undefined 
   const nul = text.indexOf("\0");
   if (nul >= 0) {
     findings.error("E-YAML-LIMIT", positionOf(text, nul), "", "the file holds a NUL character", "remove it");
+    return undefined;
+  }
+  if (text.split("\n", LINES_MAX + 1).length > LINES_MAX) {
+    findings.error(
+      "E-YAML-LIMIT",
+      start,
+      "",
+      `the file has more than ${LINES_MAX} lines`,
+      "split it into several files",
+    );
     return undefined;
   }
   try {

@@ -57,10 +57,11 @@ function checkTree(
   target: Typed | undefined,
 ): void {
   if (target === undefined) return;
+  const before = typing.findings.errors;
   const inside = template.insertions.filter((insertion) =>
     inner.every((part, index) => String(insertion.path[index]) === String(part)),
   );
-  if (inside.length === 0) checkLiteral(typing, tree, path, target);
+  if (inside.length === 0 && tree.kind === "scalar") checkLiteral(typing, tree, path, target);
   else if (tree.kind === "map") checkMap(typing, template, tree, path, inner, target);
   else if (tree.kind === "list") {
     const wanted = typesOf(target);
@@ -69,6 +70,9 @@ function checkTree(
       for (const [index, item] of tree.items.entries())
         checkTree(typing, template, item, `${path}[${index}]`, [...inner, index], itemOf(target));
   } else checkString(typing, inside[0] as Insertion, tree, path, target);
+  // What no part of a literal shows, such as too few items, the whole does.
+  const whole = inside.length === 0 && tree.kind !== "scalar" && typing.findings.errors === before;
+  if (whole) checkLiteral(typing, tree, path, target);
 }
 
 function checkMap(
@@ -111,7 +115,7 @@ function checkLiteral({ findings }: TemplateTyping, tree: Tree, path: string, ta
       ? target.schema
       : { ...target.schema, $defs: definitions };
   const compiled = compileSchema(schema);
-  const problem = compiled.ok ? compiled.value.check(toJson(tree)) : undefined;
+  const problem = compiled.ok ? compiled.value.check(compiled.value.fill(toJson(tree))) : undefined;
   if (problem !== undefined) findings.error("E-INPUT", tree.at, path, `the value does not fit the schema: ${problem}`);
 }
 

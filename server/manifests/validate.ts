@@ -94,8 +94,10 @@ export function checkFiles(read: ReadFiles, stored: Lookup, options: ValidateOpt
     read.broken.some(
       (key) => key.kind === kind && key.name === name && [key.namespace, ANY_NAMESPACE].includes(namespace),
     );
+  // A file that could not be parsed may hold whatever is missing: its own errors come first.
+  const complete = !hasErrors(read.diagnostics);
   for (const document of documents) {
-    checkReferences(document, (...key) => lookup(...key) !== undefined || isBroken(...key), namesOf);
+    if (complete) checkReferences(document, (...key) => lookup(...key) !== undefined || isBroken(...key), namesOf);
     if (document.sound) checkTogether(document, lookup, unsound);
   }
   checkUnverifiedReads(documents, lookup);

@@ -124,7 +124,9 @@ export function bundleQueries(db: Queryable) {
 
     /** Revokes tokens of a method, such as earlier development tokens. */
     async revokeTokens(method: string): Promise<void> {
-      await sql`update access_token set revoke_time = clock_timestamp() where method = ${method} and revoke_time is null`.execute(db);
+      await sql`update access_token set revoke_time = clock_timestamp() where method = ${method} and revoke_time is null`.execute(
+        db,
+      );
     },
 
     /** A live token by its hash. */

@@ -100,7 +100,17 @@ export function ledgerQueries(db: Queryable) {
       if (taskIds.length === 0) return [];
       const rows = await db
         .selectFrom("journal")
-        .select(["task_id", "sequence", "kind", "payload", "turn_sequence", "call_index", "tool", "failure_class", "failure_message"])
+        .select([
+          "task_id",
+          "sequence",
+          "kind",
+          "payload",
+          "turn_sequence",
+          "call_index",
+          "tool",
+          "failure_class",
+          "failure_message",
+        ])
         .where("task_id", "in", [...taskIds])
         .where("sequence", ">", afterSequence)
         .orderBy("task_id")
@@ -116,7 +126,9 @@ export function ledgerQueries(db: Queryable) {
         select x.task_id, (select coalesce(max(sequence), 0) from journal j where j.task_id = x.task_id) as length,
           (select sequence from journal j where j.task_id = x.task_id and j.turn_sequence = x.turn_sequence
             and j.call_index = x.call_index) as recorded
-        from json_to_recordset(${recordSet(calls)}::json) as x(task_id text, turn_sequence integer, call_index integer)`.execute(db);
+        from json_to_recordset(${recordSet(calls)}::json) as x(task_id text, turn_sequence integer, call_index integer)`.execute(
+        db,
+      );
       return result.rows;
     },
 
@@ -165,13 +177,24 @@ export function ledgerQueries(db: Queryable) {
     /** Records answers, fenced by grant id: only a row still open with that grant takes one. Returns the rows written. */
     async answer(answers: readonly GrantAnswer[]) {
       if (answers.length === 0) return [];
-      const result = await sql<{ grant_id: string; request_id: string; task_id: string; run_id: string; namespace: string; tool: string; attempt: number; arguments_digest: string }>`
+      const result = await sql<{
+        grant_id: string;
+        request_id: string;
+        task_id: string;
+        run_id: string;
+        namespace: string;
+        tool: string;
+        attempt: number;
+        arguments_digest: string;
+      }>`
         update tool_call c set state = x.state, result = x.result, failure_class = x.failure_class,
           failure_message = x.failure_message, end_time = clock_timestamp()
         from json_to_recordset(${recordSet(answers)}::json)
           as x(grant_id text, state text, result text, failure_class text, failure_message text)
         where c.grant_id = x.grant_id and c.state in ('granted', 'unknown')
-        returning c.grant_id, c.request_id, c.task_id, c.run_id, c.namespace, c.tool, c.attempt, c.arguments_digest`.execute(db);
+        returning c.grant_id, c.request_id, c.task_id, c.run_id, c.namespace, c.tool, c.attempt, c.arguments_digest`.execute(
+        db,
+      );
       return result.rows;
     },
 

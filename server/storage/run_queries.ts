@@ -185,7 +185,17 @@ export function runQueries(db: Queryable) {
     async nodes(runIds: readonly string[]) {
       return await db
         .selectFrom("node_state")
-        .select(["run_id", "node", "iteration", "state", "unresolved", "taken", "open_tasks", "failure_class", "failure_message"])
+        .select([
+          "run_id",
+          "node",
+          "iteration",
+          "state",
+          "unresolved",
+          "taken",
+          "open_tasks",
+          "failure_class",
+          "failure_message",
+        ])
         .where("run_id", "in", [...runIds])
         .execute();
     },

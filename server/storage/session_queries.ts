@@ -42,7 +42,11 @@ export function sessionQueries(db: Queryable) {
      * Opens a session, or takes it over with the next epoch when the same instance resumes it. One that was marked lost
      * comes back to life: its tokens that nobody superseded count again (I4).
      */
-    async open(session: NewSession, resumeId: string, ttlMs: number): Promise<{ id: string; epoch: bigint; resumed: boolean }> {
+    async open(
+      session: NewSession,
+      resumeId: string,
+      ttlMs: number,
+    ): Promise<{ id: string; epoch: bigint; resumed: boolean }> {
       const resumed = await sql<{ id: string; epoch: bigint }>`
         update worker_session set epoch = epoch + 1, replica_id = ${session.replica_id}, state = 'active', slots = ${session.slots},
           last_seen_time = clock_timestamp(), expire_time = clock_timestamp() + ${ttlMs} * interval '1 ms'
@@ -122,7 +126,9 @@ export function sessionQueries(db: Queryable) {
             where r.state = 'CANCELLING' and s.replica_id = ${replicaId} limit ${limit}) c) as cancelling,
           (select coalesce(json_agg(json_build_object('id', id, 'epoch', epoch::text, 'state', state)), '[]')
             from worker_session where replica_id = ${replicaId} and state in ('active', 'draining')) as sessions,
-          (select coalesce(json_agg(json_build_object('id', id, 'name', name)), '[]') from gone) as lost_sessions`.execute(db);
+          (select coalesce(json_agg(json_build_object('id', id, 'name', name)), '[]') from gone) as lost_sessions`.execute(
+        db,
+      );
       return result.rows[0] as TickFindings;
     },
   };

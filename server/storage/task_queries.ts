@@ -136,8 +136,6 @@ export interface ClaimedTask {
   readonly requester: string;
   readonly tags: Record<string, string>;
   readonly metadata: Record<string, string>;
-  readonly due_time: Date | null;
-  readonly now: Date;
 }
 
 /** A token as a session presents it. */
@@ -220,7 +218,7 @@ export function taskQueries(db: Queryable) {
           order by r.claim_order, r.task_id limit ${limit}),
         gone as (delete from ready where task_id = any(array(select task_id from picked)) returning task_id, fresh)
         select t.id, t.run_id, t.namespace, t.node, t.iteration, t.item, t.agent, t.route, t.attempt, t.deliveries, t.input,
-          g.fresh, r.workflow, r.bundle_digest, r.requester, r.tags, r.metadata, r.due_time, clock_timestamp() as now
+          g.fresh, r.workflow, r.bundle_digest, r.requester, r.tags, r.metadata
         from gone g join task t on t.id = g.task_id join run r on r.id = t.run_id
         order by t.claim_order, t.id`.execute(db);
       return result.rows;
@@ -266,13 +264,21 @@ export function taskQueries(db: Queryable) {
     },
 
     async deleteLeases(taskIds: readonly string[]): Promise<void> {
-      if (taskIds.length > 0) await db.deleteFrom("lease").where("task_id", "in", [...taskIds]).execute();
+      if (taskIds.length > 0)
+        await db
+          .deleteFrom("lease")
+          .where("task_id", "in", [...taskIds])
+          .execute();
     },
 
     /** Takes every queued task of runs out of the queue. */
     async dequeueRuns(runIds: readonly string[]): Promise<{ task_id: string; run_id: string }[]> {
       if (runIds.length === 0) return [];
-      return await db.deleteFrom("ready").where("run_id", "in", [...runIds]).returning(["task_id", "run_id"]).execute();
+      return await db
+        .deleteFrom("ready")
+        .where("run_id", "in", [...runIds])
+        .returning(["task_id", "run_id"])
+        .execute();
     },
 
     /** Tasks of runs that wait for a retry. */
@@ -317,7 +323,14 @@ export function taskQueries(db: Queryable) {
     /** Of the held tokens, those that still hold a lease or would hold it again; with the state of their run. */
     async stillHeld(tokens: readonly { task_id: string; token: string }[]) {
       if (tokens.length === 0) return [];
-      const result = await sql<{ task_id: string; token: string; run_state: string; cause: string | null; due_time: Date | null; now: Date }>`
+      const result = await sql<{
+        task_id: string;
+        token: string;
+        run_state: string;
+        cause: string | null;
+        due_time: Date | null;
+        now: Date;
+      }>`
         select x.task_id, x.token, r.state as run_state, r.cause, r.due_time, clock_timestamp() as now
         from json_to_recordset(${recordSet(tokens)}::json) as x(task_id text, token text)
         join task t on t.id = x.task_id join run r on r.id = t.run_id
