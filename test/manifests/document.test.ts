@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { stringify } from "yaml";
-import { canonicalJson } from "../../kit/json.ts";
+import { canonicalJson, type Json } from "../../kit/json.ts";
 import { formatDiagnostic } from "../../server/manifests/diagnostics.ts";
 import { documentOf, manifestFromDocument } from "../../server/manifests/document.ts";
 import { parseFile } from "../../server/manifests/parse.ts";
@@ -32,12 +32,12 @@ const retry = fc.record({
     jitter: fc.constantFrom("full" as const, "none" as const),
   }),
 });
-const json = fc.oneof(
+const json: fc.Arbitrary<Json> = fc.oneof(
   text,
   fc.integer(),
   fc.boolean(),
   fc.array(fc.integer(), { maxLength: 3 }),
-  fc.constant({ a: [1, { b: "c" }] }),
+  fc.constant<Json>({ a: [1, { b: "c" }] }),
 );
 
 const agent = fc

@@ -1,0 +1,276 @@
+// Systems, policies and templates that must be refused.
+// Read by validate.test.ts through invalid_manifests.ts. § stands right before the place of the finding.
+// Never holds a row that a valid manifest could match.
+
+import { ATTACH, head, type InvalidManifest, MATCH, OUT, policy, row, system, TWO, template } from "./invalid_row.ts";
+
+/** Every row. */
+export const INVALID_GRAPHS: readonly InvalidManifest[] = [
+  // AgentSystem
+  row(
+    "E-NAME",
+    "a node name with a dash",
+    system(`nodes: [{name: §my-node, agent: free}]\n${OUT}`),
+    'did you mean "my_node"?',
+  ),
+  row(
+    "E-NAME",
+    "a node named by a reserved word",
+    system(`nodes: [{name: §loop, agent: free}]\n${OUT}`),
+    "reserved word",
+  ),
+  row(
+    "E-DUPLICATE",
+    "two nodes of one name",
+    system(`nodes: [{name: a, agent: free}, §{name: a, agent: free}]\n${OUT}`),
+    "two nodes",
+  ),
+  row("E-NOT-YET", "a tool node", system(`nodes: [{name: a, §tool: refund}]\n${OUT}`), "not supported by this version"),
+  row(
+    "E-NOT-YET",
+    "a mapped node",
+    system(`nodes: [{name: a, agent: free, §map: {over: input.x, as: x}}]\n${OUT}`),
+    "not supported by this version",
+  ),
+  row(
+    "E-NOT-YET",
+    "a quorum join",
+    system(`nodes: [{name: a, agent: free, §join: {quorum: 2}}]\n${OUT}`),
+    "not supported by this version",
+  ),
+  row(
+    "E-NOT-YET",
+    "an error edge",
+    system(`${TWO}\nedges: [{from: a, to: b, §outcome: failed}]\n${OUT}`),
+    "not supported by this version",
+  ),
+  row(
+    "E-NOT-YET",
+    "a loop edge",
+    system(`${TWO}\nedges: [{from: a, to: b, §loop: {max: 3}}]\n${OUT}`),
+    "not supported by this version",
+  ),
+  row(
+    "E-REFERENCE",
+    "an agent that does not exist",
+    system(`nodes: [{name: a, agent: §fre}]\n${OUT}`),
+    'did you mean "free"?',
+  ),
+  row(
+    "E-EDGE",
+    "an edge to an unknown node",
+    system(`${TWO}\nedges: [{from: a, to: §bb}]\n${OUT}`),
+    'did you mean "b"?',
+  ),
+  row(
+    "E-EDGE",
+    "otherwise with when",
+    system(`${TWO}\nedges: [{from: a, to: b, when: "true", §otherwise: true}]\n${OUT}`),
+    "not both",
+  ),
+  row(
+    "E-EDGE",
+    "two otherwise sets in a group",
+    system(
+      `${TWO}\n  - {name: c, agent: free}\nedges:\n  - {from: a, to: b, otherwise: true}\n  - {from: a, to: c, otherwise: §true}\n${OUT}`,
+    ),
+    "already has",
+  ),
+  row(
+    "E-CYCLE",
+    "a cycle",
+    system(
+      `nodes: [{name: §a, agent: free}, {name: b, agent: free}]\nedges: [{from: a, to: b}, {from: b, to: a}]\n${OUT}`,
+    ),
+    "a → b → a",
+  ),
+  row(
+    "E-UNREACHABLE",
+    "nodes behind no entry",
+    system(
+      `nodes: [{name: e, agent: free}, {name: a, agent: free}, {name: §b, agent: free}]\nedges: [{from: a, to: b}, {from: b, to: a}]\n${OUT}`,
+    ),
+    "can never run",
+  ),
+  row(
+    "E-EXPRESSION",
+    "a condition that does not parse",
+    system(`${TWO}\nedges: [{from: a, to: b, when: 'output.route §== == 1'}]\n${OUT}`),
+    "not a CEL expression",
+  ),
+  row(
+    "E-EXPRESSION",
+    "a condition in ${{ }}",
+    system(`${TWO}\nedges: [{from: a, to: b, when: "§\${{ true }}"}]\n${OUT}`),
+    "bare CEL",
+  ),
+  row(
+    "E-CONDITION",
+    "a condition that is a string on the sample",
+    system(`${TWO}\nedges: [{from: a, to: b, when: §output.route}]\n${OUT}`),
+    "not true or false",
+  ),
+  row(
+    "W-OPTIONAL",
+    "a condition that reads what is not required",
+    system(`${TWO}\nedges: [{from: a, to: b, when: §output.score > 1.0}]\n${OUT}`),
+    "not required",
+    "warning",
+  ),
+  row(
+    "E-EXPRESSION",
+    "a read of an unknown node",
+    system(`nodes: [{name: b, agent: free}]\noutput: {value: "\${{ §nodes.c.output }}"}`),
+    "no node",
+  ),
+  row(
+    "E-DOMINATION",
+    "a read of a node that may be skipped",
+    system(`${TWO}\nedges: [{from: a, to: b, when: "true"}]\noutput: {value: "\${{ §nodes.b.output }}"}`),
+    "has(nodes.b.output)",
+  ),
+  row(
+    "E-DOMINATION",
+    "a read of a node that runs beside",
+    system(`nodes: [{name: a, agent: free}, {name: b, agent: free, input: "\${{ §nodes.a.output }}"}]\n${OUT}`),
+    "does not run before",
+  ),
+  row(
+    "E-INPUT",
+    "a literal of a wrong type",
+    system(`nodes: [{name: a, agent: asker, input: {question: §5}}]\n${OUT}`),
+    "string",
+  ),
+  row(
+    "E-INPUT",
+    "a field path of a wrong type",
+    system(`nodes: [{name: a, agent: asker, input: {question: §"\${{ input.size }}"}}]\n${OUT}`),
+    "expected string, found integer",
+  ),
+  row(
+    "E-INPUT",
+    "an expression of a wrong type on the sample",
+    system(`nodes: [{name: a, agent: asker, input: {question: §"\${{ size(input.text) }}"}}]\n${OUT}`),
+    "found integer",
+  ),
+  row(
+    "E-INPUT",
+    "a required member that is missing",
+    system(`nodes: [{name: a, agent: asker, input: §{count: 1}}]\n${OUT}`),
+    "question",
+  ),
+  row(
+    "E-INPUT",
+    "a member that the agent does not take",
+    system(`nodes: [{name: a, agent: asker, input: {question: "\${{ input.text }}", §extra: 1}}]\n${OUT}`),
+    'no "extra"',
+  ),
+  row(
+    "E-INPUT",
+    "a system input that does not fit a node without its own",
+    system(`nodes: [{name: §a, agent: asker}]\n${OUT}`),
+    "give the node an input",
+  ),
+  // Policy
+  row("E-MISSING", "a policy without allow and deny", policy(`§${ATTACH}`), "allow"),
+  row("E-MISSING", "a policy without attachTo", policy(`§${MATCH}`), '"attachTo" is missing'),
+  row("E-NOT-YET", "observe", policy(`§mode: observe\n${ATTACH}\n${MATCH}`), "not supported by this version"),
+  row("E-NOT-YET", "a library policy", policy(`attachTo: §[]\n${MATCH}`), "not supported by this version"),
+  row(
+    "E-NOT-YET",
+    "a selector",
+    policy(`attachTo: [{kind: Tool, §selector: {}}]\n${MATCH}`),
+    "not supported by this version",
+  ),
+  row("E-NOT-YET", "limits", policy(`${ATTACH}\n${MATCH}\n§limits: []`), "not supported by this version"),
+  row("E-NOT-YET", "a CEL condition", policy(`${ATTACH}\nallow: {§cel: "true"}`), "not supported by this version"),
+  row("E-UNION", "a condition of two members", policy(`${ATTACH}\nallow: §{all: [], not: {}}`), "exactly one"),
+  row(
+    "E-UNKNOWN-KEY",
+    "a misspelt matcher",
+    policy(`${ATTACH}\nallow: {match: {§requester.group: [a]}}`),
+    'did you mean "requester.groups"?',
+  ),
+  row("E-TYPE", "a matcher without list", policy(`${ATTACH}\nallow: {match: {requester.groups: §ops}}`), "[a, b]"),
+  row(
+    "E-TYPE",
+    "a matched number",
+    policy(`${ATTACH}\nallow: {match: {context.tags: {customer-id: [§123]}}}`),
+    'quote it: "123"',
+  ),
+  row(
+    "E-VALUE",
+    "an empty list of values",
+    policy(`${ATTACH}\nallow: {match: {requester.groups: §[]}}`),
+    "never matches",
+  ),
+  row(
+    "E-VALUE",
+    "an unknown kind of requester",
+    policy(`${ATTACH}\nallow: {match: {requester.kinds: [§human]}}`),
+    "not one of",
+  ),
+  row(
+    "E-CHECKPOINT",
+    "a checkpoint out of reach",
+    policy(`${ATTACH}\ncheckpoints: [§workflow.run]\n${MATCH}`),
+    "out of reach",
+  ),
+  row(
+    "E-CHECKPOINT",
+    "a checkpoint at which a field does not exist",
+    policy(`${ATTACH}\ncheckpoints: [§agent.run]\nallow: {match: {tool.names: [x]}}`),
+    "does not exist at agent.run",
+  ),
+  row(
+    "E-REFERENCE",
+    "an attachment to nothing",
+    policy(`attachTo: [{kind: Agent, name: §fre}]\n${MATCH}`),
+    'did you mean "free"?',
+  ),
+  row(
+    "E-REFERENCE",
+    "another namespace",
+    policy(`attachTo: [{kind: Namespace, name: §prod}]\n${MATCH}`),
+    "does not reach",
+  ),
+  row(
+    "W-UNVERIFIED",
+    "metadata of the request",
+    policy(`${ATTACH}\nallow: {match: {context.metadata: {who: [§me]}}}`),
+    "anybody",
+    "warning",
+  ),
+  row(
+    "W-UNVERIFIED",
+    "a tag of the request",
+    `${template("tags: {ticket: {from: request}}")}---\n${head("Policy", "p", "attachTo: [{kind: WorkflowTemplate, name: flow}]\nallow: {match: {context.tags: {ticket: [§t]}}}")}`,
+    "anybody",
+    "warning",
+  ),
+  // WorkflowTemplate
+  row(
+    "E-REFERENCE",
+    "a system that does not exist",
+    head("WorkflowTemplate", "flow", "system: §nothing"),
+    "no AgentSystem",
+  ),
+  row("E-VALUE", "a grace below three seconds", template("cancellation: {grace: §1s}"), "between 3s"),
+  row("E-NOT-YET", "a workflow's concurrency", template("§concurrency: {max: 1}"), "not supported by this version"),
+  row("E-NOT-YET", "retention", template("§retention: {runs: 90d}"), "not supported by this version"),
+  row("E-VALUE", "an unknown priority", template("priority: §hihg"), 'did you mean "high"?'),
+  row("E-UNION", "a claim on a request tag", template("tags: {t: {from: request, §claim: c}}"), "does not belong"),
+  row("E-TYPE", "a tag value that is a number", template("tags: {t: {from: template, value: §5}}"), 'quote it: "5"'),
+  row(
+    "E-EXPRESSION",
+    "an input that reads an unknown tag",
+    template('input: {text: "${{ §tags.tikcet }}"}\ntags: {ticket: {from: request, required: true}}'),
+    'did you mean "ticket"?',
+  ),
+  row(
+    "E-INPUT",
+    "an input that does not fit the system",
+    template('input: {text: §"${{ params.size }}"}'),
+    "found integer",
+  ),
+];

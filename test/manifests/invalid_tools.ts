@@ -1,0 +1,121 @@
+// Tools that must be refused.
+// Read by validate.test.ts through invalid_manifests.ts. § stands right before the place of the finding.
+// Never holds a row that a valid manifest could match.
+
+import { command, HTTP, head, type InvalidManifest, row, TOOL, tool } from "./invalid_row.ts";
+
+/** Every row. */
+export const INVALID_TOOLS: readonly InvalidManifest[] = [
+  // Tool
+  row(
+    "E-MISSING",
+    "a tool without its block",
+    head("Tool", "t", `§type: http\n${TOOL}\neffect: read`),
+    '"http" is missing',
+  ),
+  row("E-MISSING", "a tool without effect", head("Tool", "t", `§type: http\n${HTTP}\n${TOOL}`), '"effect" is missing'),
+  row(
+    "E-NOT-YET",
+    "a database tool",
+    head("Tool", "t", `§type: database\n${TOOL}\neffect: read\ndatabase: {}`),
+    "not supported by this version",
+  ),
+  row("E-UNION", "the block of another type", tool(`${HTTP}\n§command: {argv: [x]}`), "does not belong"),
+  row(
+    "E-RETRY-UNSAFE",
+    "an ambiguous class with deadLetter",
+    tool(`${HTTP}\nretry: {on: [RateLimited, §Timeout]}`),
+    "onUnknownOutcome: retry",
+  ),
+  row(
+    "E-RETRY-UNSAFE",
+    "the same for a destructive tool",
+    tool(`${HTTP}\nretry: {on: [§Http5xx]}`, "destructive"),
+    "onUnknownOutcome",
+  ),
+  row(
+    "E-SECRET",
+    "a literal Authorization header",
+    tool('http: {method: POST, url: "https://x/y", headers: {Authorization: §Bearer abcdefgh}}'),
+    "secret.NAME.KEY",
+  ),
+  row(
+    "E-SECRET",
+    "a literal x-api-key header",
+    tool('http: {method: POST, url: "https://x/y", headers: {x-api-key: §"k1"}}'),
+    "secret.NAME.KEY",
+  ),
+  row(
+    "E-SECRET",
+    "a password in a body",
+    tool('http: {method: POST, url: "https://x/y", body: {user: {password: §hunter2}}}'),
+    "literal credential",
+  ),
+  row(
+    "E-SECRET",
+    "a password in an address",
+    tool('http: {method: POST, url: §"https://me:pw12@x/y"}'),
+    "looks like a credential",
+  ),
+  row(
+    "E-SECRET",
+    "a token in an environment",
+    command("command: {argv: [x], env: {API_TOKEN: §abc}}"),
+    "literal credential",
+  ),
+  row("E-URL", "arguments as the base address", tool('http: {method: POST, url: "${{ §args.id }}/x"}'), "secret"),
+  row(
+    "E-URL",
+    "arguments in the host",
+    tool('http: {method: POST, url: "https://${{ §args.id }}.example/x"}'),
+    "no insertion",
+  ),
+  row(
+    "E-URL",
+    "text glued to the base address",
+    tool('http: {method: POST, url: "${{ §secret.pay.url }}.evil.example"}'),
+    "comes / or ?",
+  ),
+  row("E-URL", "another scheme", tool('http: {method: POST, url: §"ftp://x/y"}'), "not http"),
+  row("E-VALUE", "an unknown method", tool('http: {method: §FETCH, url: "https://x/y"}'), "not one of"),
+  row(
+    "E-VALUE",
+    "a header that the worker sets",
+    tool('http: {method: POST, url: "https://x/y", headers: {§Host: a}}'),
+    "set by the worker",
+  ),
+  row(
+    "E-EXPRESSION",
+    "a body that names something unknown",
+    tool('http: {method: POST, url: "https://x/y", body: "${{ §arg }}"}'),
+    'did you mean "args"?',
+  ),
+  row("E-SHELL", "a command as one string", command("command: {argv: §jq .items}"), '["jq", ".items"]'),
+  row(
+    "E-SHELL",
+    "a shell with -c",
+    command('command: {argv: [/bin/§sh, -c, "ls"]}'.replace("/bin/§sh", "§/bin/sh")),
+    "as a shell",
+  ),
+  row("E-SHELL", "a shell behind env", command('command: {argv: [env, §bash, -lc, "ls"]}'), "as a shell"),
+  row("E-SHELL", "a program chosen by arguments", command('command: {argv: [§"${{ args.id }}"]}'), "no insertion"),
+  row(
+    "E-TYPE",
+    "an environment value that is a number",
+    command("command: {argv: [x], env: {N: §1}}"),
+    'quote it: "1"',
+  ),
+  row(
+    "E-NOT-YET",
+    "an idempotency key",
+    tool(`${HTTP}\nidempotency: {§key: args.id}`),
+    "not supported by this version",
+  ),
+  row("E-NOT-YET", "a tool's concurrency", tool(`${HTTP}\n§concurrency: 3`), "not supported by this version"),
+  row(
+    "E-SCHEMA",
+    "arguments that are no object",
+    head("Tool", "t", `type: http\n${HTTP}\ndescription: x\neffect: read\ninputSchema: §{type: string}`),
+    "an object",
+  ),
+];
