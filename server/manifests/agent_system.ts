@@ -99,7 +99,10 @@ function readNode(findings: Findings, tree: Tree, path: string): NodeSpec | unde
   const agentTree = fields.get("agent");
   const agent = agentTree && readLabel(findings, agentTree, fields.at("agent"));
   const inputTree = fields.get("input");
-  if (inputTree !== undefined) checkTemplate(findings, inputTree, fields.at("input"), NODE_VARIABLES);
+  // A mapped node is refused above; its input may read the map's variable, which means nothing here.
+  if (inputTree !== undefined && !fields.has("map")) {
+    checkTemplate(findings, inputTree, fields.at("input"), NODE_VARIABLES);
+  }
   const input = fields.json("input");
   if (name === undefined) return undefined;
   return { name, agent: agent ?? "", join: "all", ...(input !== undefined && { input }) };

@@ -27,6 +27,9 @@ export function checkRead(findings: Findings, reference: Reference, scope: Scope
   if (variable === "nodes") {
     if (checkNodeRead(findings, reference, scope, at, path))
       checkMembers(findings, reference, scope.nodes?.outputs.get(first as string), 3, at, path);
+  } else if (variable === "secret") {
+    if (reference.path.length === 3) return;
+    findings.error("E-EXPRESSION", at, path, `${reference.path.join(".")} is no secret`, "write secret.NAME.KEY");
   } else if (variable === "tags" && scope.tags !== undefined) checkTag(findings, reference, scope.tags, at, path);
   else if (variable === "iteration" && first !== undefined && !["index", "max", "last"].includes(first)) {
     findings.error(

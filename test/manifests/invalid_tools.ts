@@ -118,4 +118,10 @@ export const INVALID_TOOLS: readonly InvalidManifest[] = [
     head("Tool", "t", `type: http\n${HTTP}\ndescription: x\neffect: read\ninputSchema: §{type: string}`),
     "an object",
   ),
+  row(
+    "E-EXPRESSION",
+    "a secret without key",
+    tool('http: {method: POST, url: "${{ §secret.pay }}/x"}'),
+    "secret.NAME.KEY",
+  ),
 ];
