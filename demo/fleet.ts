@@ -81,8 +81,8 @@ export async function startFleet(
       ready: /^orloj server ready\b.*\bapi=(\S+)/,
     },
     clock,
+    (stop) => cleanup.add(stop),
   );
-  cleanup.add(() => server.stop());
   const config = JSON.parse(await readFile(join(home, "config.json"), "utf8")) as { endpoint: string; token: string };
   say(`server              ${config.endpoint}  (process ${server.pid}, embedded Postgres)`);
 
@@ -111,8 +111,8 @@ async function startWorkers(root: string, env: NodeJS.ProcessEnv, clock: Clock, 
         ready: /^(?:orloj )?worker\b.*\bready\b/,
       },
       clock,
+      (stop) => cleanup.add(stop),
     );
-    cleanup.add(() => worker.stop());
     started.push([name, worker]);
   }
   return started;

@@ -113,6 +113,7 @@ async function playScene(client: OrlojClient, scene: Scene, tally: Tally): Promi
   const state = runStateName(end.state);
   if (state === "SUCCEEDED") tally.succeeded += 1;
   if (state === "POLICY_DENIED") tally.denied += 1;
+  narrator.prose(end);
   narrator.toolCalls(facts);
   narrator.decisions(decisionsOf(facts.records));
   narrator.trail(facts.records, run.id, scene.trail === true);

@@ -6,7 +6,8 @@ import { safeLine } from "../cli/sanitize.ts";
 import { type Paint, palette } from "../cli/style.ts";
 import { watchRun } from "../cli/watch_run.ts";
 import type { Clock } from "../kit/clock.ts";
-import type { ApplyResult, AuditRecord, Diagnostic, OrlojError, RunHandle } from "../sdk/index.ts";
+import { isJsonObject } from "../kit/json.ts";
+import type { ApplyResult, AuditRecord, Diagnostic, OrlojError, Run, RunHandle } from "../sdk/index.ts";
 import { type DecisionLine, type RunFacts, trailLine } from "./trail.ts";
 
 const COLUMNS_DEFAULT = 100;
@@ -76,6 +77,17 @@ export class Narrator {
     this.say("There is no run; the decision is on record.");
   }
 
+  /** Text in the output, as a person would read it: JSON shows it in one long line. */
+  prose(run: Run): void {
+    const output: unknown = JSON.parse(run.outputJson || "null");
+    if (!isJsonObject(output)) return;
+    for (const [name, text] of Object.entries(output)) {
+      if (typeof text !== "string" || !text.includes("\n")) continue;
+      this.#subheading(`${name}, as text`);
+      for (const line of text.trimEnd().split("\n")) this.say(safeLine(line));
+    }
+  }
+
   /** The ledger of a run. */
   toolCalls({ toolCalls, tasks }: RunFacts): void {
     const workers = [...new Set(tasks.map(({ worker }) => worker).filter((worker) => worker !== ""))].sort();
@@ -88,7 +100,7 @@ export class Narrator {
     }
   }
 
-  /** Decisions that policies had a part in, and every denial. Plain structure that allowed is counted. */
+  /** Decisions that policies had a part in, and every denial. */
   decisions(decisions: readonly DecisionLine[]): void {
     this.#subheading("Decisions");
     const told = decisions.filter(({ allowed, verdicts }) => !allowed || verdicts.length > 0);
@@ -102,8 +114,8 @@ export class Narrator {
       );
       for (const verdict of one.verdicts) this.say(safeLine(`             ${verdict}`));
     }
-    const rest = decisions.length - told.length;
-    if (rest > 0 || told.length === 0) this.say(`${rest} more on structure alone: no policy is attached there`);
+    if (told.length === 0)
+      this.say("on structure alone (declared tool, fitting arguments, live lease): no policy is attached");
   }
 
   /** The trail of a run: all of it, or how to read it. */

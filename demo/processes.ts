@@ -28,18 +28,25 @@ export interface Running {
   readonly pid: number;
   /** The match of the ready line. */
   readonly match: RegExpExecArray;
-  /** SIGTERM, then SIGKILL when that is not heeded. Safe to call twice. */
-  stop(): Promise<void>;
 }
 
-/** Starts a process and waits until it is ready; rejects with its last lines when it ends or says nothing. */
-export async function launch(options: Launch, clock: Clock): Promise<Running> {
+/**
+ * Starts a process and waits until it is ready; rejects with its last lines when it ends or says nothing.
+ *
+ * @param onStart gets the way to stop it at once, so that an interrupt during the start finds it too.
+ */
+export async function launch(
+  options: Launch,
+  clock: Clock,
+  onStart: (stop: () => Promise<void>) => void,
+): Promise<Running> {
   const child = spawn(process.execPath, options.args, { env: options.env, stdio: ["ignore", "pipe", "pipe"] });
   const exited = new Promise<void>((done) => {
     child.once("exit", () => done());
     child.once("error", () => done());
   });
   const stop = () => stopChild(child, exited, clock);
+  onStart(stop);
   const tail: string[] = [];
   const deadline = new AbortController();
   try {
@@ -56,7 +63,7 @@ export async function launch(options: Launch, clock: Clock): Promise<Running> {
       const cancel = clock.after(READY_MS, () => failed(why(`was not ready within ${READY_MS / SECOND} s`)));
       deadline.signal.addEventListener("abort", cancel, { once: true });
     });
-    return { pid: child.pid as number, match, stop };
+    return { pid: child.pid as number, match };
   } catch (error) {
     await stop();
     throw error;
