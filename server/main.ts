@@ -7,6 +7,7 @@ import { systemClock } from "../kit/clock.ts";
 import { DomainError, messageOf } from "../kit/errors.ts";
 import { createIds } from "../kit/ids.ts";
 import { systemRandom } from "../kit/random.ts";
+import { onStopSignals, outliveClosedOutput } from "../kit/stop_signals.ts";
 import { type Environment, readServerConfig, SERVER_HELP, type ServerConfig } from "./config.ts";
 import { timingOf } from "./dispatch/timing.ts";
 import { readHomeConfig, writeHomeConfig } from "./home.ts";
@@ -21,6 +22,7 @@ import { createLogger, type Logger } from "./telemetry/log.ts";
 
 /** Runs the server until a signal stops it. @returns the exit code: 0 stopped, 1 could not start, 2 bad configuration */
 export async function runServer(argv: readonly string[], env: Environment): Promise<number> {
+  outliveClosedOutput();
   const clock = systemClock();
   let log = createLogger({ clock });
   try {
@@ -111,13 +113,6 @@ async function announce(config: ServerConfig, home: string, replica: Replica, bo
 
 function stopSignal(): Promise<void> {
   return new Promise((resolveStop) => {
-    let signals = 0;
-    const onSignal = () => {
-      signals += 1;
-      if (signals > 1) process.exit(130);
-      resolveStop();
-    };
-    process.on("SIGTERM", onSignal);
-    process.on("SIGINT", onSignal);
+    onStopSignals(systemClock(), resolveStop, () => process.exit(130));
   });
 }

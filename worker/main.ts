@@ -4,6 +4,7 @@
 
 import { systemClock } from "../kit/clock.ts";
 import { DomainError, messageOf } from "../kit/errors.ts";
+import { onStopSignals, outliveClosedOutput } from "../kit/stop_signals.ts";
 import { type Environment, readConfig, WORKER_HELP, type WorkerConfig } from "./config.ts";
 import { createWorker } from "./index.ts";
 import { createLog } from "./log.ts";
@@ -18,6 +19,7 @@ const EXIT_USAGE = 2;
 
 /** Runs a worker; resolves with the exit code. */
 export async function runWorker(argv: readonly string[], env: Environment): Promise<number> {
+  outliveClosedOutput();
   let config: WorkerConfig;
   let worker: Worker;
   try {
@@ -51,24 +53,24 @@ function build({ worker, logLevel, logFormat }: WorkerConfig): Worker {
 }
 
 async function runUntilSignal(worker: Worker): Promise<number> {
-  let signals = 0;
-  const onSignal = () => {
-    signals += 1;
-    if (signals === 1) void worker.stop();
-    else worker.abort();
-  };
-  process.on("SIGTERM", onSignal);
-  process.on("SIGINT", onSignal);
+  let aborted = false;
+  const stopListening = onStopSignals(
+    systemClock(),
+    () => void worker.stop(),
+    () => {
+      aborted = true;
+      worker.abort();
+    },
+  );
   try {
     await worker.start();
     await worker.ended;
-    return signals > 1 ? EXIT_FAILED : EXIT_OK;
+    return aborted ? EXIT_FAILED : EXIT_OK;
   } catch (error) {
     process.stderr.write(`error[${codeOf(error)}]: ${messageOf(error)}\n`);
     return EXIT_FAILED;
   } finally {
-    process.off("SIGTERM", onSignal);
-    process.off("SIGINT", onSignal);
+    stopListening();
   }
 }
 
