@@ -1,4 +1,5 @@
-// One worker stream as dispatch sees it; rpc/worker_service.ts pumps frames in and out and knows nothing of their meaning.
+// One worker stream as dispatch sees it: the seam between rpc and dispatch.
+// Implemented by worker_session.ts; rpc/worker_service.ts pumps frames in and out and knows nothing of their meaning.
 
 import type { SessionRequest, SessionResponse } from "../../proto/gen/orloj/v1/worker_pb.ts";
 

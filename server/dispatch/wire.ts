@@ -1,4 +1,5 @@
-// Small conversions between wire types and plain values that every file of this room needs.
+// Conversions between wire types and plain values: durations, frames, verdicts.
+// Called by every file of this room that speaks to a worker. Decides nothing.
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";

@@ -89,13 +89,15 @@ test("prints one ready line, and ends with 0 and a goodbye on SIGTERM", async ()
   expect(running.stderr).not.toContain("join-me");
 });
 
-test("a second signal ends it at once with 1", async () => {
+test("a signal that comes again later ends it at once with 1", async () => {
   const { running, stream } = await ready();
   await holdTask(stream);
   running.child.kill("SIGTERM");
   await stream.next("credit", (credit) => credit.freeSlots === 0);
-  running.child.kill("SIGTERM");
+  // A repetition within a second is the same signal, as npx sends it; the first one after that counts.
+  const again = setInterval(() => running.child.kill("SIGTERM"), 300);
   expect(await running.exited).toBe(1);
+  clearInterval(again);
 });
 
 test("a configuration that cannot work ends with 2 and says what to do", async () => {

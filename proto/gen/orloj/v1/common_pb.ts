@@ -72,7 +72,7 @@ export type AuditRecord = Message<"orloj.v1.AuditRecord"> & {
   actor: string;
 
   /**
-   * The whole record as canonical JSON text (kind, time, subject and every detail), at most 64 KiB.
+   * The record as canonical JSON text (kind, subject, actor and every detail, without id and time), at most 64 KiB.
    *
    * @generated from field: string record_json = 8;
    */
