@@ -12,8 +12,6 @@ import { isJsonObject, type Json, type JsonObject, jsonDigest } from "../kit/jso
 import { KIB } from "../kit/units.ts";
 import { bounded } from "./bounded_cache.ts";
 
-export { sampleOf } from "./schema_sample.ts";
-
 /** A compiled schema. */
 export interface SchemaCheck {
   /** What does not fit, in one line that names the places; undefined if the value fits. Never changes the value. */

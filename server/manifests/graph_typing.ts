@@ -4,7 +4,7 @@
 
 import type { Json, JsonObject } from "../../kit/json.ts";
 import { referencesOf } from "../../language/condition.ts";
-import { sampleOf } from "../../language/json_schema.ts";
+import { sampleOf } from "../../language/schema_sample.ts";
 import { EDGE_VARIABLES, INPUT_ITERATION, NODE_VARIABLES, OUTPUT_VARIABLES } from "./agent_system.ts";
 import { checkCondition } from "./expressions.ts";
 import { checkShape, END, type GraphShape } from "./graph_shape.ts";

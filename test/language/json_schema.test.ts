@@ -3,7 +3,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Json, JsonObject } from "../../kit/json.ts";
-import { compileSchema, sampleOf } from "../../language/json_schema.ts";
+import { compileSchema } from "../../language/json_schema.ts";
+import { sampleOf } from "../../language/schema_sample.ts";
 
 function compiled(schema: JsonObject) {
   const result = compileSchema(schema);
