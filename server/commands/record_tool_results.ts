@@ -8,8 +8,7 @@ import { auditRecord, tokenHash } from "../audit/record.ts";
 import type { JournalRow } from "../storage/ledger_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { CommandContext } from "./context.ts";
-import { boundedFailure } from "./settle.ts";
-import type { SettleItem, SettleVerdict } from "./settle_items.ts";
+import { boundedFailure, type SettleItem, type SettleVerdict } from "./settle_items.ts";
 import type { ToolResultFact } from "./tool_facts.ts";
 
 /** A verdict, and what must be settled before it is given. */
@@ -30,8 +29,10 @@ export async function recordToolResults(
       facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })),
     );
     const holding = new Set(held.map((lease) => `${lease.task_id} ${lease.token}`));
-    const answered = new Map((await tx.ledger.answer(facts.map(grantAnswer))).map((row) => [row.grant_id, row]));
-    const missed = facts.filter((fact) => answered.get(fact.grantId)?.task_id !== fact.taskId);
+    const firsts = firstOfEachGrant(facts);
+    const answered = new Map((await tx.ledger.answer([...firsts].map(grantAnswer))).map((row) => [row.grant_id, row]));
+    const answers = (fact: ToolResultFact) => firsts.has(fact) && answered.get(fact.grantId)?.task_id === fact.taskId;
+    const missed = facts.filter((fact) => !answers(fact));
     const known = new Map(
       (await tx.ledger.byGrants(missed.map((fact) => fact.grantId))).map((row) => [row.grant_id, row]),
     );
@@ -40,14 +41,14 @@ export async function recordToolResults(
     const recorded: RecordedResult[] = [];
     for (const fact of facts) {
       const row = answered.get(fact.grantId);
-      if (row?.task_id !== fact.taskId) {
+      if (row === undefined || !answers(fact)) {
         recorded.push(repeatOrRefuse(fact, known.get(fact.grantId), audit));
         continue;
       }
       const holds = holding.has(`${fact.taskId} ${fact.token}`);
       if (holds && fact.journalSequence > 0) journal.push(journalRow(fact, row));
       audit.push(resultRecord(fact, row, holds));
-      recorded.push(holds ? await judge(tx, context, fact, row) : { verdict: { verdict: "lease_lost" } });
+      recorded.push(await judge(tx, context, fact, row, holds));
     }
     await tx.ledger.append(journal);
     await tx.audit.insert(audit);
@@ -60,7 +61,10 @@ export async function recordToolResults(
 function grantAnswer(fact: ToolResultFact) {
   const { grantId: grant_id, result } = fact;
   if (result.ok)
-    return { grant_id, state: "done" as const, result: result.resultJson, failure_class: null, failure_message: null };
+    return {
+      ...{ grant_id, state: "done" as const, result: result.resultJson, known: true },
+      ...{ failure_class: null, failure_message: null },
+    };
   const failure = boundedFailure(result);
   return {
     grant_id,
@@ -68,7 +72,13 @@ function grantAnswer(fact: ToolResultFact) {
     result: null,
     failure_class: failure.class,
     failure_message: failure.message,
+    known: !result.ambiguous,
   };
+}
+
+// A grant takes one answer; a second one in the same batch is judged like a resent one.
+function firstOfEachGrant(facts: readonly ToolResultFact[]): Set<ToolResultFact> {
+  return new Set(new Map(facts.toReversed().map((fact) => [fact.grantId, fact])).values());
 }
 
 function repeatOrRefuse(
@@ -93,22 +103,25 @@ function repeatOrRefuse(
   return { verdict: { verdict: "refused", error: `grant ${fact.grantId} is not open for this task` } };
 }
 
-// A write that may have happened, at an endpoint that honours no key, is for a person to judge.
+// A write that may have happened, at an endpoint that honours no key, is for a person to judge; also when the task has moved on,
+// for its next holder would send it again.
 async function judge(
   tx: StoreQueries,
   context: CommandContext,
   fact: ToolResultFact,
   row: Answered,
+  holds: boolean,
 ): Promise<RecordedResult> {
-  const committed: RecordedResult = { verdict: { verdict: "committed" } };
+  const committed: RecordedResult = { verdict: { verdict: holds ? "committed" : "lease_lost" } };
   if (fact.result.ok || !fact.result.ambiguous) return committed;
   const [task] = await tx.tasks.calling([fact.taskId]);
-  if (task === undefined || task.run_state !== "RUNNING") return committed;
+  if (task === undefined) return committed;
   const bundle = await context.caches.bundle(tx, task.bundle_digest);
   const spec = [...(bundle.agents.get(task.agent)?.tools.values() ?? [])].find((tool) => tool.tool.name === row.tool)
     ?.tool.spec;
   if (spec === undefined || spec.effect === "read" || spec.idempotency.onUnknownOutcome === "retry") return committed;
   await tx.ledger.markUnknown(fact.grantId);
+  if (!holds || task.run_state !== "RUNNING") return committed;
   const message = `${row.tool} failed with ${fact.result.class} after the request was sent (request ${row.request_id}); a person has to decide`;
   const { taskId, token, sessionId } = fact;
   return {

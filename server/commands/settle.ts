@@ -4,10 +4,11 @@
 // Reading path: rpc/workflow_service → commands/invoke → dispatch/claimer → worker/session → worker/agent/loop → here → graph/advance.
 
 import { outputsNeeded } from "../graph/advance.ts";
-import type { FailureValue, NodeRow } from "../graph/types.ts";
+import type { NodeRow } from "../graph/types.ts";
 import type { NodeState } from "../queue/states.ts";
 import type { LockedRun } from "../storage/run_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
+import type { HeldTask, LosingTask } from "../storage/task_queries.ts";
 import type { CancelReason, CommandContext } from "./context.ts";
 import { RunWork } from "./run_work.ts";
 import type { SettleItem, SettleVerdict } from "./settle_items.ts";
@@ -38,12 +39,20 @@ async function settleIn(tx: StoreQueries, context: CommandContext, items: readon
   );
   const settlement = new Settlement(works, tasks, held, context.ids);
   const verdicts: SettleVerdict[] = [];
-  for (const item of items) {
-    verdicts.push("runId" in item ? settleRunItem(settlement, item) : settleTaskItem(settlement, item));
+  for (const index of settlingOrder(items)) {
+    const item = items[index] as SettleItem;
+    verdicts[index] = "runId" in item ? settleRunItem(settlement, item) : settleTaskItem(settlement, item);
   }
   await stopLiveTasks(tx, settlement);
   await flush(tx, settlement);
   return { settlement, verdicts };
+}
+
+// Lost leases come last: an outcome that came in time to share their batch still counts (I4).
+function settlingOrder(items: readonly SettleItem[]): number[] {
+  const indices = items.map((_, index) => index);
+  const isLost = (index: number) => items[index]?.type === "lost";
+  return [...indices.filter((index) => !isLost(index)), ...indices.filter(isLost)];
 }
 
 async function holdTokens(tx: StoreQueries, items: readonly SettleItem[]) {
@@ -52,8 +61,8 @@ async function holdTokens(tx: StoreQueries, items: readonly SettleItem[]) {
   );
   const lost = items.flatMap((item) => (item.type === "lost" ? [item.taskId] : []));
   const held = await tx.tasks.hold(presented);
-  if (lost.length > 0) held.push(...(await tx.tasks.lockLeases(lost, [])));
-  return new Map(held.map((lease) => [lease.task_id, lease]));
+  const losing = lost.length > 0 ? await tx.tasks.lockLosing(lost) : [];
+  return new Map<string, HeldTask & Partial<LosingTask>>([...held, ...losing].map((lease) => [lease.task_id, lease]));
 }
 
 async function loadWorks(
@@ -117,6 +126,7 @@ async function stopLiveTasks(tx: StoreQueries, settlement: Settlement): Promise<
   const stopping = settlement.stopping();
   if (stopping.length === 0) return;
   for (const work of stopping) work.cancelNewTasks();
+  for (const task of settlement.takeBackLive()) settlement.cancelIdle(task);
   const runIds = stopping.map((work) => work.run.id);
   const queued = await tx.tasks.dequeueRuns(runIds);
   const waiting = await tx.tasks.waitingOf(runIds);
@@ -157,10 +167,4 @@ async function flush(tx: StoreQueries, settlement: Settlement): Promise<void> {
 
 function unique(values: readonly string[]): string[] {
   return [...new Set(values)];
-}
-
-/** A failure in one line, cut to what is stored. */
-export function boundedFailure(failure: FailureValue): FailureValue {
-  const text = failure.message.replaceAll("\u0000", "\\u0000").toWellFormed();
-  return { class: failure.class.slice(0, 64), message: text.length > 4_000 ? `${text.slice(0, 4_000)}…` : text };
 }

@@ -65,3 +65,9 @@ export type SettleVerdict =
 export function outcomeDigest(outcome: WorkerOutcome): string {
   return sha256(canonicalJson(outcome as unknown as Json));
 }
+
+/** A failure in one line, cut to what is stored. */
+export function boundedFailure(failure: FailureValue): FailureValue {
+  const text = failure.message.replaceAll("\u0000", "\\u0000").toWellFormed();
+  return { class: failure.class.slice(0, 64), message: text.length > 4_000 ? `${text.slice(0, 4_000)}…` : text };
+}

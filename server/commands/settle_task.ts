@@ -9,11 +9,10 @@ import { decisionDetail, tokenHash } from "../audit/record.ts";
 import type { FailureValue } from "../graph/types.ts";
 import type { RetryPolicy } from "../manifests/specs.ts";
 import { decideRetry, taskRandom } from "../queue/retry.ts";
-import type { HeldTask, TaskRow } from "../storage/task_queries.ts";
+import type { HeldTask, LosingTask, TaskRow } from "../storage/task_queries.ts";
 import type { RunWork } from "./run_work.ts";
-import { boundedFailure } from "./settle.ts";
 import type { LossReason, SettleItem, SettleVerdict, WorkerOutcome } from "./settle_items.ts";
-import { outcomeDigest } from "./settle_items.ts";
+import { boundedFailure, outcomeDigest } from "./settle_items.ts";
 import type { Settlement, TaskPatch } from "./settlement.ts";
 
 /** Deliveries after which a task is a poison task. */
@@ -27,7 +26,7 @@ interface Holding {
   readonly settlement: Settlement;
   readonly work: RunWork;
   readonly task: TaskRow;
-  readonly lease: HeldTask;
+  readonly lease: HeldTask & Partial<LosingTask>;
 }
 
 /** See the file header. */
@@ -180,15 +179,17 @@ function settleFailure(
 
 /** Ends a task as failed, or parks it for a person. */
 function end(
-  { settlement, work, task, lease }: Holding,
-  failure: FailureValue,
+  { settlement, work, task, lease, patch: more }: Holding & { patch?: TaskPatch },
+  reported: FailureValue,
   how: "park" | "fail",
   token: string,
   digest = "",
 ): SettleVerdict {
+  const failure = boundedFailure(reported);
   settlement.endLease(task.id);
   const park = how === "park" && work.state.run === "RUNNING";
   const patch = {
+    ...more,
     outcome_token: token,
     outcome_digest: digest,
     worker: lease.worker,
@@ -225,7 +226,9 @@ function deny(holding: Holding, item: Extract<TaskItem, { type: "denied" }>): Se
   const what = subject.tool === undefined ? `agent ${task.agent}` : `tool ${subject.tool} for agent ${task.agent}`;
   const by = decision.decidedBy === "" ? "" : ` by policy ${decision.decidedBy}`;
   const words = decision.message === "" ? "" : `: ${decision.message}`;
-  const failure = { class: "PolicyDenied", message: `${what} was denied (${decision.reason})${by}${words}` };
+  const message = `${what} was denied (${decision.reason})${by}${words}`;
+  // The tool's name may be a model's invention.
+  const failure = boundedFailure({ class: "PolicyDenied", message });
   settlement.endTask(
     work,
     task,
@@ -278,6 +281,10 @@ function requeue(
 
 function lose(holding: Holding, reason: LossReason, actor: string, note: string): SettleVerdict {
   const { settlement, work, task, lease } = holding;
+  // What was found lost may have been accepted or renewed before this transaction had its lock.
+  if ((reason === "unaccepted" && lease.accepted) || (reason === "expired" && lease.alive === true)) {
+    return { verdict: "duplicate" };
+  }
   if (work.state.run !== "RUNNING") {
     settlement.endLease(task.id);
     settlement.cancelIdle(task);
@@ -301,7 +308,7 @@ function lose(holding: Holding, reason: LossReason, actor: string, note: string)
   const deliveries = task.deliveries + 1;
   if (deliveries >= DELIVERIES_MAX) {
     const message = `its worker was lost ${deliveries} times in a row while it ran; look at what the task does to its worker`;
-    return end(holding, { class: "PoisonTask", message }, "park", lease.token);
+    return end({ ...holding, patch: { deliveries } }, { class: "PoisonTask", message }, "park", lease.token);
   }
   settlement.endLease(task.id);
   settlement.changeTask(task, "READY", { deliveries });

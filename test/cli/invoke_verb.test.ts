@@ -1,3 +1,4 @@
+// invoke and --watch as processes against a scripted server: typed parameters, plain lines, exit codes, interrupts.
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";

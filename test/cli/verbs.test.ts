@@ -15,20 +15,6 @@ import { runOrloj, temporaryFolder } from "./run_orloj.ts";
 // Each test starts processes; a loaded machine may take seconds for one.
 vi.setConfig({ testTimeout: 30_000 });
 
-const _TEMPLATE = {
-  spec: {
-    parameters: {
-      type: "object",
-      properties: {
-        text: { type: "string" },
-        count: { type: "integer" },
-        flag: { type: "boolean" },
-        list: { type: "array" },
-      },
-    },
-  },
-};
-
 const record = (id: bigint, kind: string, body: object, taskId = "") =>
   create(AuditRecordSchema, {
     id,

@@ -1,8 +1,6 @@
-// The SDK against a real Connect server: keys, retries, deadlines, batches, watching, errors.
+// The SDK against a real Connect server: keys, retries, deadlines, batches.
 // Waiting is a fake that returns at once, so no test sleeps.
-import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
-import { AuditRecordSchema } from "../../proto/gen/orloj/v1/common_pb.ts";
 import type { InvokeRequest } from "../../proto/gen/orloj/v1/workflow_pb.ts";
 import { Code, createClient, type Host, OrlojError } from "../../sdk/index.ts";
 import { BATCH_CHARS_MAX } from "../../sdk/invoke_batcher.ts";
@@ -21,8 +19,6 @@ function fakeHost(): Host & { waits: number[] } {
     uniqueKey: () => `key-${++keys}`,
   };
 }
-
-const _event = (id: bigint, kind = "task.leased") => create(AuditRecordSchema, { id, kind, recordJson: "{}" });
 
 test("invoke sends the token, a deadline and a generated idempotency key", async () => {
   const requests: InvokeRequest[] = [];
