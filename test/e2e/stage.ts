@@ -116,3 +116,8 @@ export function split<Name extends string>(workers: Readonly<Record<Name, Runnin
   const other = names.find((name) => name !== holder) as Name;
   return { held: workers[holder as Name], other: workers[other], otherName: other };
 }
+
+/** Name of an enum's value, such as "CANCELLED". */
+export function nameOf(values: Readonly<Record<string, number>>, value: number | undefined): string {
+  return Object.entries(values).find(([, other]) => other === value)?.[0] ?? String(value);
+}
