@@ -10,7 +10,7 @@ import type { TaskEnd } from "../graph/types.ts";
 import { isListed, TASK_TRANSITIONS, type TaskState } from "../queue/states.ts";
 import type { ToolCallRow } from "../storage/ledger_queries.ts";
 import type { NodeRecord, RunChange } from "../storage/run_queries.ts";
-import type { HeldTask, NewTaskRow, ReadyRow, TaskChange, TaskRow } from "../storage/task_queries.ts";
+import type { HeldTask, LosingTask, NewTaskRow, ReadyRow, TaskChange, TaskRow } from "../storage/task_queries.ts";
 import type { CancelOrder, CancelReason } from "./context.ts";
 import type { RunWork } from "./run_work.ts";
 
@@ -38,18 +38,18 @@ export class Settlement {
   queued = false;
   readonly #works: ReadonlyMap<string, RunWork>;
   readonly #tasks: ReadonlyMap<string, TaskRow>;
-  readonly #held: Map<string, HeldTask>;
+  readonly #held: Map<string, HeldTask & Partial<LosingTask>>;
   readonly #endedLeases = new Set<string>();
   readonly #taskChanges = new Map<string, TaskChange>();
   readonly #newAttempts: string[] = [];
-  readonly #ready: ReadyRow[] = [];
+  readonly #ready = new Map<string, ReadyRow>();
   readonly #deniedCalls: ToolCallRow[] = [];
   readonly #audit: StoredRecord[] = [];
 
   constructor(
     works: ReadonlyMap<string, RunWork>,
     tasks: ReadonlyMap<string, TaskRow>,
-    held: Map<string, HeldTask>,
+    held: Map<string, HeldTask & Partial<LosingTask>>,
     ids: Ids,
   ) {
     this.#works = works;
@@ -67,7 +67,7 @@ export class Settlement {
   }
 
   /** The live lease of a task if the presented token is its own; a lease that already ended in this batch is gone. */
-  held(taskId: string, token: string): HeldTask | undefined {
+  held(taskId: string, token: string): (HeldTask & Partial<LosingTask>) | undefined {
     const lease = this.#held.get(taskId);
     return lease?.token === token && !this.#endedLeases.has(taskId) ? lease : undefined;
   }
@@ -91,19 +91,16 @@ export class Settlement {
 
   /** Changes a task; what the patch leaves out stays as it was. A transition that is not listed is a broken invariant. */
   changeTask(task: TaskRow, state: TaskState, patch: TaskPatch): void {
-    const from = this.#endedLeases.has(task.id) ? "LEASED" : (task.state as TaskState);
-    assert(isListed(TASK_TRANSITIONS, from, state), `no transition of a task from ${from} to ${state}`);
+    const earlier = this.#taskChanges.get(task.id);
+    const from = earlier?.state ?? (this.#endedLeases.has(task.id) ? "LEASED" : task.state);
+    assert(isListed(TASK_TRANSITIONS, from as TaskState, state), `no transition of a task from ${from} to ${state}`);
+    const { attempt, deliveries, worker, outcome_token, outcome_digest } = earlier ?? task;
     this.#taskChanges.set(task.id, {
-      id: task.id,
-      state,
-      attempt: task.attempt,
-      deliveries: task.deliveries,
+      ...{ id: task.id, state, attempt, deliveries },
       output: null,
       failure_class: null,
       failure_message: null,
-      worker: task.worker,
-      outcome_token: task.outcome_token,
-      outcome_digest: task.outcome_digest,
+      ...{ worker, outcome_token, outcome_digest },
       end_time: null,
       due_time: null,
       ...patch,
@@ -145,8 +142,20 @@ export class Settlement {
     }
   }
 
+  /**
+   * Tasks of stopping runs that this batch was about to make READY or WAITING: what the store does not show yet. They are out
+   * of the queue again.
+   */
+  takeBackLive(): TaskRow[] {
+    const runIds = new Set(this.stopping().map((work) => work.run.id));
+    const live = [...this.#taskChanges.values()].filter((change) => change.end_time === null);
+    const tasks = live.flatMap((change) => this.#tasks.get(change.id) ?? []).filter((task) => runIds.has(task.run_id));
+    for (const task of tasks) this.#ready.delete(task.id);
+    return tasks;
+  }
+
   enqueue(task: TaskRow, lastToken: string | null): void {
-    this.#ready.push({
+    this.#ready.set(task.id, {
       task_id: task.id,
       run_id: task.run_id,
       route: task.route,
@@ -197,7 +206,7 @@ export class Settlement {
     const works = [...this.#works.values()];
     for (const work of works) this.#recordEnd(work);
     const newTasks = works.flatMap((work) => work.tasks);
-    const ready = [...this.#ready, ...works.flatMap((work) => work.ready)];
+    const ready = [...this.#ready.values(), ...works.flatMap((work) => work.ready)];
     this.queued = ready.length > 0;
     return {
       endedLeases: [...this.#endedLeases],
@@ -217,9 +226,14 @@ export class Settlement {
     const transitions = work.takeTransitions();
     if (transitions.length === 0) return;
     const { id: runId, namespace } = work.run;
+    const { failure, cause, run: state } = work.state;
+    if (!work.finished && cause !== undefined) {
+      const reason = failure?.message ?? "";
+      const detail = { cause, reason, transitions, ...(failure && { failure }) };
+      this.record({ kind: "run.stopping", namespace, runId, actor: "server", detail });
+      return;
+    }
     const outputDigest = work.outputDigest();
-    const failure = work.state.failure;
-    const state = work.state.run;
     const detail = { state, transitions, ...(failure && { failure }), ...(outputDigest && { outputDigest }) };
     this.record({ kind: "run.finished", namespace, runId, actor: "server", detail });
   }

@@ -158,6 +158,12 @@ export interface HeldTask {
   readonly journal_length: number;
 }
 
+/** A leased task that may have lost its worker, with what decides whether it did; its lease row is locked. */
+export interface LosingTask extends HeldTask {
+  /** Its session renewed in time after all. */
+  readonly alive: boolean;
+}
+
 /** A task with what settling needs. */
 export interface TaskRow {
   readonly id: string;
@@ -229,6 +235,14 @@ export function taskQueries(db: Queryable) {
      * the lease again (I4). Tokens that hold nothing are absent from the result.
      */
     async hold(tokens: readonly PresentedToken[]): Promise<HeldTask[]> {
+      const held = await this.holdOnce(tokens);
+      const missed = tokens.filter((token) => !held.some((lease) => lease.token === token.token));
+      // A lease that was reaped while this statement waited for its row is late by now, which only a new snapshot shows.
+      return missed.length === 0 ? held : [...held, ...(await this.holdOnce(missed))];
+    },
+
+    /** hold() as one statement sees it. */
+    async holdOnce(tokens: readonly PresentedToken[]): Promise<HeldTask[]> {
       if (tokens.length === 0) return [];
       const result = await sql<HeldTask>`
         with x as materialized (
@@ -255,6 +269,16 @@ export function taskQueries(db: Queryable) {
         select ${HELD} from lease l
         where l.task_id = any(${taskIds}::text[]) or l.run_id = any(${runIds}::text[])
         order by l.task_id for update`.execute(db);
+      return result.rows;
+    },
+
+    /** Locks leases that were found lost, and says what is true of them now. Ids ascending. */
+    async lockLosing(taskIds: readonly string[]): Promise<LosingTask[]> {
+      await this.lockLeases(taskIds, []);
+      const result = await sql<LosingTask>`
+        select ${HELD}, exists (select from worker_session s where s.id = l.session_id and s.state in ('active', 'draining')
+            and s.expire_time >= clock_timestamp()) as alive
+        from lease l where l.task_id = any(${taskIds}::text[])`.execute(db);
       return result.rows;
     },
 
@@ -300,6 +324,12 @@ export function taskQueries(db: Queryable) {
           origin_task_id, worker, outcome_token, outcome_digest
         from task where id = any(${taskIds}::text[])`.execute(db);
       return result.rows;
+    },
+
+    /** Progress: losses before it count no more. */
+    async forgetLosses(taskIds: readonly string[]): Promise<void> {
+      if (taskIds.length === 0) return;
+      await sql`update task set deliveries = 0 where id = any(${taskIds}::text[])`.execute(db);
     },
 
     /** Tasks with their runs as they are now; read after their leases are locked, so that no grant follows a cancel. */
