@@ -68,7 +68,8 @@ export class Caches {
     const known = this.#workflows.get(key);
     if (known !== undefined) return known;
     const compiled = await this.#resolve(tx, namespace, name);
-    keep(this.#workflows, key, compiled, WORKFLOWS_MAX);
+    // Another transaction may have seen a newer catalog while this one read.
+    if (revision === this.#catalogRevision) keep(this.#workflows, key, compiled, WORKFLOWS_MAX);
     this.#keepBundle(compiled);
     return compiled;
   }
@@ -130,9 +131,10 @@ export class Caches {
       annotations: (kind, namespace, name) => facts.get(manifestKey(kind, namespace, name))?.annotations ?? {},
       guarded: (namespace, tool) => facts.get(manifestKey("Tool", namespace, tool))?.guarded ?? false,
     };
-    // Read again: the facts may be newer than the revision that the transaction saw; keep them only if they are not.
+    // Read again: two statements may see two revisions, and policies of one with labels of the other allow what neither does.
     const after = await tx.bundles.revisions();
-    if (after.policy === revision) this.#live = { revision, state };
+    if (after.policy !== revision) return await this.live(tx, after.policy);
+    this.#live = { revision, state };
     return state;
   }
 }

@@ -21,6 +21,9 @@ import { type PreparedInvocation, prepareInvocation, startRun } from "./prepare_
 import { readRun } from "./read_runs.ts";
 import type { Principal } from "./views.ts";
 
+/** Times that a batch is planned anew because others used its idempotency keys first. */
+const KEY_TRIES_MAX = 5;
+
 /** One invocation with its asker. */
 export interface InvokeItem {
   readonly principal: Principal;
@@ -47,11 +50,7 @@ export function requestDigest(input: InvokeInput): string {
 
 /** See the file header. @throws DomainError for database trouble: nothing of the batch happened */
 export async function invoke(context: CommandContext, items: readonly InvokeItem[]): Promise<(InvokeResult | Error)[]> {
-  const { outcomes, writes } = await context.store.transaction(async (tx) => {
-    const planned = await plan(tx, context, items);
-    await flush(tx, planned.writes);
-    return planned;
-  });
+  const { outcomes, writes } = await planAndStore(context, items);
   context.caches.markStored([...writes.bundles.keys()]);
   if (writes.ready.length > 0) context.hints.workReady();
   return await Promise.all(
@@ -60,6 +59,22 @@ export async function invoke(context: CommandContext, items: readonly InvokeItem
       return { run: await readRun(context, outcome.runId), duplicate: outcome.duplicate };
     }),
   );
+}
+
+// Another replica may commit a run of the same key between the look and the insert; the second look finds it.
+async function planAndStore(context: CommandContext, items: readonly InvokeItem[]) {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await context.store.transaction(async (tx) => {
+        const planned = await plan(tx, context, items);
+        await flush(tx, planned.writes);
+        return planned;
+      });
+    } catch (error) {
+      const raced = error instanceof DomainError && error.metadata["constraint"] === "run_idempotency_idx";
+      if (!raced || tries === KEY_TRIES_MAX) throw error;
+    }
+  }
 }
 
 async function plan(tx: StoreQueries, context: CommandContext, items: readonly InvokeItem[]) {
