@@ -302,10 +302,12 @@ async function journalAnswer(
 ): Promise<void> {
   const at = { task_id: call.task.id, turn_sequence: call.fact.turnSequence, call_index: call.fact.callIndex };
   const [position] = await tx.ledger.positions([at]);
-  if (position === undefined || position.recorded !== null) return;
+  const written = batch.journal.filter((row) => row.task_id === at.task_id);
+  const isWritten = written.some((row) => row.turn_sequence === at.turn_sequence && row.call_index === at.call_index);
+  if (position === undefined || position.recorded !== null || isWritten) return;
   batch.journal.push({
     ...at,
-    sequence: position.length + 1,
+    sequence: position.length + written.length + 1,
     kind: entry.kind,
     payload: entry.payload ?? null,
     tool: call.fact.tool,

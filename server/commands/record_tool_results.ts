@@ -59,15 +59,16 @@ export async function recordToolResults(
 }
 
 function grantAnswer(fact: ToolResultFact) {
-  const { grantId: grant_id, result } = fact;
+  const { grantId: grant_id, taskId: task_id, result } = fact;
   if (result.ok)
     return {
-      ...{ grant_id, state: "done" as const, result: result.resultJson, known: true },
+      ...{ grant_id, task_id, state: "done" as const, result: result.resultJson, known: true },
       ...{ failure_class: null, failure_message: null },
     };
   const failure = boundedFailure(result);
   return {
     grant_id,
+    task_id,
     state: "failed" as const,
     result: null,
     failure_class: failure.class,
@@ -78,7 +79,7 @@ function grantAnswer(fact: ToolResultFact) {
 
 // A grant takes one answer; a second one in the same batch is judged like a resent one.
 function firstOfEachGrant(facts: readonly ToolResultFact[]): Set<ToolResultFact> {
-  return new Set(new Map(facts.toReversed().map((fact) => [fact.grantId, fact])).values());
+  return new Set(new Map(facts.toReversed().map((fact) => [`${fact.grantId} ${fact.taskId}`, fact])).values());
 }
 
 function repeatOrRefuse(

@@ -27,10 +27,16 @@ export async function recordTurns(context: CommandContext, facts: readonly TurnF
     const leases = new Map(held.map((lease) => [lease.token, lease]));
     const current = facts.filter((fact) => leases.get(fact.token)?.task_id === fact.taskId);
     const tasks = new Map((await tx.tasks.byId(current.map((fact) => fact.taskId))).map((task) => [task.id, task]));
-    const written = new Set(
-      (await tx.ledger.append(current.map(journalRow))).map((row) => `${row.task_id}/${row.sequence}`),
+    const lengths = new Map(
+      (
+        await tx.ledger.positions(current.map(({ taskId }) => ({ task_id: taskId, turn_sequence: 0, call_index: 0 })))
+      ).map((row) => [row.task_id, row.length]),
     );
-    const clashing = current.filter((fact) => !written.has(`${fact.taskId}/${fact.sequence}`));
+    const next = inOrder(current, lengths);
+    const rows = await tx.ledger.append([...next].map(journalRow));
+    const taken = new Set(rows.map((row) => `${row.task_id}/${row.sequence}`));
+    const written = new Set([...next].filter((fact) => taken.has(`${fact.taskId}/${fact.sequence}`)));
+    const clashing = current.filter((fact) => !written.has(fact));
     const stored = await tx.ledger.journal(clashing.map((fact) => fact.taskId));
     const audit = [];
     const results: SettleVerdict[] = [];
@@ -50,7 +56,7 @@ export async function recordTurns(context: CommandContext, facts: readonly TurnF
         };
         audit.push(auditRecord({ kind: "fact.refused", ...subject, detail }));
         results.push({ verdict: "lease_lost" });
-      } else if (written.has(`${fact.taskId}/${fact.sequence}`)) {
+      } else if (written.has(fact)) {
         changed.add(lease.run_id);
         const detail = {
           sequence: fact.sequence,
@@ -63,15 +69,39 @@ export async function recordTurns(context: CommandContext, facts: readonly TurnF
       } else {
         const row = stored.find((entry) => entry.task_id === fact.taskId && entry.sequence === fact.sequence);
         const same = row?.kind === "turn" && row.payload === fact.turnJson;
-        const error = `journal entry ${fact.sequence} is already there with other content`;
+        const error =
+          row === undefined
+            ? `journal entry ${fact.sequence} would leave a gap; the next one is ${(lengths.get(fact.taskId) ?? 0) + 1}`
+            : `journal entry ${fact.sequence} is already there with other content`;
         results.push(same ? { verdict: "duplicate" } : { verdict: "refused", error });
       }
     }
+    await tx.tasks.forgetLosses(lossesOvercome(written, tasks));
     await tx.audit.insert(audit);
     return results;
   });
   context.hints.runsChanged([...changed]);
   return verdicts;
+}
+
+// A task that gets on is no poison task, however many workers it has lost: a new turn is progress.
+function lossesOvercome(
+  written: ReadonlySet<TurnFact>,
+  tasks: ReadonlyMap<string, { readonly deliveries: number }>,
+): string[] {
+  const ids = new Set([...written].map((fact) => fact.taskId));
+  return [...ids].filter((id) => (tasks.get(id)?.deliveries ?? 0) > 0);
+}
+
+// A journal has no gaps: the turns that take the next entry of their task, in the order of the batch.
+function inOrder(facts: readonly TurnFact[], lengths: Map<string, number>): Set<TurnFact> {
+  const next = new Set<TurnFact>();
+  for (const fact of facts) {
+    if (fact.sequence !== (lengths.get(fact.taskId) ?? 0) + 1) continue;
+    lengths.set(fact.taskId, fact.sequence);
+    next.add(fact);
+  }
+  return next;
 }
 
 function journalRow(fact: TurnFact): JournalRow {

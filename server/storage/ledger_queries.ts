@@ -71,10 +71,13 @@ const TOOL_CALL_COLUMNS: Columns = {
 /** The answer to one granted attempt. */
 export interface GrantAnswer {
   readonly grant_id: string;
+  readonly task_id: string;
   readonly state: "done" | "failed";
   readonly result: string | null;
   readonly failure_class: string | null;
   readonly failure_message: string | null;
+  /** False for a failure after which the request may have had its effect. */
+  readonly known: boolean;
 }
 
 /** Queries of the journal and tool_call tables. */
@@ -174,7 +177,10 @@ export function ledgerQueries(db: Queryable) {
           failure_message = excluded.failure_message, end_time = null`,
       ),
 
-    /** Records answers, fenced by grant id: only a row still open with that grant takes one. Returns the rows written. */
+    /**
+     * Records answers, fenced by grant id: only a row of that task still open with that grant takes one. A row whose outcome is unknown takes
+     * only an answer that knows it. Returns the rows written.
+     */
     async answer(answers: readonly GrantAnswer[]) {
       if (answers.length === 0) return [];
       const result = await sql<{
@@ -190,8 +196,8 @@ export function ledgerQueries(db: Queryable) {
         update tool_call c set state = x.state, result = x.result, failure_class = x.failure_class,
           failure_message = x.failure_message, end_time = clock_timestamp()
         from json_to_recordset(${recordSet(answers)}::json)
-          as x(grant_id text, state text, result text, failure_class text, failure_message text)
-        where c.grant_id = x.grant_id and c.state in ('granted', 'unknown')
+          as x(grant_id text, task_id text, state text, result text, failure_class text, failure_message text, known boolean)
+        where c.grant_id = x.grant_id and c.task_id = x.task_id and (c.state = 'granted' or (c.state = 'unknown' and x.known))
         returning c.grant_id, c.request_id, c.task_id, c.run_id, c.namespace, c.tool, c.attempt, c.arguments_digest`.execute(
         db,
       );
