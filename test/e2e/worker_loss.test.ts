@@ -2,7 +2,7 @@
 
 import { beforeAll, expect, test } from "vitest";
 import type { RunHandle } from "../../sdk/index.ts";
-import type { RunningProcess } from "../harness/processes.ts";
+import { type RunningProcess, runOrloj } from "../harness/processes.ts";
 import { agent, askingAgent, completion, httpTool, single } from "./documents.ts";
 import { type Stage, split, startStage } from "./stage.ts";
 
@@ -170,4 +170,67 @@ test("a frozen worker that wakes after another one finished its task changes not
   expect([...sink.countsByKey("/step").values()]).toEqual([2]);
   const after = (await stage.trail(run)).filter(({ kind }) => kind !== "fact.refused");
   expect(after).toEqual(before);
+});
+
+test("a worker that is told to stop gives back what it cannot finish: no attempt and no delivery is spent, nothing is repeated", async () => {
+  const { client, sink } = stage;
+  await pair();
+  workers["e1"] = await stage.worker("e1", { ORLOJ_DRAIN_WINDOW: "300ms" });
+  sink.hold("/long");
+  await stage.apply(
+    httpTool("short", "/short", { effect: "write" }),
+    httpTool("long", "/long", { effect: "read" }),
+    agent(
+      "leaver",
+      [
+        { when: "turn == 1", toolCalls: [{ name: "short", arguments: {} }] },
+        { when: "turn == 2", toolCalls: [{ name: "long", arguments: {} }] },
+        { output: { left: true } },
+      ],
+      { tools: ["short", "long"] },
+    ),
+    ...single("leaver"),
+  );
+  const run = await client.workflow("leaver").invoke();
+  await sink.waitForCount("/long", 1);
+  expect(await workers["e1"].stop()).toMatchObject({ code: 0 });
+  await sink.waitForAbort("/long");
+  const requeued = await stage.record("task.requeued", ({ runId }) => runId === run.id);
+  expect(requeued.detail).toMatchObject({ cause: "interrupted", attempt: 1, worker: "e1" });
+  sink.release("/long");
+  await pair("e2");
+
+  expect(await run.result()).toEqual({ left: true });
+  expect(await onlyTask(run)).toMatchObject({ worker: "e2", attempt: 1, deliveries: 0 });
+  expect(sink.count("/short")).toBe(1);
+  expect(await stage.trail(run, "lease.expired")).toEqual([]);
+});
+
+test("a lease that an operator takes away voids the old token: the next worker finishes, and the trail says who did it", async () => {
+  const { client, sink } = stage;
+  await pair("f1", "f2");
+  sink.hold("/taken");
+  await stage.apply(
+    httpTool("taken", "/taken", { effect: "read" }),
+    agent(
+      "taken",
+      [
+        { when: "turn == 1", toolCalls: [{ name: "taken", arguments: {} }] },
+        { output: { count: "${{ results.taken.count }}" } },
+      ],
+      { tools: ["taken"] },
+    ),
+    ...single("taken"),
+  );
+  const run = await client.workflow("taken").invoke();
+  await sink.waitForCount("/taken", 1);
+  const { id } = await onlyTask(run);
+  const revoked = await runOrloj(["revoke", id, "--reason", "stuck"], { server: stage.server });
+  expect(revoked).toMatchObject({ code: 0 });
+  await sink.waitForCount("/taken", 2);
+  sink.release("/taken");
+  expect(await run.result()).toEqual({ count: 2 });
+  const records = await stage.trail(run, "lease.revoked");
+  expect(records.map(({ actor, detail }) => [actor, detail.reason])).toEqual([["dev", "stuck"]]);
+  expect(await stage.trail(run, "task.succeeded")).toHaveLength(1);
 });
