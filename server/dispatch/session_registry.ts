@@ -85,9 +85,8 @@ export class SessionRegistry implements SessionHost {
     };
     const opened = await this.context.store.transaction(async (tx) => {
       const made = await tx.sessions.open(row, hello.resumeSessionId, timing.leaseTtlMs);
-      const held = made.resumed
-        ? await tx.tasks.stillHeld(hello.held.map(({ taskId, token }) => ({ task_id: taskId, token })))
-        : [];
+      const presented = hello.held.map(({ taskId, token }) => ({ task_id: taskId, token }));
+      const held = made.resumed ? await tx.tasks.stillHeld(presented) : [];
       const identity = {
         sessionId: made.id,
         worker: session.name,
@@ -102,7 +101,8 @@ export class SessionRegistry implements SessionHost {
     session.id = opened.id;
     session.epoch = opened.epoch;
     for (const { taskId, token } of hello.held) {
-      if (opened.held.has(token)) session.held.set(token, { taskId, token, accepted: true, stopping: false });
+      // An Accept of the older stream may not have reached the store; the worker sends it again.
+      if (opened.held.has(token)) session.held.set(token, { taskId, token, accepted: false, stopping: false });
     }
     return create(WelcomeSchema, {
       sessionId: opened.id,
@@ -131,6 +131,7 @@ export class SessionRegistry implements SessionHost {
     this.#connecting.delete(session);
     if (this.#sessions.get(session.id) === session) this.#sessions.delete(session.id);
     if (!how.wasOpen) return;
+    this.#recordAccepts(session);
     const { name, id } = session;
     this.context.log.info("worker.disconnected", { worker: name, session: id, polite: how.polite, reason: how.reason });
     if (!how.polite) return;
@@ -142,6 +143,13 @@ export class SessionRegistry implements SessionHost {
         await tx.audit.insert([auditRecord({ kind: "worker.disconnected", actor: workerActor(name), detail })]);
       });
     });
+  }
+
+  // A worker that its task kills at once has accepted it all the same: else the loss would never count.
+  #recordAccepts(session: WorkerSession): void {
+    const accepts = session.acceptsToFlush.splice(0).map(({ taskId, token }) => ({ task_id: taskId, token }));
+    if (accepts.length === 0) return;
+    this.#inBackground("recording accepts", () => this.context.store.read((queries) => queries.tasks.accept(accepts)));
   }
 
   async setDraining(session: WorkerSession): Promise<void> {
