@@ -3,15 +3,15 @@
 // Locks only the rows it takes (SKIP LOCKED); never locks a run. A denied task is leased too, never sent, and settled as POLICY_DENIED.
 
 import type { StoredRecord } from "../audit/events.ts";
-import { auditRecord, decisionDetail } from "../audit/record.ts";
-import type { Decision, Requester } from "../policy/types.ts";
+import { auditRecord } from "../audit/record.ts";
+import type { Requester } from "../policy/types.ts";
 import { matchTasks } from "../queue/match.ts";
 import type { JournalRow } from "../storage/ledger_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { ClaimedTask, NewLease } from "../storage/task_queries.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CommandContext } from "./context.ts";
-import { decideSubject, isNotable } from "./decisions.ts";
+import { type Decided, decideSubject, noted } from "./decisions.ts";
 import type { SettleItem } from "./settle_items.ts";
 
 /** Tasks in one claim at most. */
@@ -45,7 +45,7 @@ export interface Claimed {
 
 interface Leased extends Assigned {
   readonly lease: NewLease;
-  readonly decision: Decision;
+  readonly decided: Decided;
 }
 
 /** See the file header. Sessions all serve the same routes. @throws DomainError for database trouble: nothing happened */
@@ -64,13 +64,13 @@ export async function claim(
     if (tasks.length === 0) return [];
     const leases = await lease(tx, context, tasks, routes, sessions);
     await tx.tasks.insertLeases(leases.map((one) => one.lease));
-    await tx.audit.insert(leases.filter((one) => one.decision.allowed).map(leasedRecord));
+    await tx.audit.insert(leases.filter((one) => one.decided.decision.allowed).map(leasedRecord));
     return leases;
   });
   context.hints.runsChanged([...new Set(leased.map((one) => one.task.run_id))]);
   return {
-    assigned: leased.filter((one) => one.decision.allowed),
-    denied: leased.filter((one) => !one.decision.allowed).map(denial),
+    assigned: leased.filter((one) => one.decided.decision.allowed),
+    denied: leased.filter((one) => !one.decided.decision.allowed).map(denial),
     more: leased.length === free,
   };
 }
@@ -98,7 +98,7 @@ async function lease(
     const token = context.ids.token();
     const journal = journals.get(task.id) ?? [];
     const worker = sessions.find((session) => session.sessionId === sessionId)?.worker ?? "";
-    const decision = decideSubject({
+    const decided = decideSubject({
       checkpoint: "agent.run",
       ...{ live, bundle, runId: task.run_id, tags: task.tags, metadata: task.metadata, now: revisions.now },
       requester: JSON.parse(task.requester) as Requester,
@@ -114,7 +114,7 @@ async function lease(
       delivery: task.deliveries,
       journal_length: journal.length,
     };
-    leased.push({ sessionId, token, task, bundle, journal, lease: row, decision });
+    leased.push({ sessionId, token, task, bundle, journal, lease: row, decided });
   }
   return leased;
 }
@@ -125,7 +125,7 @@ async function journalsOf(tx: StoreQueries, tasks: readonly ClaimedTask[]): Prom
   return Map.groupBy(rows, (row) => row.task_id);
 }
 
-function leasedRecord({ task, lease, decision }: Leased): StoredRecord {
+function leasedRecord({ task, lease, decided }: Leased): StoredRecord {
   return auditRecord({
     kind: "task.leased",
     namespace: task.namespace,
@@ -141,11 +141,11 @@ function leasedRecord({ task, lease, decision }: Leased): StoredRecord {
       sessionId: lease.session_id,
       worker: lease.worker,
       delivery: task.deliveries,
-      ...(isNotable(decision) && { decision: { ...decisionDetail(decision), agent: task.agent } }),
+      ...noted(decided),
     },
   });
 }
 
-function denial({ task, token, sessionId, decision }: Leased): SettleItem {
-  return { type: "denied", taskId: task.id, token, sessionId, decision, subject: {} };
+function denial({ task, token, sessionId, decided }: Leased): SettleItem {
+  return { type: "denied", taskId: task.id, token, sessionId, ...decided, subject: {} };
 }

@@ -3,6 +3,8 @@
 // Labels and `guarded` are read live; names and effects come from the bundle that the run is pinned to.
 
 import type { Json } from "../../kit/json.ts";
+import type { DecisionDetail } from "../audit/events.ts";
+import { decisionDetail } from "../audit/record.ts";
 import type { Checkpoint } from "../manifests/specs.ts";
 import { decide } from "../policy/evaluate.ts";
 import { targetsOf } from "../policy/targets.ts";
@@ -64,13 +66,20 @@ export function policyInput(subject: DecisionSubject): PolicyInput {
   };
 }
 
-/** Decides; never throws: an error is a denial. */
-export function decideSubject(subject: DecisionSubject): Decision {
-  const input = policyInput(subject);
-  return decide(subject.live.policies, input, targetsOf(input));
+/** A decision with the input document that it was made on. */
+export interface Decided {
+  readonly decision: Decision;
+  readonly input: PolicyInput;
 }
 
-/** True if the decision says anything worth a record: a denial, or a policy that was evaluated. */
-export function isNotable(decision: Decision): boolean {
-  return !decision.allowed || decision.verdicts.length > 0;
+/** Decides; never throws: an error is a denial. */
+export function decideSubject(subject: DecisionSubject): Decided {
+  const input = policyInput(subject);
+  return { input, decision: decide(subject.live.policies, input, targetsOf(input)) };
+}
+
+/** The decision as a member of its audit record; nothing when no policy applied and nothing was denied. */
+export function noted({ decision, input }: Decided): { decision?: DecisionDetail } {
+  if (decision.allowed && decision.verdicts.length === 0) return {};
+  return { decision: decisionDetail(decision, input) };
 }

@@ -16,9 +16,10 @@ import type { NewTaskRow, ReadyRow } from "../storage/task_queries.ts";
 import type { LiveState } from "./caches.ts";
 import type { CommandContext } from "./context.ts";
 import type { InvokeInput, InvokeResult } from "./control_plane.ts";
-import { decideSubject, isNotable } from "./decisions.ts";
+import { decideSubject, noted } from "./decisions.ts";
 import { type PreparedInvocation, prepareInvocation, startRun } from "./prepare_invocation.ts";
 import { readRun } from "./read_runs.ts";
+import { edgeViews, nodeViews, runView } from "./run_views.ts";
 import type { Principal } from "./views.ts";
 
 /** Times that a batch is planned anew because others used its idempotency keys first. */
@@ -40,7 +41,7 @@ interface Writes {
   readonly audit: StoredRecord[];
 }
 
-type Outcome = { readonly runId: string; readonly duplicate: boolean } | DomainError;
+type Outcome = InvokeResult | { readonly firstRunId: string } | DomainError;
 
 /** Digest of everything by which two invocations with one key must be alike. */
 export function requestDigest(input: InvokeInput): string {
@@ -55,8 +56,8 @@ export async function invoke(context: CommandContext, items: readonly InvokeItem
   if (writes.ready.length > 0) context.hints.workReady();
   return await Promise.all(
     outcomes.map(async (outcome) => {
-      if (outcome instanceof DomainError) return outcome;
-      return { run: await readRun(context, outcome.runId), duplicate: outcome.duplicate };
+      // What was just inserted needs no reading back; a first run has moved on since.
+      return "firstRunId" in outcome ? { run: await readRun(context, outcome.firstRunId), duplicate: true } : outcome;
     }),
   );
 }
@@ -117,7 +118,7 @@ async function planOne(tx: StoreQueries, context: CommandContext, planning: Plan
   const digest = requestDigest(input);
   const known = key === undefined ? undefined : first.get(key);
   if (known !== undefined) {
-    if (known.digest === digest) return { runId: known.id, duplicate: true };
+    if (known.digest === digest) return { firstRunId: known.id };
     throw new DomainError(
       "IDEMPOTENCY_CONFLICT",
       `idempotency key "${input.idempotencyKey}" was used for another invocation; use a new key`,
@@ -128,13 +129,14 @@ async function planOne(tx: StoreQueries, context: CommandContext, planning: Plan
   const prepared = prepareInvocation(bundle, principal, input);
   const runId = context.ids.next("run");
   const { tags, metadata } = prepared;
-  const decision = decideSubject({
+  const decided = decideSubject({
     ...{ checkpoint: "workflow.run", live, bundle, runId, requester: principal, tags, metadata, now: revisions.now },
   });
   const { id, kind, groups, claims, method } = principal;
   const requester = { id, kind, groups, claims, method };
-  if (!decision.allowed) {
-    const detail = { workflow: input.workflow, requester, decision: decisionDetail(decision) };
+  if (!decided.decision.allowed) {
+    const { decision, input: on } = decided;
+    const detail = { workflow: input.workflow, requester, decision: decisionDetail(decision, on) };
     writes.audit.push(auditRecord({ kind: "run.refused", namespace: input.namespace, actor: id, detail }));
     return refusal(input, decision);
   }
@@ -157,13 +159,14 @@ async function planOne(tx: StoreQueries, context: CommandContext, planning: Plan
         requester,
         ...(Object.keys(tags).length > 0 && { tags }),
         ...(input.idempotencyKey !== "" && { idempotencyKey: input.idempotencyKey }),
-        ...(isNotable(decision) && { decision: decisionDetail(decision) }),
+        ...noted(decided),
         transitions: started.transitions,
       },
     }),
   );
   if (key !== undefined) first.set(key, { id: runId, digest });
-  return { runId, duplicate: false };
+  const run = { ...runView({ ...started.run, conditions: [] }), nodes: nodeViews(bundle, started.nodes, true) };
+  return { run: { ...run, edges: edgeViews(bundle) }, duplicate: false };
 }
 
 function refusal(input: InvokeInput, decision: { reason: string; decidedBy: string; message: string }): DomainError {

@@ -3,7 +3,7 @@
 
 import { canonicalJson, type Json, sha256 } from "../../kit/json.ts";
 import type { FailureValue } from "../graph/types.ts";
-import type { Decision } from "../policy/types.ts";
+import type { Decision, PolicyInput } from "../policy/types.ts";
 import type { RunCause } from "../queue/states.ts";
 
 /** How a worker says that a task ended. */
@@ -33,7 +33,12 @@ export type LossReason = "expired" | "unaccepted" | "unsent" | "yielded" | "revo
 /** See the file header. */
 export type SettleItem =
   | (Presented & { readonly type: "outcome"; readonly outcome: WorkerOutcome; readonly actor: string })
-  | (Presented & { readonly type: "denied"; readonly decision: Decision; readonly subject: DeniedSubject })
+  | (Presented & {
+      readonly type: "denied";
+      readonly decision: Decision;
+      readonly input?: PolicyInput;
+      readonly subject: DeniedSubject;
+    })
   | (Presented & { readonly type: "park"; readonly failure: FailureValue })
   | (Presented & { readonly type: "fail"; readonly failure: FailureValue })
   | {

@@ -249,7 +249,7 @@ function deny(holding: Holding, item: Extract<TaskItem, { type: "denied" }>): Se
       ...settlement.taskDetail(task),
       worker: lease.worker,
       failure,
-      decision: { ...decisionDetail(decision), agent: task.agent, ...subjectDetail(subject) },
+      decision: { ...decisionDetail(decision, item.input), agent: task.agent, ...subjectDetail(subject) },
       transitions: work.takeTransitions(),
     },
   });

@@ -1,0 +1,70 @@
+// Grants one attempt of a tool call: renders the means with the secrets of this moment, and gathers the ledger row and the record.
+// Called by authorize_tool_call.ts after structure, policy and ledger allowed it. The means leave only with the answer.
+
+import { MIB, SECOND } from "../../kit/units.ts";
+import { renderMeans } from "../grant/render.ts";
+import type { ToolCallRow } from "../storage/ledger_queries.ts";
+import type { StoreQueries } from "../storage/store.ts";
+import { type Decided, noted } from "./decisions.ts";
+import { callDetail, recordCall, refuseArguments, type SoundCall, type ToolBatch } from "./tool_batch.ts";
+import type { Authorized, Grant } from "./tool_facts.ts";
+
+/** Time that a grant outlives its tool's timeout, so that a result on its way still counts. */
+const GRANT_MARGIN_MS = 10 * SECOND;
+/** Largest result that a grant allows, in bytes. */
+const RESULT_BYTES_MAX = MIB;
+
+/** See the file header. Arguments that cannot be rendered safely go back to the model; a missing secret fails the task. */
+export async function grantTool(
+  tx: StoreQueries,
+  batch: ToolBatch,
+  call: SoundCall,
+  decided: Decided,
+  of: { attempt: number; ledger: Map<string, ToolCallRow> },
+): Promise<Authorized> {
+  const spec = call.tool.tool.spec;
+  const rendered = renderMeans(spec, call.args, batch.context.readSecret, { requestId: call.requestId });
+  if (!rendered.ok) {
+    if (rendered.class === "InvalidArguments") return await refuseArguments(tx, batch, call, rendered.message);
+    const { taskId, token, sessionId } = call.fact;
+    const failure = { class: rendered.class, message: `tool ${call.tool.tool.name}: ${rendered.message}` };
+    return { answer: { type: "failed" }, settle: { type: "fail", taskId, token, sessionId, failure } };
+  }
+  const grantId = batch.context.ids.next("gra");
+  const row: ToolCallRow = {
+    request_id: call.requestId,
+    namespace: call.task.namespace,
+    run_id: call.task.run_id,
+    task_id: call.task.id,
+    tool: call.tool.tool.name,
+    tool_generation: call.tool.tool.generation,
+    effect: spec.effect,
+    arguments_digest: call.argumentsDigest,
+    state: "granted",
+    attempt: of.attempt,
+    grant_id: grantId,
+    grant_token: call.fact.token,
+    grant_expire_time: new Date(batch.now.getTime() + spec.timeoutMs + GRANT_MARGIN_MS),
+    result: null,
+    failure_class: null,
+    failure_message: null,
+  };
+  of.ledger.set(call.requestId, row);
+  batch.calls.push(row);
+  const detail = {
+    ...callDetail(call, of.attempt),
+    grantId,
+    effect: spec.effect,
+    generation: call.tool.tool.generation,
+  };
+  recordCall(batch, call, { kind: "tool.granted", detail: { ...detail, ...noted(decided) } });
+  const made: Grant = {
+    grantId,
+    requestId: call.requestId,
+    timeoutMs: spec.timeoutMs,
+    resultBytesMax: Math.min(RESULT_BYTES_MAX, spec.command?.maxOutputBytes ?? RESULT_BYTES_MAX),
+    means: rendered.means,
+    ...(spec.outputSchema !== undefined && { outputSchemaJson: JSON.stringify(spec.outputSchema) }),
+  };
+  return { answer: { type: "granted", grant: made } };
+}
