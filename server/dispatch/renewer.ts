@@ -59,17 +59,20 @@ export class Renewer {
   /** Writes accepts and renewals now. Never rejects: a database that is away is met again by the next renewal. */
   async flush(): Promise<void> {
     const sessions = this.#registry().sessions();
-    const accepts = sessions.flatMap((session) => session.acceptsToFlush.splice(0));
+    const accepting = sessions.map((session) => ({ session, accepts: session.acceptsToFlush.splice(0) }));
     const renewing = sessions
       .map((session) => ({ session, renewals: session.renewals.splice(0) }))
       .filter(({ renewals }) => renewals.length > 0);
     try {
+      const accepts = accepting.flatMap(({ accepts }) => accepts);
       await this.#context.store.read((queries) =>
         queries.tasks.accept(accepts.map(({ taskId, token }) => ({ task_id: taskId, token }))),
       );
       await this.#renewRows(sessions.filter((session) => session.seen));
       await this.#answer(renewing);
     } catch (error) {
+      // Workers accept only once; they renew again by themselves.
+      for (const { session, accepts } of accepting) session.acceptsToFlush.unshift(...accepts);
       this.#context.log.warn("renewal.failed", { error: messageOf(error) });
     }
   }

@@ -3,7 +3,7 @@
 // No sweep for one ttl after a start, or after the database came back: workers get the time to renew first.
 
 import type { Clock } from "../../kit/clock.ts";
-import { messageOf } from "../../kit/errors.ts";
+import { DomainError, messageOf } from "../../kit/errors.ts";
 import { auditRecord } from "../audit/record.ts";
 import type { CommandContext } from "../commands/context.ts";
 import type { CommandServices } from "../commands/services.ts";
@@ -104,12 +104,14 @@ export class Tick {
   }
 
   async #recordLost(found: TickFindings): Promise<void> {
-    if (found.lost_sessions.length === 0) return;
-    const leasesOf = Map.groupBy(found.lost_leases, (lease) => lease.task_id).size;
-    const records = found.lost_sessions.map(({ id, name }) =>
-      auditRecord({ kind: "worker.lost", actor: "server", detail: { sessionId: id, worker: name, leases: leasesOf } }),
-    );
-    await this.#options.context.store.read((queries) => queries.audit.insert(records));
+    if (found.expired_sessions.length === 0) return;
+    await this.#options.context.store.transaction(async (tx) => {
+      const lost = await tx.sessions.markLost(found.expired_sessions);
+      const records = lost.map(({ id, name, leases }) =>
+        auditRecord({ kind: "worker.lost", actor: "server", detail: { sessionId: id, worker: name, leases } }),
+      );
+      await tx.audit.insert(records);
+    });
   }
 
   async #settle(found: TickFindings): Promise<void> {
@@ -126,7 +128,10 @@ export class Tick {
       ...found.due_runs.map(({ id }): SettleItem => ({ type: "run_due", runId: id })),
     ];
     const results = await Promise.allSettled(items.map((item) => this.#options.services.settle.add(item)));
-    const failed = results.find((result) => result.status === "rejected");
-    if (failed !== undefined) throw failed.reason;
+    const errors = results.flatMap((result) => (result.status === "rejected" ? [result.reason as unknown] : []));
+    // Only a database that is away stops the sweep: one item that cannot be settled must not keep all others waiting.
+    const away = errors.find((error) => error instanceof DomainError && error.reason === "STORAGE_UNAVAILABLE");
+    if (away !== undefined) throw away;
+    for (const error of errors) this.#options.context.log.error("tick.unsettled", { error: messageOf(error) });
   }
 }

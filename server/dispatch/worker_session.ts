@@ -2,14 +2,17 @@
 // Made by session_registry.ts for each stream; rpc/worker_service.ts pumps it. Facts go to worker_facts.ts.
 // Phases: greeting (Hello only) → open → ended. Only Goodbye is a polite end. A worker that does not read is closed.
 
+import { toBinary } from "@bufbuild/protobuf";
 import { BoundedQueue } from "../../kit/bounded_queue.ts";
 import { DomainError, messageOf } from "../../kit/errors.ts";
-import type {
-  Hello,
-  RenewLeases,
-  SessionRequest,
-  SessionResponse,
-  YieldLeases,
+import {
+  AssignmentSchema,
+  type Hello,
+  type Outcome,
+  type RenewLeases,
+  type SessionRequest,
+  type SessionResponse,
+  type YieldLeases,
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { Assigned } from "../commands/claim.ts";
 import type { CancelOrder } from "../commands/context.ts";
@@ -20,11 +23,14 @@ import type { ConnectedWorker } from "./connected_worker.ts";
 import { fetchJournal, fetchViews } from "./fetches.ts";
 import { checkHello } from "./hello.ts";
 import type { SessionHost } from "./session_registry.ts";
+import { FRAME_BYTES_MAX } from "./timing.ts";
 import { durationOf, frameOf } from "./wire.ts";
 import { decideToolCalls, recordResultFacts, recordTurnFacts, settleOutcomeFacts } from "./worker_facts.ts";
 
 /** Frames that may wait for a worker that reads slowly. */
 const OUTGOING_MAX = 1_000;
+/** Highest assignment sequence that a worker may tell. */
+const SEQUENCE_MAX = 1n << 52n;
 /** Facts of one session that may wait for their commit; beyond it the next frame is not read. */
 const FACT_FRAMES_MAX = 64;
 
@@ -97,7 +103,7 @@ export class WorkerSession implements ConnectedWorker {
     switch (frame.case) {
       case "credit":
         this.#credit = bounded(frame.value.freeSlots, 0, 1_000, "free_slots");
-        this.#lastSeenSequence = frame.value.lastAssignSequence;
+        this.#lastSeenSequence = this.#bySequence(frame.value.lastAssignSequence);
         return this.#host.creditChanged();
       case "accept":
         return this.#accept(frame.value.tokens);
@@ -112,8 +118,7 @@ export class WorkerSession implements ConnectedWorker {
       case "toolResults":
         return await this.#fact(recordResultFacts(services, sender, frame.value.results));
       case "outcomes":
-        for (const outcome of frame.value.outcomes) this.held.delete(outcome.token);
-        return await this.#fact(settleOutcomeFacts(services, sender, frame.value.outcomes));
+        return await this.#fact(this.#settleOutcomes(frame.value.outcomes));
       case "cancelAck":
         for (const token of frame.value.tokens) this.#markStopping(token);
         return;
@@ -167,7 +172,9 @@ export class WorkerSession implements ConnectedWorker {
       });
       return assignmentFrame(assigned, this.#sequence, this.#host.context.readSecret);
     });
-    return this.send(frameOf({ case: "assign", value: { assignments } }));
+    // Inputs and journals are large: a frame ends before it grows beyond what a worker takes.
+    const frames = inFrames(assignments, (one) => toBinary(AssignmentSchema, one).byteLength, FRAME_BYTES_MAX / 2);
+    return frames.every((part) => this.send(frameOf({ case: "assign", value: { assignments: part } })));
   }
 
   /** Tells the worker to stop tasks, unless it acknowledged that already. */
@@ -220,10 +227,25 @@ export class WorkerSession implements ConnectedWorker {
   }
 
   #renew(frame: RenewLeases): void {
-    this.#lastSeenSequence =
-      frame.lastAssignSequence > this.#lastSeenSequence ? frame.lastAssignSequence : this.#lastSeenSequence;
+    const seen = this.#bySequence(frame.lastAssignSequence);
+    if (seen > this.#lastSeenSequence) this.#lastSeenSequence = seen;
     this.renewals.push({ sequence: frame.sequence, tokens: frame.tokens });
     this.#host.renewalsPending();
+  }
+
+  // A resumed session goes on counting where its worker stands. After that no worker has seen what was not sent: claims never
+  // exceed its credit, whatever it says.
+  #bySequence(claimed: bigint): bigint {
+    if (claimed < 0n || claimed > SEQUENCE_MAX) throw violation("last_assign_sequence is out of range");
+    if (this.#sequence === 0n) this.#sequence = claimed;
+    return claimed < this.#sequence ? claimed : this.#sequence;
+  }
+
+  // Held until the outcome is settled: a renewal that overtakes it must not be told that the lease is lost.
+  async #settleOutcomes(outcomes: readonly Outcome[]): Promise<SessionResponse> {
+    const answer = await settleOutcomeFacts(this.#host.services, { sessionId: this.id, worker: this.name }, outcomes);
+    for (const { token } of outcomes) this.held.delete(token);
+    return answer;
   }
 
   #markStopping(token: string): void {
@@ -254,6 +276,23 @@ export class WorkerSession implements ConnectedWorker {
       reason: this.#failure === undefined ? "" : messageOf(this.#failure),
     });
   }
+}
+
+/** Items in order, in lists of at most bytesMax together; one larger than that is alone. */
+function inFrames<T>(items: readonly T[], sizeOf: (item: T) => number, bytesMax: number): T[][] {
+  const frames: T[][] = [];
+  let bytes = 0;
+  for (const item of items) {
+    const size = sizeOf(item);
+    bytes += size;
+    const last = frames.at(-1);
+    if (last !== undefined && bytes <= bytesMax) last.push(item);
+    else {
+      frames.push([item]);
+      bytes = size;
+    }
+  }
+  return frames;
 }
 
 function bounded(value: number, min: number, max: number, field: string): number {

@@ -26,13 +26,13 @@ export interface TickFindings {
   /** Runs whose deadline or grace is over. */
   readonly due_runs: { id: string; state: string }[];
   /** Leases of sessions that expired, or that were not accepted in time. */
-  readonly lost_leases: { task_id: string; token: string; reason: "expired" | "unaccepted" }[];
+  readonly lost_leases: { task_id: string; token: string; session_id: string; reason: "expired" | "unaccepted" }[];
   /** Leases of this replica's sessions whose run is being cancelled. */
   readonly cancelling: { task_id: string; token: string; session_id: string; cause: string; grace_ms: number }[];
   /** Sessions of this replica that operators asked to drain, or that another replica took over (epoch). */
   readonly sessions: { id: string; epoch: string; state: string }[];
-  /** Sessions that expired just now; they are marked lost by this statement. */
-  readonly lost_sessions: { id: string; name: string }[];
+  /** Sessions that expired and are not marked lost yet. */
+  readonly expired_sessions: string[];
 }
 
 /** Queries of the worker_session table. */
@@ -84,6 +84,17 @@ export function sessionQueries(db: Queryable) {
       return result.numUpdatedRows > 0n;
     },
 
+    /** Marks sessions lost that are still expired; returns those it marked, with the leases that they leave. */
+    async markLost(sessionIds: readonly string[]): Promise<{ id: string; name: string; leases: number }[]> {
+      const result = await sql<{ id: string; name: string; leases: number }>`
+        update worker_session s set state = 'lost'
+        where s.id = any(${sessionIds}::text[]) and s.state in ('active', 'draining') and s.expire_time < clock_timestamp()
+        returning s.id, s.name, (select count(*) from lease l where l.session_id = s.id)::integer as leases`.execute(
+        db,
+      );
+      return result.rows;
+    },
+
     /** Deletes sessions that ended more than a day ago; bound: 1,000. */
     async forgetEnded(): Promise<void> {
       await sql`delete from worker_session where id = any(array(
@@ -98,16 +109,12 @@ export function sessionQueries(db: Queryable) {
     async tick(replicaId: string, options: { limit: number; acceptMs: number; sweep: boolean }): Promise<TickFindings> {
       const { limit, acceptMs, sweep } = options;
       const result = await sql<TickFindings>`
-        with gone as (
-          update worker_session set state = 'lost'
-          where ${sweep} and state in ('active', 'draining') and expire_time < clock_timestamp()
-          returning id, name),
-        lost as (
-          select l.task_id, l.token, 'expired' as reason from lease l
+        with lost as (
+          select l.task_id, l.token, l.session_id, 'expired' as reason from lease l
           left join worker_session s on s.id = l.session_id and s.state in ('active', 'draining') and s.expire_time >= clock_timestamp()
           where ${sweep} and s.id is null and l.claim_time < clock_timestamp() - ${acceptMs} * interval '1 ms'
           union all
-          select l.task_id, l.token, 'unaccepted' from lease l
+          select l.task_id, l.token, l.session_id, 'unaccepted' from lease l
           where ${sweep} and not l.accepted and l.claim_time < clock_timestamp() - ${acceptMs} * interval '1 ms'
           limit ${limit}),
         route_walk as (
@@ -126,7 +133,9 @@ export function sessionQueries(db: Queryable) {
             where r.state = 'CANCELLING' and s.replica_id = ${replicaId} limit ${limit}) c) as cancelling,
           (select coalesce(json_agg(json_build_object('id', id, 'epoch', epoch::text, 'state', state)), '[]')
             from worker_session where replica_id = ${replicaId} and state in ('active', 'draining')) as sessions,
-          (select coalesce(json_agg(json_build_object('id', id, 'name', name)), '[]') from gone) as lost_sessions`.execute(
+          (select coalesce(json_agg(id), '[]') from (
+            select id from worker_session
+            where ${sweep} and state in ('active', 'draining') and expire_time < clock_timestamp() limit ${limit}) e) as expired_sessions`.execute(
         db,
       );
       return result.rows[0] as TickFindings;

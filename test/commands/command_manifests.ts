@@ -82,7 +82,12 @@ export function documents(): object[] {
     ...flow("zoned", { nodes: [{ name: "only", agent: "gpu" }] }),
     ...flow("denied", { nodes: [{ name: "only", agent: "locked" }] }),
     ...flow("parked", { nodes: [{ name: "only", agent: "parker" }] }),
-    ...flow("mixed", { nodes: [{ name: "park", agent: "parker" }, { name: "work", agent: "solo" }] }), // biome-ignore format: one line
+    ...flow("mixed", {
+      nodes: [
+        { name: "park", agent: "parker" },
+        { name: "work", agent: "solo" },
+      ],
+    }),
     ...flow("pair", { nodes: nodes("left", "right") }),
     ...flow("calls", { nodes: [{ name: "only", agent: "caller" }] }),
     ...flow("chain", { nodes: nodes("first", "second"), edges: [{ from: "first", to: "second" }] }),

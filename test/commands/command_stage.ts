@@ -44,7 +44,10 @@ export async function commandStage() {
   pool.start();
   atEndOfFile(() => pool.stop());
   const cancels: CancelOrder[] = [];
-  const secrets = new Map([["sink/url", "http://127.0.0.1:9"], ["sink/token", "canary-7c1f"]]); // biome-ignore format: one line
+  const secrets = new Map([
+    ["sink/url", "http://127.0.0.1:9"],
+    ["sink/token", "canary-7c1f"],
+  ]);
   const replica = (): CommandContext => ({
     store,
     caches: new Caches(),
