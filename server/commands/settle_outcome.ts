@@ -1,0 +1,115 @@
+// Settles what a worker says of a task that it holds: success, failure with its retry, cancellation, interruption.
+// Called by settle_task.ts. The server decides on retries, from the agent's policy or the workflow's; a worker only proposes.
+
+import { unreachable } from "../../kit/errors.ts";
+import { canonicalJson, sha256 } from "../../kit/json.ts";
+import { workerActor } from "../audit/events.ts";
+import type { FailureValue } from "../graph/types.ts";
+import type { RetryPolicy } from "../manifests/specs.ts";
+import { decideRetry, taskRandom } from "../queue/retry.ts";
+import type { TaskRow } from "../storage/task_queries.ts";
+import type { RunWork } from "./run_work.ts";
+import { COMMITTED, endTask, type Holding, requeue } from "./settle_ends.ts";
+import { boundedFailure, outcomeDigest, type SettleVerdict, type WorkerOutcome } from "./settle_items.ts";
+import type { TaskPatch } from "./settlement.ts";
+
+/** See the file header. */
+export function settleOutcome(holding: Holding, outcome: WorkerOutcome): SettleVerdict {
+  const { settlement, work, task, lease } = holding;
+  const accepted = { outcome_token: lease.token, outcome_digest: outcomeDigest(outcome), worker: lease.worker };
+  const subject = { ...settlement.subject(task), actor: workerActor(lease.worker) };
+  switch (outcome.type) {
+    case "succeeded": {
+      const output = canonicalJson(outcome.output);
+      settlement.endLease(task.id);
+      settlement.endTask(
+        work,
+        task,
+        "SUCCEEDED",
+        { type: "succeeded", output: outcome.output },
+        { ...accepted, output },
+      );
+      const detail = {
+        ...settlement.taskDetail(task),
+        worker: lease.worker,
+        outputDigest: sha256(output),
+        transitions: work.takeTransitions(),
+      };
+      settlement.record({ kind: "task.succeeded", ...subject, detail });
+      return COMMITTED;
+    }
+    case "cancelled":
+      return cancelled(holding, accepted);
+    case "interrupted":
+      return work.state.run === "RUNNING"
+        ? requeue(holding, "interrupted", outcome.reason, accepted)
+        : cancelled(holding, accepted);
+    case "failed":
+      return settleFailure(holding, boundedFailure(outcome.failure), outcome);
+    default:
+      return unreachable(outcome);
+  }
+}
+
+function cancelled(holding: Holding, accepted: TaskPatch): SettleVerdict {
+  const { settlement, work, task, lease } = holding;
+  // A worker may cancel only what was asked to stop; else its word is taken as an interruption.
+  if (work.state.run === "RUNNING") return requeue(holding, "interrupted", "the worker stopped it unasked", accepted);
+  settlement.endLease(task.id);
+  const timedOut = work.state.cause === "timed_out";
+  const failure = { class: timedOut ? "Timeout" : "Cancelled", message: `the run stopped: ${work.state.cause}` };
+  const patch = { ...accepted, failure_class: failure.class, failure_message: failure.message };
+  settlement.endTask(work, task, timedOut ? "TIMED_OUT" : "CANCELLED", { type: "cancelled" }, patch);
+  const detail = { ...settlement.taskDetail(task), worker: lease.worker, transitions: work.takeTransitions() };
+  const subject = { ...settlement.subject(task), actor: workerActor(lease.worker) };
+  if (timedOut) settlement.record({ kind: "task.timed_out", ...subject, detail: { ...detail, failure } });
+  else settlement.record({ kind: "task.cancelled", ...subject, detail: { ...detail, reason: failure.message } });
+  return COMMITTED;
+}
+
+function retryPolicyOf(work: RunWork, task: TaskRow): RetryPolicy {
+  const agent = work.bundle.agents.get(task.agent)?.agent.spec;
+  return agent?.errorHandling.retry ?? work.bundle.bundle.workflow.spec.retry;
+}
+
+function settleFailure(
+  holding: Holding,
+  failure: FailureValue,
+  outcome: Extract<WorkerOutcome, { type: "failed" }>,
+): SettleVerdict {
+  const { settlement, work, task, lease } = holding;
+  const decision =
+    work.state.run === "RUNNING"
+      ? decideRetry({
+          policy: retryPolicyOf(work, task),
+          attempt: task.attempt,
+          failureClass: failure.class,
+          retryAfterMs: outcome.retryAfterMs,
+          random: taskRandom(task.id, task.attempt),
+        })
+      : { type: "not_retryable" as const };
+  const accepted = { outcome_token: lease.token, outcome_digest: outcomeDigest(outcome), worker: lease.worker };
+  const patch = { ...accepted, failure_class: failure.class, failure_message: failure.message };
+  if (decision.type === "retry") {
+    settlement.endLease(task.id);
+    const due_time = new Date(work.run.now.getTime() + decision.delayMs);
+    settlement.changeTask(task, "WAITING", { ...patch, attempt: task.attempt + 1, deliveries: 0, due_time });
+    settlement.startNewAttempt(task.id);
+    settlement.record({
+      kind: "task.retrying",
+      ...settlement.subject(task),
+      actor: workerActor(lease.worker),
+      detail: {
+        ...settlement.taskDetail(task),
+        failure,
+        delayMs: decision.delayMs,
+        nextAttempt: task.attempt + 1,
+        worker: lease.worker,
+      },
+    });
+    return COMMITTED;
+  }
+  const onExhausted = work.bundle.agents.get(task.agent)?.agent.spec.errorHandling.onExhausted ?? "deadLetter";
+  const park = onExhausted === "deadLetter" && work.state.run === "RUNNING";
+  return endTask(holding, failure, park ? "park" : "fail", lease.token, outcomeDigest(outcome));
+}
