@@ -73,6 +73,8 @@ export async function dispatchStage() {
   });
   const tick = new Tick({ context: stage.context, services, claimer, renewer, registry, clock, timing, replicaId });
   await claimer.loadRoutes();
+  // As a replica is wired: what is given back is claimed again.
+  Object.assign(stage.context.hints, { workReady: () => claimer.wake() });
 
   /** A worker that is not connected yet. */
   function worker(instance = stage.context.ids.token()) {
