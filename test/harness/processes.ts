@@ -47,6 +47,8 @@ export interface SpawnOptions {
   readonly stdin?: string;
   /** Runs it as another user; only root may. */
   readonly account?: { readonly uid: number; readonly gid: number } | undefined;
+  /** In a process group of its own: signals reach all of it, as those of a terminal do. npx passes none on by itself. */
+  readonly group?: boolean;
 }
 
 /** Starts a program with the environment of the tests, without any ORLOJ_ variable but those given. */
@@ -58,11 +60,12 @@ export function startProcess(file: string, args: readonly string[], options: Spa
     cwd: options.cwd ?? ROOT,
     env: { ...Object.fromEntries(inherited), ...options.env },
     stdio: ["pipe", "pipe", "pipe"],
+    detached: options.group === true,
     ...(options.account ? { uid: options.account.uid, gid: options.account.gid } : {}),
   });
   child.stdin.on("error", () => undefined);
   child.stdin.end(options.stdin ?? "");
-  const running = watch(child, [file, ...args].join(" "));
+  const running = watch(child, [file, ...args].join(" "), options.group === true);
   atEndOfFile(async () => {
     running.signal("SIGKILL");
     await running.ended;
@@ -70,7 +73,7 @@ export function startProcess(file: string, args: readonly string[], options: Spa
   return running;
 }
 
-function watch(child: ChildProcess, title: string): RunningProcess {
+function watch(child: ChildProcess, title: string, group: boolean): RunningProcess {
   const output = { stdout: "", stderr: "" };
   const listeners = new Set<() => void>();
   const tell = () => {
@@ -117,7 +120,14 @@ function watch(child: ChildProcess, title: string): RunningProcess {
       look();
     });
   const signal = (name: NodeJS.Signals) => {
-    if (over === undefined && child.pid !== undefined) child.kill(name);
+    if (over !== undefined || child.pid === undefined) return;
+    if (!group) return void child.kill(name);
+    try {
+      process.kill(-child.pid, name);
+    } catch (error) {
+      // The last of the group may have ended a moment ago.
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
   };
   const stop = async () => {
     signal("SIGTERM");
