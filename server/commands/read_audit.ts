@@ -7,6 +7,7 @@ import {
   type AuditFilter,
   type AuditReadRow,
   auditReads,
+  type TrailCheckpoint,
   type TrailHorizon,
   type TrailPosition,
 } from "../storage/read_audit.ts";
@@ -21,6 +22,8 @@ const SIZES = { sizeDefault: 100, sizeMax: 1_000 };
 const BATCH_MAX = 1_000;
 /** How often the trail is looked at without a hint, in ms; and while records wait for a transaction to end. */
 const INTERVAL_MS = { idle: SECOND, pending: 100 };
+/** Records between two checkpoints: what each look reads again at most, beside what waits for a transaction. */
+const CHECKPOINT_RECORDS = 500n;
 const CHECKPOINTS_MAX = 1_000;
 
 /** A page of records in insertion order. @throws PAGE_TOKEN_INVALID */
@@ -69,11 +72,11 @@ export async function* watchAudit(
 }
 
 // Follows the trail. Once everything below a horizon was delivered, what is left belongs to transactions at or above it; and
-// those that began after an earlier look took ids above the highest one seen then: that id is the floor of the next query.
+// those that began after an earlier checkpoint took ids above the highest one seen then: that id is the floor of the next query.
 class Trail {
   readonly #context: ReadContext;
   readonly #filter: AuditFilter;
-  readonly #checkpoints: { readonly xmax: bigint; readonly lastId: string }[] = [];
+  readonly #checkpoints: TrailCheckpoint[] = [];
   #position: TrailPosition = { transaction: "0", id: "0", floor: "0" };
   hasMore = false;
   /** True while records are visible that wait for a transaction to end. */
@@ -92,7 +95,7 @@ class Trail {
         this.#position = (await reads.positionOf(id)) ?? { transaction: "0", id, floor: id };
         return;
       }
-      const horizon = await reads.horizon();
+      const horizon = await reads.horizon("0");
       this.#position = { transaction: horizon.xmin, id: "0", floor: await reads.recentFloor() };
     });
   }
@@ -100,28 +103,34 @@ class Trail {
   async next(): Promise<AuditReadRow[]> {
     return await this.#context.store.read(async ({ db }) => {
       const reads = auditReads(db);
-      const horizon = await reads.horizon();
+      const horizon = await reads.horizon(this.#position.floor);
       const rows = await reads.below(this.#filter, this.#position, horizon.xmin, BATCH_MAX);
       this.hasMore = rows.length === BATCH_MAX;
       const last = rows.at(-1);
       if (this.hasMore && last !== undefined) {
         this.#position = { ...this.#position, transaction: last.transaction, id: String(last.id) };
-      } else this.#drained(horizon);
+      } else {
+        if (this.#needsCheckpoint(horizon)) this.#checkpoints.push(await reads.checkpoint());
+        this.#drained(horizon);
+      }
       return rows;
     });
   }
 
+  #needsCheckpoint(horizon: TrailHorizon): boolean {
+    if (this.#checkpoints.length >= CHECKPOINTS_MAX) return false;
+    const last = this.#checkpoints.at(-1)?.lastId ?? this.#position.floor;
+    return BigInt(horizon.lastId) >= BigInt(last) + CHECKPOINT_RECORDS;
+  }
+
   #drained(horizon: TrailHorizon): void {
     const xmin = BigInt(horizon.xmin);
-    if (this.#checkpoints.length < CHECKPOINTS_MAX) {
-      this.#checkpoints.push({ xmax: BigInt(horizon.xmax), lastId: horizon.lastId });
-    }
     let { floor } = this.#position;
-    while (this.#checkpoints[0] !== undefined && this.#checkpoints[0].xmax <= xmin) {
+    while (this.#checkpoints[0] !== undefined && BigInt(this.#checkpoints[0].bound) <= xmin) {
       floor = this.#checkpoints.shift()?.lastId ?? floor;
     }
     this.#position = { transaction: horizon.xmin, id: "0", floor };
-    this.isPending = BigInt(horizon.lastId) > BigInt(floor);
+    this.isPending = horizon.pending;
   }
 }
 

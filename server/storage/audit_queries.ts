@@ -1,7 +1,8 @@
 // Inserting audit records: always in the transaction of the change that they describe.
 // Called by commands through the store. Reading the trail is in read_audit.ts.
 
-import { bulkInsert, type Columns, type Queryable } from "./bulk.ts";
+import { sql } from "kysely";
+import { type Columns, type Queryable, recordSet, recordShape } from "./bulk.ts";
 
 /** A record to insert; time and transaction id come from the database. */
 export interface NewAuditRow {
@@ -26,7 +27,18 @@ const COLUMNS: Columns = {
 /** Queries of the audit_event table. */
 export function auditQueries(db: Queryable) {
   return {
-    /** Appends records in the order given. */
-    insert: (rows: readonly NewAuditRow[]) => bulkInsert(db, "audit_event", COLUMNS, rows),
+    /**
+     * Appends records in the order given. The transaction takes its id before the records take theirs: readers rely on a
+     * transaction that began after a look having ids above all that were seen in it.
+     */
+    async insert(rows: readonly NewAuditRow[]): Promise<void> {
+      if (rows.length === 0) return;
+      const names = sql.raw(Object.keys(COLUMNS).join(", "));
+      await sql`
+        with started as materialized (select pg_current_xact_id() as transaction_id)
+        insert into audit_event (transaction_id, ${names})
+        select started.transaction_id, ${names}
+        from started cross join json_to_recordset(${recordSet(rows)}::json) as x(${recordShape(COLUMNS)})`.execute(db);
+    },
   };
 }

@@ -42,11 +42,18 @@ export interface TrailPosition {
   readonly floor: string;
 }
 
-/** The state of the trail: every transaction below xmin has ended, none at or above xmax has begun. */
+/** The state of the trail: every transaction below xmin has ended. */
 export interface TrailHorizon {
   readonly xmin: string;
-  readonly xmax: string;
   /** Highest id that is visible. */
+  readonly lastId: string;
+  /** True if records above the floor are visible whose transactions are not below xmin. */
+  readonly pending: boolean;
+}
+
+/** Transactions at or above bound took ids above lastId. */
+export interface TrailCheckpoint {
+  readonly bound: string;
   readonly lastId: string;
 }
 
@@ -70,12 +77,24 @@ export function auditReads(db: Queryable) {
     },
 
     /** The horizon now; one statement, so one snapshot. */
-    async horizon(): Promise<TrailHorizon> {
+    async horizon(floor: string): Promise<TrailHorizon> {
       const result = await sql<TrailHorizon>`
-        select pg_snapshot_xmin(s)::text as xmin, pg_snapshot_xmax(s)::text as xmax,
-          (select coalesce(max(id), 0)::text from audit_event) as "lastId"
+        select pg_snapshot_xmin(s)::text as xmin, (select coalesce(max(id), 0)::text from audit_event) as "lastId",
+          exists (select from audit_event where id > ${floor}::bigint and transaction_id >= pg_snapshot_xmin(s)) as pending
         from pg_current_snapshot() s`.execute(db);
       return result.rows[0] as TrailHorizon;
+    },
+
+    /**
+     * A checkpoint now. It takes a transaction id of its own for the bound: a snapshot's xmax is only one above the newest
+     * transaction that ended, and those that run above it may hold ids below lastId.
+     */
+    async checkpoint(): Promise<TrailCheckpoint> {
+      const result = await sql<TrailCheckpoint>`
+        select pg_current_xact_id()::text as bound, coalesce(max(id), 0)::text as "lastId" from audit_event`.execute(
+        db,
+      );
+      return result.rows[0] as TrailCheckpoint;
     },
 
     /** The position of a record that was delivered before; undefined if there is none of that id. By primary key and recentFloor. */
