@@ -2,7 +2,7 @@
 // Called by commands through the store. A command that advances a graph locks its runs first, ids ascending.
 
 import { sql } from "kysely";
-import { bulkInsert, bulkUpdate, type Columns, type Queryable } from "./bulk.ts";
+import { bulkInsert, bulkUpdate, type Columns, type Queryable, recordSet } from "./bulk.ts";
 
 /** A run to insert. */
 export interface NewRun {
@@ -137,6 +137,15 @@ export interface LockedRun {
   readonly now: Date;
 }
 
+/** The run that an idempotency key stands for. */
+export interface FirstRun {
+  readonly id: string;
+  readonly namespace: string;
+  readonly requester_id: string;
+  readonly idempotency_key: string;
+  readonly request_digest: string | null;
+}
+
 /** Queries of the run and node_state tables. */
 export function runQueries(db: Queryable) {
   return {
@@ -152,19 +161,20 @@ export function runQueries(db: Queryable) {
       bulkUpdate(db, "node_state", ["run_id", "node", "iteration"], NODE_COLUMNS, rows),
 
     /** Runs by (namespace, requester, key), through run_idempotency_idx. */
-    async byIdempotencyKeys(keys: readonly { namespace: string; requester_id: string; idempotency_key: string }[]) {
+    async byIdempotencyKeys(
+      keys: readonly { namespace: string; requester_id: string; idempotency_key: string }[],
+    ): Promise<FirstRun[]> {
       if (keys.length === 0) return [];
-      return await db
-        .selectFrom("run")
-        .select(["id", "namespace", "requester_id", "idempotency_key", "request_digest"])
-        .where(({ eb, refTuple, tuple }) =>
-          eb(
-            refTuple("namespace", "requester_id", "idempotency_key"),
-            "in",
-            keys.map((key) => tuple(key.namespace, key.requester_id, key.idempotency_key)),
-          ),
-        )
-        .execute();
+      // A lateral look-up a key: a list of tuples is planned as a scan once the table is large.
+      const result = await sql<FirstRun>`
+        select r.* from json_to_recordset(${recordSet(keys)}::json)
+          as k(namespace text, requester_id text, idempotency_key text)
+        cross join lateral (
+          select id, namespace, requester_id, idempotency_key, request_digest from run
+          where namespace = k.namespace and requester_id = k.requester_id and idempotency_key = k.idempotency_key limit 1) r`.execute(
+        db,
+      );
+      return result.rows;
     },
 
     /** Locks runs, and the runs of tasks, ids ascending (FOR NO KEY UPDATE). Primary keys only. */
