@@ -41,7 +41,7 @@ export async function authorizeToolCalls(
   facts: readonly ToolCallFact[],
 ): Promise<Authorized[]> {
   const { answers, runIds } = await context.store.transaction(async (tx) => {
-    const held = await tx.tasks.hold(
+    const held = await tx.leases.hold(
       facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })),
     );
     const holding = new Set(held.map((lease) => `${lease.task_id} ${lease.token}`));

@@ -1,5 +1,5 @@
 // Tells watchers of this replica that something they look at may have changed. A wake-up is a hint: watchers read the truth.
-// Called by dispatch when hints arrive (local or notified) and by watch_run.ts and watch_audit.ts, which wait.
+// Called by dispatch when hints arrive (local or notified) and by watch_run.ts and read_audit.ts, which wait.
 // Never loses a wake-up that comes between a read and the wait after it; a lost notification costs one interval.
 
 import type { Clock } from "../../kit/clock.ts";

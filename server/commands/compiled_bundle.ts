@@ -1,5 +1,5 @@
 // A bundle made ready to use: schemas, templates, plan and routes compiled once, cached by digest.
-// Called by invoke, claim, report and authorize_tool_call. Immutable; a cache entry can never be stale, only evicted.
+// Called through caches.ts by invoke, claim, settle and authorize_tool_call. Immutable; a cache entry can never be stale, only evicted.
 
 import { DomainError } from "../../kit/errors.ts";
 import type { Json, JsonObject } from "../../kit/json.ts";

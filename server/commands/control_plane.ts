@@ -1,4 +1,4 @@
-// The use cases of the control plane as one interface: what rpc may call. main.ts wires it from the files of this room.
+// The use cases of the control plane as one interface: what rpc may call. replica.ts wires it from the files of this room.
 // Every method authenticates nothing: the interceptor in rpc did, and passes the principal on for the record.
 // Every method throws DomainError with the reasons named here.
 

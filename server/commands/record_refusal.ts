@@ -1,5 +1,5 @@
 // Records refused calls as security events: one a minute for each peer, method and reason, with a count, so that a flood of
-// them cannot fill the trail. Called by rpc's gate before it answers. Never throws: a refusal is given whatever the store does.
+// them cannot fill the trail. Called by rpc/authentication before it answers. Never throws: a refusal is given whatever the store does.
 
 import type { Clock } from "../../kit/clock.ts";
 import { messageOf } from "../../kit/errors.ts";

@@ -21,7 +21,7 @@ export interface TurnFact extends Presented {
 export async function recordTurns(context: CommandContext, facts: readonly TurnFact[]): Promise<SettleVerdict[]> {
   const changed = new Set<string>();
   const verdicts = await context.store.transaction(async (tx) => {
-    const held = await tx.tasks.hold(
+    const held = await tx.leases.hold(
       facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })),
     );
     const leases = new Map(held.map((lease) => [lease.token, lease]));

@@ -61,6 +61,7 @@ export function taskRows(
       route: task.route,
       claim_order: task.claim_order,
       last_token: null,
+      last_session_id: null,
       fresh: true,
     }),
   );

@@ -1,5 +1,5 @@
 // The coalesced commands: one coalescer a kind of hot write, shared by every session and call of this replica.
-// Made by main. Callers are answered after their batch committed; a batch that fails is split until the guilty item is alone.
+// Made by replica.ts. Callers are answered after their batch committed; a batch that fails is split until the guilty item is alone.
 
 import { Coalescer } from "../../kit/coalescer.ts";
 import { DomainError } from "../../kit/errors.ts";

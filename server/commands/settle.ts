@@ -1,14 +1,14 @@
 // Settles a batch of facts in one transaction: fences by token, advances graphs, makes successor tasks, stops runs, records.
-// Called by the settle coalescer of main; nothing else ends a task or a run.
+// Called by the settle coalescer (services.ts); nothing else ends a task or a run.
 // Lock order: runs, then ready and leases, ids ascending. A fact with a stale token changes nothing and is recorded as refused.
 // Reading path: rpc/workflow_service → commands/invoke → dispatch/claimer → worker/session → worker/agent/loop → here → graph/advance.
 
 import { outputsNeeded } from "../graph/advance.ts";
 import type { NodeRow } from "../graph/types.ts";
 import type { NodeState } from "../queue/states.ts";
+import type { HeldTask, LosingTask } from "../storage/lease_queries.ts";
 import type { LockedRun } from "../storage/run_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
-import type { HeldTask, LosingTask } from "../storage/task_queries.ts";
 import type { CancelReason, CommandContext } from "./context.ts";
 import { RunWork } from "./run_work.ts";
 import type { SettleItem, SettleVerdict } from "./settle_items.ts";
@@ -60,8 +60,8 @@ async function holdTokens(tx: StoreQueries, items: readonly SettleItem[]) {
     "sessionId" in item ? [{ task_id: item.taskId, token: item.token, session_id: item.sessionId }] : [],
   );
   const lost = items.flatMap((item) => (item.type === "lost" ? [item.taskId] : []));
-  const held = await tx.tasks.hold(presented);
-  const losing = lost.length > 0 ? await tx.tasks.lockLosing(lost) : [];
+  const held = await tx.leases.hold(presented);
+  const losing = lost.length > 0 ? await tx.leases.lockLosing(lost) : [];
   return new Map<string, HeldTask & Partial<LosingTask>>([...held, ...losing].map((lease) => [lease.task_id, lease]));
 }
 
@@ -130,7 +130,7 @@ async function stopLiveTasks(tx: StoreQueries, settlement: Settlement): Promise<
   const runIds = stopping.map((work) => work.run.id);
   const queued = await tx.tasks.dequeueRuns(runIds);
   const waiting = await tx.tasks.waitingOf(runIds);
-  const leases = (await tx.tasks.lockLeases([], runIds)).filter((lease) => !settlement.endsLease(lease.task_id));
+  const leases = (await tx.leases.lock([], runIds)).filter((lease) => !settlement.endsLease(lease.task_id));
   const idle = unique([...queued.map((row) => row.task_id), ...waiting.map((row) => row.id)]);
   for (const task of await tx.tasks.byId(idle.filter((id) => !settlement.isEnded(id)))) settlement.cancelIdle(task);
   const overdue = leases.filter((lease) => settlement.work(lease.run_id)?.graceOver === true);
@@ -154,7 +154,7 @@ function cancelReason(work: RunWork): CancelReason {
 
 async function flush(tx: StoreQueries, settlement: Settlement): Promise<void> {
   const writes = settlement.writes();
-  await tx.tasks.deleteLeases(writes.endedLeases);
+  await tx.leases.delete(writes.endedLeases);
   await tx.tasks.update(writes.taskChanges);
   await tx.ledger.dropUnansweredTurn(writes.newAttempts);
   await tx.tasks.insert(writes.newTasks);

@@ -4,7 +4,8 @@
 import { workerActor } from "../audit/events.ts";
 import { decisionDetail } from "../audit/record.ts";
 import type { FailureValue } from "../graph/types.ts";
-import type { HeldTask, LosingTask, TaskRow } from "../storage/task_queries.ts";
+import type { HeldTask, LosingTask } from "../storage/lease_queries.ts";
+import type { TaskRow } from "../storage/task_queries.ts";
 import type { RunWork } from "./run_work.ts";
 import { boundedFailure, type SettleItem, type SettleVerdict } from "./settle_items.ts";
 import type { Settlement, TaskPatch } from "./settlement.ts";
@@ -114,7 +115,7 @@ export function requeue(
 ): SettleVerdict {
   settlement.endLease(task.id);
   settlement.changeTask(task, "READY", patch);
-  settlement.enqueue(task, null);
+  settlement.enqueue(task);
   settlement.record({
     kind: "task.requeued",
     ...settlement.subject(task),

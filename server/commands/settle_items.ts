@@ -1,5 +1,6 @@
 // What can be settled: every fact that ends, parks, requeues or stops something, as one union.
-// Made by dispatch (worker outcomes, the tick's findings), claim and authorize_tool_call (denials), cancel; settled in batches by settle.ts.
+// Made by dispatch (worker outcomes, the tick's findings), claim and authorize_tool_call (denials), grant_tool and record_tool_results
+// (calls that fail or park the task), cancel and steer_fleet; settled in batches by settle.ts.
 
 import { canonicalJson, type Json, sha256 } from "../../kit/json.ts";
 import type { FailureValue } from "../graph/types.ts";

@@ -26,7 +26,7 @@ export function settleLoss(holding: Holding, reason: LossReason, actor: string, 
   if (reason === "revoked") {
     settlement.endLease(task.id);
     settlement.changeTask(task, "READY", {});
-    settlement.enqueue(task, null);
+    settlement.enqueue(task);
     settlement.record({
       kind: "lease.revoked",
       ...settlement.subject(task),
@@ -42,7 +42,7 @@ export function settleLoss(holding: Holding, reason: LossReason, actor: string, 
   }
   settlement.endLease(task.id);
   settlement.changeTask(task, "READY", { deliveries });
-  settlement.enqueue(task, lease.token);
+  settlement.enqueue(task, lease);
   settlement.record({
     kind: "lease.expired",
     ...settlement.subject(task),

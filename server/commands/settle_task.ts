@@ -1,4 +1,4 @@
-// Settles one fact about one task: an outcome, a denial, a lost lease, a due retry.
+// Settles one fact about one task: an outcome (settle_outcome.ts), a lost lease (settle_loss.ts), a denial, a due retry.
 // Called by settle.ts for each item of a batch, in order. Gathers rows in the Settlement; runs no query.
 // A token that is not the task's current one changes nothing: duplicate if it was the accepted one, else lease_lost, recorded.
 
@@ -69,7 +69,7 @@ function wake(settlement: Settlement, work: RunWork, task: TaskRow): SettleVerdi
     return COMMITTED;
   }
   settlement.changeTask(task, "READY", {});
-  settlement.enqueue(task, null);
+  settlement.enqueue(task);
   const detail = { ...settlement.taskDetail(task), cause: "due" as const };
   settlement.record({ kind: "task.requeued", ...settlement.subject(task), actor: "server", detail });
   return COMMITTED;

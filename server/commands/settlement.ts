@@ -1,5 +1,5 @@
 // The unit of work of one settling transaction: what is locked, and every row that will be written, gathered once.
-// Made by settle.ts; filled by settle_task.ts and settle_run.ts. Holds no query.
+// Made by settle.ts; filled by settle_task.ts, settle_outcome.ts, settle_loss.ts, settle_ends.ts and settle_run.ts. Holds no query.
 // Invariant: a task ends at most once in a batch, and every change has its audit record here.
 
 import { assert } from "../../kit/errors.ts";
@@ -8,9 +8,10 @@ import type { AuditEvent, StoredRecord, TaskDetail } from "../audit/events.ts";
 import { auditRecord } from "../audit/record.ts";
 import type { TaskEnd } from "../graph/types.ts";
 import { isListed, TASK_TRANSITIONS, type TaskState } from "../queue/states.ts";
+import type { HeldTask, LosingTask } from "../storage/lease_queries.ts";
 import type { ToolCallRow } from "../storage/ledger_queries.ts";
 import type { NodeRecord, RunChange } from "../storage/run_queries.ts";
-import type { HeldTask, LosingTask, NewTaskRow, ReadyRow, TaskChange, TaskRow } from "../storage/task_queries.ts";
+import type { NewTaskRow, ReadyRow, TaskChange, TaskRow } from "../storage/task_queries.ts";
 import type { CancelOrder, CancelReason } from "./context.ts";
 import type { RunWork } from "./run_work.ts";
 
@@ -154,13 +155,14 @@ export class Settlement {
     return tasks;
   }
 
-  enqueue(task: TaskRow, lastToken: string | null): void {
+  enqueue(task: TaskRow, late?: { readonly token: string; readonly session_id: string }): void {
     this.#ready.set(task.id, {
       task_id: task.id,
       run_id: task.run_id,
       route: task.route,
       claim_order: task.claim_order,
-      last_token: lastToken,
+      last_token: late?.token ?? null,
+      last_session_id: late?.session_id ?? null,
       fresh: false,
     });
   }

@@ -33,7 +33,7 @@ export async function revokeLease(
   taskId: string,
   reason: string,
 ): Promise<void> {
-  const [lease] = await context.store.read((queries) => queries.tasks.leaseOf(taskId));
+  const [lease] = await context.store.read((queries) => queries.leases.ofTask(taskId));
   const note = reason === "" ? "revoked by an operator" : reason;
   const item = {
     type: "lost",

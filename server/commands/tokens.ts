@@ -1,5 +1,5 @@
 // Bearer tokens: made, hashed, looked up. Only hashes are stored, so every replica takes a token and nobody can read one back.
-// Called by main (development and join tokens) and by rpc's gate for every call.
+// Called by main (development and join tokens) and by rpc/authentication for every call.
 // A hash is looked up by equality on 256 bits: nothing about a token can be learned from timing.
 
 import type { Clock } from "../../kit/clock.ts";

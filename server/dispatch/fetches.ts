@@ -26,7 +26,7 @@ export async function fetchJournal(
 ): Promise<SessionResponse> {
   const { taskId, token, afterSequence } = wanted;
   const rows = await context.store.transaction(async (tx) => {
-    const held = await tx.tasks.hold([{ task_id: taskId, token, session_id: sessionId }]);
+    const held = await tx.leases.hold([{ task_id: taskId, token, session_id: sessionId }]);
     return held.length === 0 ? [] : await tx.ledger.journal([taskId], afterSequence);
   });
   const { entries, more } = inlineJournal(rows, FRAME_BYTES_MAX / 2);

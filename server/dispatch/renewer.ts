@@ -66,7 +66,7 @@ export class Renewer {
     try {
       const accepts = accepting.flatMap(({ accepts }) => accepts);
       await this.#context.store.read((queries) =>
-        queries.tasks.accept(accepts.map(({ taskId, token }) => ({ task_id: taskId, token }))),
+        queries.leases.accept(accepts.map(({ taskId, token }) => ({ task_id: taskId, token }))),
       );
       await this.#renewRows(sessions.filter((session) => session.seen));
       await this.#answer(renewing);
@@ -99,7 +99,7 @@ export class Renewer {
         }),
       ),
     );
-    const rows = await this.#context.store.read((queries) => queries.tasks.stillHeld(presented));
+    const rows = await this.#context.store.read((queries) => queries.leases.stillHeld(presented));
     const still = new Map(rows.map((row) => [row.token, row as HeldState]));
     for (const { session, renewals } of renewing)
       for (const renewal of renewals) this.#acknowledge(session, renewal, still);

@@ -11,22 +11,10 @@ import type { CancelOrder, CommandContext } from "../commands/context.ts";
 import type { CommandServices } from "../commands/services.ts";
 import type { LossReason } from "../commands/settle_items.ts";
 import type { Principal } from "../commands/views.ts";
+import type { SessionHost } from "./session_host.ts";
 import { FRAME_BYTES_MAX, INLINE_PAYLOAD_BYTES_MAX, type Timing } from "./timing.ts";
 import { durationOf } from "./wire.ts";
 import { type HeldAssignment, WorkerSession } from "./worker_session.ts";
-
-/** What a session needs of its surroundings. */
-export interface SessionHost {
-  readonly context: CommandContext;
-  readonly services: CommandServices;
-  open(session: WorkerSession, hello: Hello): Promise<Welcome>;
-  opened(session: WorkerSession): void;
-  ended(session: WorkerSession, how: { polite: boolean; wasOpen: boolean; reason: string }): void;
-  setDraining(session: WorkerSession): Promise<void>;
-  creditChanged(): void;
-  renewalsPending(): void;
-  giveBack(session: WorkerSession, held: readonly HeldAssignment[], reason: LossReason, note: string): void;
-}
 
 /** What the registry is made of. */
 export interface RegistryOptions {
@@ -86,7 +74,7 @@ export class SessionRegistry implements SessionHost {
     const opened = await this.context.store.transaction(async (tx) => {
       const made = await tx.sessions.open(row, hello.resumeSessionId, timing.leaseTtlMs);
       const presented = hello.held.map(({ taskId, token }) => ({ task_id: taskId, token }));
-      const held = made.resumed ? await tx.tasks.stillHeld(presented) : [];
+      const held = made.resumed ? await tx.leases.stillHeld(presented) : [];
       const identity = {
         sessionId: made.id,
         worker: session.name,
@@ -149,7 +137,7 @@ export class SessionRegistry implements SessionHost {
   #recordAccepts(session: WorkerSession): void {
     const accepts = session.acceptsToFlush.splice(0).map(({ taskId, token }) => ({ task_id: taskId, token }));
     if (accepts.length === 0) return;
-    this.#inBackground("recording accepts", () => this.context.store.read((queries) => queries.tasks.accept(accepts)));
+    this.#inBackground("recording accepts", () => this.context.store.read((queries) => queries.leases.accept(accepts)));
   }
 
   async setDraining(session: WorkerSession): Promise<void> {

@@ -1,4 +1,4 @@
-// The tick: one combined statement a second and replica finds ready work, due timers, lost leases and runs being cancelled.
+// The tick: one combined statement a second and replica finds ready work, due retries and deadlines, lost leases and runs being cancelled.
 // It is the truth behind every hint, and is never backed off. What it finds goes through the same commands as everything else.
 // No sweep for one ttl after a start, or after the database came back: workers get the time to renew first.
 

@@ -22,7 +22,7 @@ import { assignmentFrame } from "./assignment.ts";
 import type { ConnectedWorker } from "./connected_worker.ts";
 import { fetchJournal, fetchViews } from "./fetches.ts";
 import { checkHello } from "./hello.ts";
-import type { SessionHost } from "./session_registry.ts";
+import type { SessionHost } from "./session_host.ts";
 import { FRAME_BYTES_MAX } from "./timing.ts";
 import { durationOf, frameOf } from "./wire.ts";
 import { decideToolCalls, recordResultFacts, recordTurnFacts, settleOutcomeFacts } from "./worker_facts.ts";

@@ -1,5 +1,5 @@
 // Decides whether a failed task is tried again, and after how long.
-// Called by commands/report and commands/sweep with the retry policy of the agent or of the workflow.
+// Called by commands/settle_outcome with the retry policy of the agent or of the workflow.
 // The policy's list of classes decides, never the worker: a class that is not listed is not retried.
 // Pure: the randomness comes in; taskRandom gives every task and attempt its own, so that tasks never retry in step.
 

@@ -145,6 +145,8 @@ export interface ReadyTable {
   claim_order: bigint;
   /** Token of a lease that expired and that nobody superseded yet: late work still counts. */
   last_token: string | null;
+  /** Session that held last_token: nobody else can present it. */
+  last_session_id: string | null;
   /** False once it has been claimed before: only then a journal may exist. */
   fresh: boolean;
 }

@@ -7,6 +7,7 @@ import { auditQueries } from "./audit_queries.ts";
 import type { Queryable } from "./bulk.ts";
 import { bundleQueries } from "./bundle_queries.ts";
 import { transaction } from "./database.ts";
+import { leaseQueries } from "./lease_queries.ts";
 import { ledgerQueries } from "./ledger_queries.ts";
 import { runQueries } from "./run_queries.ts";
 import type { Database } from "./schema.ts";
@@ -21,6 +22,7 @@ const TRIES_MAX = 4;
 export interface StoreQueries {
   readonly runs: ReturnType<typeof runQueries>;
   readonly tasks: ReturnType<typeof taskQueries>;
+  readonly leases: ReturnType<typeof leaseQueries>;
   readonly ledger: ReturnType<typeof ledgerQueries>;
   readonly bundles: ReturnType<typeof bundleQueries>;
   readonly sessions: ReturnType<typeof sessionQueries>;
@@ -41,6 +43,7 @@ function bind(db: Queryable): StoreQueries {
   return {
     runs: runQueries(db),
     tasks: taskQueries(db),
+    leases: leaseQueries(db),
     ledger: ledgerQueries(db),
     bundles: bundleQueries(db),
     sessions: sessionQueries(db),

@@ -1,9 +1,9 @@
-// The task, ready and lease tables: enqueue, claim, lock the holder of a token, finish.
+// The task and ready tables: enqueue, claim, wait, finish.
 // Called by commands through the store. Lock order: run, then ready, then task and lease, ids ascending.
-// The queue is insert and delete only; LEASED is the lease row.
+// The queue is insert and delete only; LEASED is the lease row, which lease_queries.ts has.
 
 import { sql } from "kysely";
-import { bulkInsert, bulkUpdate, type Columns, type Queryable, recordSet } from "./bulk.ts";
+import { bulkInsert, bulkUpdate, type Columns, type Queryable } from "./bulk.ts";
 
 /** A task to insert: READY, or CANCELLED when its run stopped in the same transaction. */
 export interface NewTaskRow {
@@ -82,6 +82,7 @@ export interface ReadyRow {
   readonly route: string;
   readonly claim_order: number | bigint;
   readonly last_token: string | null;
+  readonly last_session_id: string | null;
   readonly fresh: boolean;
 }
 
@@ -91,30 +92,8 @@ const READY_COLUMNS: Columns = {
   route: "text",
   claim_order: "bigint",
   last_token: "text",
+  last_session_id: "text",
   fresh: "boolean",
-};
-
-/** A lease to insert. */
-export interface NewLease {
-  readonly task_id: string;
-  readonly run_id: string;
-  readonly token: string;
-  readonly session_id: string;
-  readonly worker: string;
-  readonly attempt: number;
-  readonly delivery: number;
-  readonly journal_length: number;
-}
-
-const LEASE_COLUMNS: Columns = {
-  task_id: "text",
-  run_id: "text",
-  token: "text",
-  session_id: "text",
-  worker: "text",
-  attempt: "integer",
-  delivery: "integer",
-  journal_length: "integer",
 };
 
 /** A task taken from the queue, with what an assignment needs. */
@@ -136,32 +115,6 @@ export interface ClaimedTask {
   readonly requester: string;
   readonly tags: Record<string, string>;
   readonly metadata: Record<string, string>;
-}
-
-/** A token as a session presents it. */
-export interface PresentedToken {
-  readonly task_id: string;
-  readonly token: string;
-  readonly session_id: string;
-}
-
-/** A task whose current token was presented by the session that holds it; its lease row is locked. */
-export interface HeldTask {
-  readonly task_id: string;
-  readonly run_id: string;
-  readonly token: string;
-  readonly session_id: string;
-  readonly worker: string;
-  readonly attempt: number;
-  readonly delivery: number;
-  readonly accepted: boolean;
-  readonly journal_length: number;
-}
-
-/** A leased task that may have lost its worker, with what decides whether it did; its lease row is locked. */
-export interface LosingTask extends HeldTask {
-  /** Its session renewed in time after all. */
-  readonly alive: boolean;
 }
 
 /** A task with what settling needs. */
@@ -198,17 +151,12 @@ export interface CallingTask {
   readonly metadata: Record<string, string>;
 }
 
-const HELD = sql.raw(
-  "l.task_id, l.run_id, l.token, l.session_id, l.worker, l.attempt, l.delivery, l.accepted, l.journal_length",
-);
-
-/** Queries of the task, ready and lease tables. */
+/** Queries of the task and ready tables. */
 export function taskQueries(db: Queryable) {
   return {
     insert: (rows: readonly NewTaskRow[]) => bulkInsert(db, "task", TASK_COLUMNS, rows),
     update: (rows: readonly TaskChange[]) => bulkUpdate(db, "task", ["id"], TASK_CHANGE, rows),
     enqueue: (rows: readonly ReadyRow[]) => bulkInsert(db, "ready", READY_COLUMNS, rows),
-    insertLeases: (rows: readonly NewLease[]) => bulkInsert(db, "lease", LEASE_COLUMNS, rows),
 
     /**
      * Takes up to `limit` tasks of the routes from the queue, in claim order. Locks only ready rows (SKIP LOCKED), through
@@ -228,71 +176,6 @@ export function taskQueries(db: Queryable) {
         from gone g join task t on t.id = g.task_id join run r on r.id = t.run_id
         order by t.claim_order, t.id`.execute(db);
       return result.rows;
-    },
-
-    /**
-     * Locks the leases that the presented tokens hold. A token that expired and was not superseded (ready.last_token) becomes
-     * the lease again (I4). Tokens that hold nothing are absent from the result.
-     */
-    async hold(tokens: readonly PresentedToken[]): Promise<HeldTask[]> {
-      const held = await this.holdOnce(tokens);
-      const missed = tokens.filter((token) => !held.some((lease) => lease.token === token.token));
-      // A lease that was reaped while this statement waited for its row is late by now, which only a new snapshot shows.
-      return missed.length === 0 ? held : [...held, ...(await this.holdOnce(missed))];
-    },
-
-    /** hold() as one statement sees it. */
-    async holdOnce(tokens: readonly PresentedToken[]): Promise<HeldTask[]> {
-      if (tokens.length === 0) return [];
-      const result = await sql<HeldTask>`
-        with x as materialized (
-          select * from json_to_recordset(${recordSet(tokens)}::json) as x(task_id text, token text, session_id text)),
-        late as (
-          delete from ready r using x where r.task_id = x.task_id and r.last_token = x.token
-          returning r.task_id, r.run_id, x.token, x.session_id),
-        revived as (
-          insert into lease (task_id, run_id, token, session_id, worker, attempt, delivery, accepted, journal_length)
-          select late.task_id, late.run_id, late.token, late.session_id, coalesce(s.name, ''), t.attempt, t.deliveries, true,
-            (select count(*) from journal j where j.task_id = late.task_id)
-          from late join task t on t.id = late.task_id left join worker_session s on s.id = late.session_id
-          returning *),
-        held as materialized (
-          select ${HELD} from lease l join x on l.task_id = x.task_id and l.token = x.token and l.session_id = x.session_id
-          order by l.task_id for update of l)
-        select * from held union all select ${HELD} from revived l`.execute(db);
-      return result.rows;
-    },
-
-    /** Locks leases whatever their token: by task, by run. Ids ascending. */
-    async lockLeases(taskIds: readonly string[], runIds: readonly string[]): Promise<HeldTask[]> {
-      const result = await sql<HeldTask>`
-        select ${HELD} from lease l
-        where l.task_id = any(${taskIds}::text[]) or l.run_id = any(${runIds}::text[])
-        order by l.task_id for update`.execute(db);
-      return result.rows;
-    },
-
-    /** Locks leases that were found lost, and says what is true of them now. Ids ascending. */
-    async lockLosing(taskIds: readonly string[]): Promise<LosingTask[]> {
-      await this.lockLeases(taskIds, []);
-      const result = await sql<LosingTask>`
-        select ${HELD}, exists (select from worker_session s where s.id = l.session_id and s.state in ('active', 'draining')
-            and s.expire_time >= clock_timestamp()) as alive
-        from lease l where l.task_id = any(${taskIds}::text[])`.execute(db);
-      return result.rows;
-    },
-
-    /** The live lease of a task, unlocked. */
-    async leaseOf(taskId: string): Promise<{ token: string }[]> {
-      return await db.selectFrom("lease").select("token").where("task_id", "=", taskId).execute();
-    },
-
-    async deleteLeases(taskIds: readonly string[]): Promise<void> {
-      if (taskIds.length > 0)
-        await db
-          .deleteFrom("lease")
-          .where("task_id", "in", [...taskIds])
-          .execute();
     },
 
     /** Takes every queued task of runs out of the queue. */
@@ -339,33 +222,6 @@ export function taskQueries(db: Queryable) {
         select t.id, t.run_id, t.namespace, t.agent, t.origin_task_id, r.state as run_state, r.bundle_digest, r.requester, r.tags,
           r.metadata
         from task t join run r on r.id = t.run_id where t.id = any(${taskIds}::text[])`.execute(db);
-      return result.rows;
-    },
-
-    /** Marks leases accepted; those that are gone stay gone. */
-    async accept(tokens: readonly { task_id: string; token: string }[]): Promise<void> {
-      if (tokens.length === 0) return;
-      await sql`update lease l set accepted = true
-        from json_to_recordset(${recordSet(tokens)}::json) as x(task_id text, token text)
-        where l.task_id = x.task_id and l.token = x.token`.execute(db);
-    },
-
-    /** Of the held tokens, those that still hold a lease or would hold it again; with the state of their run. */
-    async stillHeld(tokens: readonly { task_id: string; token: string }[]) {
-      if (tokens.length === 0) return [];
-      const result = await sql<{
-        task_id: string;
-        token: string;
-        run_state: string;
-        cause: string | null;
-        due_time: Date | null;
-        now: Date;
-      }>`
-        select x.task_id, x.token, r.state as run_state, r.cause, r.due_time, clock_timestamp() as now
-        from json_to_recordset(${recordSet(tokens)}::json) as x(task_id text, token text)
-        join task t on t.id = x.task_id join run r on r.id = t.run_id
-        where exists (select from lease l where l.task_id = x.task_id and l.token = x.token)
-          or exists (select from ready q where q.task_id = x.task_id and q.last_token = x.token)`.execute(db);
       return result.rows;
     },
   };

@@ -135,7 +135,7 @@ test("tasks are listed in creation order; one with a lease is LEASED and names i
   await storeRun(store, digest, { id: "run_tasks" });
   await storeTasks(store, "run_tasks", ["task_b1", "task_b2", "task_b3"]);
   await store.transaction((tx) =>
-    tx.tasks.insertLeases([
+    tx.leases.insert([
       {
         task_id: "task_b2",
         run_id: "run_tasks",
@@ -251,7 +251,7 @@ test("workers are found by session or name, with their leases; closed ones are g
     journal_length: 0,
   });
   await store.transaction((tx) =>
-    tx.tasks.insertLeases([lease("task_d1", "ses_2"), lease("task_d2", "ses_2"), lease("task_d3", "ses_3")]),
+    tx.leases.insert([lease("task_d1", "ses_2"), lease("task_d2", "ses_2"), lease("task_d3", "ses_3")]),
   );
 
   const pages = await everyPage(2, (request) => listWorkers(context, request));

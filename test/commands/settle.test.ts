@@ -127,7 +127,7 @@ test("ten losses in a row park the task as a poison task and stop the run's cloc
 
 test("a lease found unaccepted is kept if its Accept was stored before the lock; found expired, if its session renewed", async () => {
   const { runId, first } = await leased("one", 1, "ses_live");
-  await stage.store.read((tx) => tx.tasks.accept([{ task_id: first.task.id, token: first.token }]));
+  await stage.store.read((tx) => tx.leases.accept([{ task_id: first.task.id, token: first.token }]));
   expect(await stage.settle(lostOf(first, "unaccepted"))).toEqual([{ verdict: "duplicate" }]);
   const session = {
     ...{ id: "ses_live", instance_id: "i", name: "w", identity: "w", labels: {}, slots: 1 },

@@ -71,6 +71,7 @@ const STATEMENTS = [
 
   `create table ready (
     task_id text primary key, run_id text not null, route text not null, claim_order bigint not null, last_token text,
+    last_session_id text, check ((last_token is null) = (last_session_id is null)),
     fresh boolean not null)`,
   `create index ready_route_idx on ready (route, claim_order, task_id)`,
   `create index ready_run_idx on ready (run_id)`,
