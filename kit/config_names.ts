@@ -1,5 +1,5 @@
 // Names of every environment variable that some Orloj program reads: one list, so that a mistyped one is an error everywhere.
-// Read by the config.ts of the server, the worker and the CLI. ORLOJ_SECRET_* is always allowed and not listed.
+// Read by the config.ts of the server and of the worker. ORLOJ_SECRET_* is always allowed and not listed.
 // Leaf: reads nothing itself.
 
 /** Environment variables that Orloj programs know. */
