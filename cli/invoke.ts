@@ -160,7 +160,15 @@ async function waitUntilDone(context: Context, handle: RunHandle, signal: AbortS
   const nowMs = () => context.host.clock.now();
   if (!context.json) context.note(safeLine(`${handle.id} started, waiting …`));
   let run: Run | undefined;
-  for await (const snapshot of handle.watch({ signal })) run = snapshot.run;
+  let parked = false;
+  for await (const snapshot of handle.watch({ signal })) {
+    run = snapshot.run;
+    // Such a run ends only when somebody acts: waiting in silence would look like work.
+    if (!parked && run.conditions.includes("Parked")) {
+      parked = true;
+      context.next(safeLine(`${handle.id} is parked: orloj describe run ${handle.id} says why, orloj cancel ends it`));
+    }
+  }
   if (run === undefined) return run;
   if (context.json) context.printJson(presentable(RunSchema, run));
   else {

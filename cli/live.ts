@@ -42,6 +42,8 @@ export class LiveArea {
   }
 
   #back(): string {
-    return this.#height === 0 ? "" : `\u001b[${this.#height}A\r\u001b[J`;
+    if (this.#height === 0) return "";
+    // Row by row: some terminals keep a copy of what one erasure clears from the first row on.
+    return `\u001b[${this.#height}A\r${"\u001b[2K\n".repeat(this.#height)}\u001b[${this.#height}A`;
   }
 }

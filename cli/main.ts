@@ -46,7 +46,7 @@ export async function runCli(argv: readonly string[], host: CliHost): Promise<nu
     .option("--token <token>", "bearer token (ORLOJ_TOKEN; then config.json under ORLOJ_HOME)")
     .addOption(new Option("-o, --output <format>", "output format").choices(["table", "json"]).default("table"))
     .configureHelp({ showGlobalOptions: true })
-    .configureOutput({ writeOut: host.out, writeErr: host.err })
+    .configureOutput({ writeOut: host.out, writeErr: host.err, outputError: (text) => tellUsage(text, context) })
     .showSuggestionAfterError()
     .exitOverride();
   const context = new Context(host, () => program.opts<GlobalOptions>());
@@ -86,6 +86,17 @@ function report(error: unknown, context: Context): number {
     context.note(...shown.diagnostics.map(diagnosticLine), errorLine(shown));
   }
   return shown.exitCode;
+}
+
+// The parser's own words, in the form of every other error.
+function tellUsage(text: string, context: Context): void {
+  const message = text
+    .trim()
+    .replace(/^error: /, "")
+    .replaceAll("\n", " ");
+  const next = "orloj --help, or orloj VERB --help";
+  if (context.json) context.note(JSON.stringify({ error: { code: "E-USAGE", message, next, diagnostics: [] } }));
+  else context.note(errorLine({ code: "E-USAGE", message, next, exitCode: EXIT.usage, diagnostics: [] }));
 }
 
 function endpointOf(context: Context): string {

@@ -171,6 +171,8 @@ export function transitionLines(previous: RunView | undefined, next: RunView, no
     if (before?.state === node.state && before.iteration === node.iteration) continue;
     add(undefined, `node  ${safeLine(node.name)}  ${nodeStateName(node.state)}`);
   }
+  const conditions = run.conditions.filter((condition) => !previous?.run.conditions.includes(condition));
+  for (const condition of conditions) add(undefined, `run  ${safeLine(run.id)}  ${safeLine(condition)}`);
   if (previous?.run.state !== run.state)
     add(millis(run.endTime), `run  ${safeLine(run.id)}  ${runStateName(run.state)}`);
   return lines;

@@ -53,7 +53,12 @@ async function serve(config: ServerConfig, env: Environment, log: Logger): Promi
   const onConnectionError = (error: Error) => log.warn("database.connection_lost", { error: error.message });
   const database = openDatabase({ url: databaseUrl, poolMax: config.poolMax, onConnectionError });
   try {
-    await migrate(database.db, { mode: config.migrate });
+    await migrate(database.db, { mode: config.migrate }).catch((error: unknown) => {
+      if (error instanceof DomainError) throw error;
+      const which = config.databaseUrl === undefined ? "the embedded Postgres" : "the database of ORLOJ_DATABASE_URL";
+      const message = `${which} cannot be used: ${messageOf(error)}; check that it runs and takes this user`;
+      throw new DomainError("STORAGE_UNAVAILABLE", message, {}, error);
+    });
     const replica = createReplica({
       ...{ store: createStore(database.db), pool: database.pool, databaseUrl, clock, random, log },
       ids: createIds(clock, random),

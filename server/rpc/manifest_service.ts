@@ -6,8 +6,17 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import { MIB } from "../../kit/units.ts";
 import type { ApplyRequest, ManifestService, ValidateRequest } from "../../proto/gen/orloj/v1/manifest_pb.ts";
 import type { ApplyInput, ControlPlane } from "../commands/control_plane.ts";
+import { LABEL, LABEL_RULE } from "../manifests/fields.ts";
 import { principalOf } from "./call_context.ts";
-import { bytesWithin, itemCount, kindOf, namespaceOrDefault, pageOf, requiredText } from "./request_checks.ts";
+import {
+  bytesWithin,
+  invalidField,
+  itemCount,
+  kindOf,
+  namespaceOrDefault,
+  pageOf,
+  requiredText,
+} from "./request_checks.ts";
 import { applyResultToWire, resourceToWire } from "./to_wire.ts";
 
 const FILES_MAX = 1_000;
@@ -50,6 +59,13 @@ export function manifestService(controlPlane: ControlPlane): ServiceImpl<typeof 
   };
 }
 
+// Becomes part of what is stored, so it obeys the rule of manifests; elsewhere a wrong name simply finds nothing.
+function defaultNamespace(value: string): string {
+  const namespace = namespaceOrDefault("default_namespace", value);
+  if (!LABEL.test(namespace)) throw invalidField("default_namespace", `is not a name: use ${LABEL_RULE}`);
+  return namespace;
+}
+
 function applyInput(request: ApplyRequest | ValidateRequest): ApplyInput {
   itemCount("files", request.files.length, 1, FILES_MAX);
   return {
@@ -58,7 +74,7 @@ function applyInput(request: ApplyRequest | ValidateRequest): ApplyInput {
       // Only the size: odd characters are findings with a position, and the manifest gate makes those.
       content: bytesWithin(`files[${index}].content`, file.content, FILE_BYTES_MAX),
     })),
-    defaultNamespace: namespaceOrDefault("default_namespace", request.defaultNamespace),
+    defaultNamespace: defaultNamespace(request.defaultNamespace),
     strict: request.strict,
   };
 }

@@ -6,7 +6,7 @@ import { describeRecord } from "../../cli/audit_text.ts";
 import { duration, table } from "../../cli/format.ts";
 import { drawGraph } from "../../cli/graph_drawing.ts";
 import { LiveArea } from "../../cli/live.ts";
-import { mergeSnapshot, renderRun } from "../../cli/run_view.ts";
+import { mergeSnapshot, renderRun, transitionLines } from "../../cli/run_view.ts";
 import { columnsOf, cutTo, safeJson, safeLine, safeText } from "../../cli/sanitize.ts";
 import { palette } from "../../cli/style.ts";
 import { watchRun } from "../../cli/watch_run.ts";
@@ -176,10 +176,11 @@ test("the live area goes back exactly over its last drawing and never exceeds th
   area.draw(["1", "2"]);
   area.draw(["1", "2", "3", "4", "5"]);
   area.finish(["end"]);
+  const row = "\u001b[2K\n";
   expect(writes).toEqual([
     "\u001b[?7l1\n2\u001b[?7h\n",
-    "\u001b[2A\r\u001b[J\u001b[?7l⋮\n4\n5\u001b[?7h\n",
-    "\u001b[3A\r\u001b[Jend\n",
+    `\u001b[2A\r${row}${row}\u001b[2A\u001b[?7l⋮\n4\n5\u001b[?7h\n`,
+    `\u001b[3A\r${row}${row}${row}\u001b[3Aend\n`,
   ]);
 });
 
@@ -194,4 +195,12 @@ test("watching in place leaves the last drawing when the snapshots fail", async 
   await expect(watching).rejects.toThrow("lost");
   expect(writes).toHaveLength(2);
   expect(writes[1]).toContain("│ ● triage  active │");
+});
+
+test("a run that gets a condition says so in a line, once", () => {
+  const before = { run: runOf("run_1"), tasks: [], events: [] };
+  const parked = { ...before, run: { ...runOf("run_1"), conditions: ["Parked"] } };
+  const told = (lines: string[]) => lines.filter((line) => line.includes("Parked"));
+  expect(told(transitionLines(before, parked, 0))).toHaveLength(1);
+  expect(told(transitionLines(parked, parked, 0))).toEqual([]);
 });

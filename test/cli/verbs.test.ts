@@ -36,6 +36,7 @@ test("version and help succeed without a server, a wrong verb is a usage error",
   expect(JSON.parse(version.out)).toMatchObject({ version: expect.stringMatching(/^\d+\.\d+\.\d+/) });
   expect(help).toMatchObject({ code: 0, out: expect.stringContaining("--idempotency-key") });
   expect(wrong).toMatchObject({ code: 2, err: expect.stringContaining("Did you mean runs?") });
+  expect(wrong.err).toMatch(/^error\[E-USAGE\] .+\n$/);
 });
 
 test("a Node that is too old is told which one is needed", async () => {

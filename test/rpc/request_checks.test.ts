@@ -31,6 +31,7 @@ const REFUSED: readonly [method: string, request: JsonValue, field: string, reas
     "PAYLOAD_TOO_LARGE",
   ],
   ["ManifestService/Validate", { files: [file], defaultNamespace: "n".repeat(254) }, "default_namespace"],
+  ["ManifestService/Apply", { files: [file], defaultNamespace: "Bad Space!" }, "default_namespace"],
   ["ManifestService/GetResource", { name: "a" }, "kind"],
   ["ManifestService/GetResource", { kind: "agent", name: "a" }, "kind"],
   ["ManifestService/GetResource", { kind: "Agent" }, "name"],
