@@ -18,7 +18,9 @@ export interface Backoff {
 
 /** Delay in ms before try n + 1, after n failed ones (n from 1). A longer wait that the peer asked for wins. */
 export function backoffDelay(backoff: Backoff, failures: number, random: Random, retryAfterMs = 0): number {
-  const bound = Math.min(backoff.maxMs, backoff.initialMs * backoff.factor ** (failures - 1));
+  // Kept finite, since 0 × ∞ is not a number.
+  const growth = Math.min(backoff.factor ** (failures - 1), Number.MAX_VALUE);
+  const bound = Math.min(backoff.maxMs, backoff.initialMs * growth);
   const delay = backoff.jitter === "full" ? random.next() * bound : bound;
   return Math.max(Math.round(delay), retryAfterMs);
 }

@@ -38,15 +38,13 @@ export class BoundedQueue<T> {
     signal.addEventListener("abort", wake, { once: true });
     try {
       while (!signal.aborted) {
-        const item = this.#items.shift();
-        if (item !== undefined) yield item;
+        if (this.#items.length > 0) yield this.#items.shift() as T;
         else if (this.#closed) return;
         else {
           await new Promise<void>((resolve) => {
             this.#wake = resolve;
             if (signal.aborted) resolve();
           });
-          this.#wake = undefined;
         }
       }
     } finally {

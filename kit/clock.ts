@@ -14,28 +14,43 @@ export interface Clock {
   sleep(delayMs: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** The longest delay of a platform timer, in ms; it fires at once when told to wait longer. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
 /** The clock of this machine. */
 export function systemClock(): Clock {
   const clock: Clock = {
     now: () => Date.now(),
     monotonic: () => performance.now(),
     after(delayMs, callback) {
-      const timer = setTimeout(callback, delayMs);
-      timer.unref();
-      return () => clearTimeout(timer);
+      return setTimer(delayMs, callback, (timer) => timer.unref());
     },
     sleep(delayMs, signal) {
       return new Promise((resolve) => {
         if (signal?.aborted) return resolve();
         const finish = () => {
-          clearTimeout(timer);
+          cancel();
           signal?.removeEventListener("abort", finish);
           resolve();
         };
-        const timer = setTimeout(finish, delayMs);
+        const cancel = setTimer(delayMs, finish);
         signal?.addEventListener("abort", finish, { once: true });
       });
     },
   };
   return clock;
+}
+
+// A delay beyond the longest timer is waited for in stages. The result cancels.
+function setTimer(delayMs: number, callback: () => void, eachTimer?: (timer: NodeJS.Timeout) => void): () => void {
+  let timer: NodeJS.Timeout;
+  const wait = (restMs: number) => {
+    timer =
+      restMs > TIMER_MS_MAX
+        ? setTimeout(() => wait(restMs - TIMER_MS_MAX), TIMER_MS_MAX)
+        : setTimeout(callback, restMs);
+    eachTimer?.(timer);
+  };
+  wait(delayMs);
+  return () => clearTimeout(timer);
 }

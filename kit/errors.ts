@@ -56,7 +56,14 @@ export function unreachable(value: never): never {
   throw new DomainError("INVARIANT_BROKEN", `invariant broken: unexpected ${JSON.stringify(value)}`);
 }
 
-/** Message of anything thrown. */
+/** Message of anything thrown; never throws itself. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  // A connection refused at every address of a host comes as this, without a message of its own.
+  if (error instanceof AggregateError && error.message === "") return error.errors.map(messageOf).join("; ");
+  if (error instanceof Error) return error.message;
+  try {
+    return String(error);
+  } catch {
+    return "something without a text was thrown";
+  }
 }

@@ -20,7 +20,7 @@ export interface Ids {
 
 /** Ids from a clock and a source of randomness. */
 export function createIds(clock: Clock, random: Random): Ids {
-  let lastMs = 0;
+  let lastMs = -1;
   let counter = 0n;
   return {
     next(prefix) {

@@ -18,9 +18,9 @@ export function isJsonObject(value: unknown): value is JsonObject {
 }
 
 /**
- * Canonical JSON text of a value; equal values give equal text.
+ * Canonical JSON text of a value; equal values give equal text. A member that is undefined is left out.
  *
- * @throws TypeError for NaN, Infinity, undefined, functions and symbols, which JSON cannot say.
+ * @throws TypeError for NaN, Infinity, any other undefined, functions and symbols, which JSON cannot say.
  */
 export function canonicalJson(value: Json): string {
   if (value === null || typeof value === "boolean" || typeof value === "string") return JSON.stringify(value);
@@ -28,7 +28,7 @@ export function canonicalJson(value: Json): string {
     if (!Number.isFinite(value)) throw new TypeError(`canonicalJson: ${value} is not a JSON number`);
     return JSON.stringify(Object.is(value, -0) ? 0 : value);
   }
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
+  if (Array.isArray(value)) return `[${Array.from(value, (item) => canonicalJson(item)).join(",")}]`;
   if (!isJsonObject(value)) throw new TypeError(`canonicalJson: a ${typeof value} is not a JSON value`);
   const members: string[] = [];
   for (const key of Object.keys(value).sort()) {

@@ -12,10 +12,11 @@ const SAME_SIGNAL_MS = SECOND;
 export function onStopSignals(clock: Clock, first: () => void, again: () => void): () => void {
   let since: number | undefined;
   const onSignal = () => {
-    if (since === undefined) {
-      since = clock.monotonic();
-      first();
-    } else if (clock.monotonic() - since >= SAME_SIGNAL_MS) again();
+    const nowMs = clock.monotonic();
+    if (since !== undefined && nowMs - since < SAME_SIGNAL_MS) return;
+    const call = since === undefined ? first : again;
+    since = nowMs;
+    call();
   };
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
