@@ -97,7 +97,6 @@ export type AuditDetails = {
   };
   /** An invocation that a policy denied: there is no run. */
   "run.refused": { readonly workflow: string; readonly requester: RequesterDetail; readonly decision: DecisionDetail };
-  "run.started": Caused;
   "run.stopping": Caused & { readonly cause: RunCause; readonly reason: string; readonly failure?: FailureDetail };
   "run.finished": Caused & {
     readonly state: RunState;
@@ -105,14 +104,12 @@ export type AuditDetails = {
     readonly outputDigest?: string;
   };
 
-  "task.created": TaskDetail & { readonly inputDigest: string };
   "task.leased": TaskDetail &
     Identified & {
       readonly delivery: number;
       readonly decision?: DecisionDetail;
       readonly withheldTools?: readonly string[];
     };
-  "task.accepted": TaskDetail & Identified;
   /** READY again with the same attempt. */
   "task.requeued": TaskDetail & {
     readonly cause: "yielded" | "not_accepted" | "interrupted" | "due";
@@ -204,7 +201,6 @@ export type AuditDetails = {
     readonly count?: number;
   };
   "token.created": { readonly principal: string; readonly roles: readonly string[]; readonly method: string };
-  "token.revoked": { readonly principal: string; readonly method: string };
 };
 
 /** How a tool call ended. */
@@ -233,12 +229,9 @@ export type AuditEvent = {
 const EVERY_KIND: Record<AuditKind, true> = {
   "run.created": true,
   "run.refused": true,
-  "run.started": true,
   "run.stopping": true,
   "run.finished": true,
-  "task.created": true,
   "task.leased": true,
-  "task.accepted": true,
   "task.requeued": true,
   "task.retrying": true,
   "task.succeeded": true,
@@ -265,7 +258,6 @@ const EVERY_KIND: Record<AuditKind, true> = {
   "lease.expired": true,
   "security.refused": true,
   "token.created": true,
-  "token.revoked": true,
 };
 
 /** Every audit kind. */

@@ -27,15 +27,23 @@ export const TOOL_CLASSES = [
   "Signal",
 ] as const;
 
-/** Classes in which a task can fail; agents may make more of their own. */
+/** Classes in which a task can fail; agents may make more of their own. A tool's failure reaches its task as ToolFailed. */
 export const TASK_CLASSES = [
   "ModelUnavailable",
   "RateLimited",
   "Timeout",
   "OutputInvalid",
+  "ToolFailed",
+  "ToolAttemptsExhausted",
+  "SecretMissing",
+  "ModelProtocol",
+  "ModelAuth",
+  "ModelRefused",
+  "ContextTooLong",
+  "OutputTooLarge",
   "TurnLimit",
   "ToolCallLimit",
-  ...TOOL_CLASSES.filter((name) => name !== "RateLimited" && name !== "Timeout"),
+  "WorkerError",
 ] as const;
 
 /** Retry of a workflow's tasks unless the template or the agent says otherwise. */
