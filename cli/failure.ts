@@ -85,6 +85,7 @@ const NEXT: Readonly<Record<string, string>> = {
   RESOURCE_IN_USE: "delete what refers to it first, or pass --force",
   VERSION_CHANGED: "try again",
   PAYLOAD_TOO_LARGE: "send less at a time",
+  RESOURCE_EXHAUSTED: "send less at a time; a whole request has at most 4 MiB",
   SHUTTING_DOWN: "try again in a moment",
   STORAGE_UNAVAILABLE: "try again in a moment; the server's log says what its database answers",
 };
