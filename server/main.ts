@@ -15,7 +15,7 @@ import { createReplica, type Replica } from "./replica.ts";
 import { createListeners, type ListenerPorts } from "./rpc/listeners.ts";
 import { Secrets } from "./secrets/secrets.ts";
 import { openDatabase } from "./storage/database.ts";
-import { startEmbedded } from "./storage/embedded/start.ts";
+import { keepEmbedded } from "./storage/embedded/keep.ts";
 import { migrate } from "./storage/migrate.ts";
 import { createStore } from "./storage/store.ts";
 import { createLogger, type Logger } from "./telemetry/log.ts";
@@ -48,7 +48,7 @@ async function serve(config: ServerConfig, env: Environment, log: Logger): Promi
   const stopped = stopSignal();
   const home = resolve(config.home);
   const tell = (line: string) => log.info("postgres", { line });
-  const embedded = config.databaseUrl === undefined ? await startEmbedded({ home, clock, log: tell }) : undefined;
+  const embedded = config.databaseUrl === undefined ? await keepEmbedded({ home, clock, log: tell }) : undefined;
   const databaseUrl = config.databaseUrl ?? embedded?.url ?? "";
   const onConnectionError = (error: Error) => log.warn("database.connection_lost", { error: error.message });
   const database = openDatabase({ url: databaseUrl, poolMax: config.poolMax, onConnectionError });

@@ -7,7 +7,7 @@ import { atEndOfFile } from "../harness/cleanup.ts";
 import { startCountingServer } from "../harness/counting_server.ts";
 import { temporaryFolder } from "../harness/folders.ts";
 import { startServer, startWorker } from "../harness/processes.ts";
-import { agent, askingAgent, completion, httpTool, system, template } from "./documents.ts";
+import { agent, askingAgent, completion, httpTool, single, system, template } from "./documents.ts";
 import { stageOf } from "./stage.ts";
 
 // Of a test that failed: a server that is killed leaves its Postgres for the next one.
@@ -88,3 +88,39 @@ test("a run outlives SIGTERM and kill -9 of the server: the worker reconnects, t
   expect(await worker.stop()).toMatchObject({ code: 0 });
   expect(await third.stop()).toMatchObject({ code: 0 });
 }, 90_000);
+
+test("a run outlives kill -9 of the embedded Postgres: the server starts it again, nothing is repeated", async () => {
+  const sink = await startCountingServer();
+  const home = await temporaryFolder("h");
+  atEndOfFile(() => stopPostgres(home));
+  const server = await startServer({
+    home,
+    args: ["--lease-ttl", "4s"],
+    databaseUrl: "embedded",
+    env: { ORLOJ_SECRET_SINK_URL: sink.url },
+  });
+  const worker = await startWorker(server, { args: ["--name", "w1"], env: { ORLOJ_PRIVATE_NETWORKS: "127.0.0.0/8" } });
+  const stage = stageOf(server, sink);
+  sink.hold("/kept");
+  await stage.apply(
+    httpTool("kept", "/kept", { effect: "write" }),
+    agent("keeper", [{ when: "turn == 1", toolCalls: [{ name: "kept", arguments: {} }] }, { output: { kept: true } }], {
+      tools: ["kept"],
+    }),
+    ...single("keeper"),
+  );
+  const run = await stage.client.workflow("keeper").invoke();
+  await sink.waitForCount("/kept", 1);
+  const postmaster = Number(readFileSync(join(home, "postgres/postmaster.pid"), "utf8").split("\n")[0]);
+  process.kill(postmaster, "SIGKILL");
+  // The result of the call comes while the database is away: it is told again when it is back.
+  sink.release("/kept");
+  await server.waitFor(/the embedded Postgres runs again/, 60_000);
+
+  const handle = stageOf(server, sink).client.run(run.id);
+  expect(await handle.result()).toEqual({ kept: true });
+  expect(sink.count("/kept")).toBe(1);
+  expect(await worker.stop()).toMatchObject({ code: 0 });
+  expect(await server.stop()).toMatchObject({ code: 0 });
+  expect(existsSync(join(home, "postgres/postmaster.pid"))).toBe(false);
+}, 120_000);
