@@ -8,6 +8,7 @@ import { isJsonObject, type JsonObject } from "../kit/json.ts";
 import {
   AuditRecordSchema,
   Code,
+  NodeState,
   OrlojError,
   type Run,
   type RunHandle,
@@ -126,7 +127,11 @@ async function stay(context: Context, handle: RunHandle, watch: boolean): Promis
     try {
       const run = watch ? await showUntilDone(context, handle, signal) : await waitUntilDone(context, handle, signal);
       context.exitCode = exitCodeOf(run);
-      if (run !== undefined && run.state !== RunState.SUCCEEDED)
+      if (run !== undefined && isStuck(run))
+        context.next(
+          safeLine(`${handle.id} is parked: orloj describe run ${handle.id} says why, orloj cancel ends it`),
+        );
+      else if (run !== undefined && run.state !== RunState.SUCCEEDED)
         context.next(safeLine(`orloj describe run ${handle.id}`));
     } catch (error) {
       if (!signal.aborted) throw error;
@@ -139,7 +144,7 @@ async function stay(context: Context, handle: RunHandle, watch: boolean): Promis
 async function showUntilDone(context: Context, handle: RunHandle, signal: AbortSignal): Promise<Run | undefined> {
   if (context.json) {
     let last: Run | undefined;
-    for await (const snapshot of handle.watch({ signal })) {
+    for await (const snapshot of untilStuck(handle.watch({ signal }))) {
       context.printJsonLine(snapshotJson(snapshot));
       last = snapshot.run;
     }
@@ -147,7 +152,7 @@ async function showUntilDone(context: Context, handle: RunHandle, signal: AbortS
   }
   const { host } = context;
   const size = () => host.terminal() ?? { columns: 80, rows: 24 };
-  const view = await watchRun(handle.watch({ signal }), {
+  const view = await watchRun(untilStuck(handle.watch({ signal })), {
     clock: host.clock,
     paint: context.paint,
     screen: host.terminal() === undefined ? undefined : { write: (text) => host.out(text), size },
@@ -160,15 +165,7 @@ async function waitUntilDone(context: Context, handle: RunHandle, signal: AbortS
   const nowMs = () => context.host.clock.now();
   if (!context.json) context.note(safeLine(`${handle.id} started, waiting …`));
   let run: Run | undefined;
-  let parked = false;
-  for await (const snapshot of handle.watch({ signal })) {
-    run = snapshot.run;
-    // Such a run ends only when somebody acts: waiting in silence would look like work.
-    if (!parked && run.conditions.includes("Parked")) {
-      parked = true;
-      context.next(safeLine(`${handle.id} is parked: orloj describe run ${handle.id} says why, orloj cancel ends it`));
-    }
-  }
+  for await (const snapshot of untilStuck(handle.watch({ signal }))) run = snapshot.run;
   if (run === undefined) return run;
   if (context.json) context.printJson(presentable(RunSchema, run));
   else {
@@ -176,6 +173,19 @@ async function waitUntilDone(context: Context, handle: RunHandle, signal: AbortS
     context.print(...renderHead(run, options), ...renderEnd(run, context.paint, OUTPUT_ROWS_MAX));
   }
   return run;
+}
+
+// A parked run with nothing at work ends only when somebody acts: to wait for it would be to hang.
+function isStuck(run: Run): boolean {
+  return run.conditions.includes("Parked") && !run.nodes.some((node) => node.state === NodeState.ACTIVE);
+}
+
+/** Snapshots until the run is finished, or stuck. */
+async function* untilStuck(snapshots: AsyncIterable<RunSnapshot>): AsyncGenerator<RunSnapshot> {
+  for await (const snapshot of snapshots) {
+    yield snapshot;
+    if (isStuck(snapshot.run)) return;
+  }
 }
 
 function snapshotJson(snapshot: RunSnapshot): JsonObject {

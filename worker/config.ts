@@ -69,7 +69,7 @@ export function readConfig(argv: readonly string[], env: Environment): WorkerCon
   const joinToken = flags.token ?? env.ORLOJ_JOIN_TOKEN ?? file.joinToken ?? "";
   if (joinToken === "" && flags.help !== true) {
     throw invalid(
-      "there is no join token; set ORLOJ_JOIN_TOKEN, or start the worker where the server keeps ORLOJ_HOME",
+      "there is no join token; start the server first (orloj server) and the worker in the same folder, or set ORLOJ_JOIN_TOKEN",
     );
   }
   const name = flags.name ?? env.ORLOJ_WORKER_NAME ?? `${hostname()}-${process.pid}`.slice(-63);

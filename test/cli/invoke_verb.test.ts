@@ -4,7 +4,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { expect, test, vi } from "vitest";
 import { AuditRecordSchema } from "../../proto/gen/orloj/v1/common_pb.ts";
-import { type InvokeRequest, RunState, TaskState } from "../../proto/gen/orloj/v1/workflow_pb.ts";
+import { type InvokeRequest, NodeState, RunState, TaskState } from "../../proto/gen/orloj/v1/workflow_pb.ts";
 import { refusal, runOf, startScriptedServer, succeeded } from "../sdk/scripted_server.ts";
 import { runOrloj } from "./run_orloj.ts";
 
@@ -177,3 +177,23 @@ test("an interrupt stops watching, not the run: exit 130 and how to cancel", asy
   expect(ended).toMatchObject({ code: 130, err: expect.stringContaining("Next: orloj cancel run_1") });
   expect(server.seen.map((one) => one.method)).not.toContain("CancelRun");
 });
+
+test.each(["--wait", "--watch"])(
+  "%s ends with 1 and the next step when the run is parked and nothing is at work",
+  async (flag) => {
+    await using server = await startScriptedServer({
+      workflows: {
+        invoke: () => ({ run: runOf("run_1") }),
+        async *watchRun(_request, { signal }) {
+          const node = (state: NodeState) => ({ name: "draft", state, target: "writer" });
+          yield { run: runOf("run_1", { conditions: ["Parked"], nodes: [node(NodeState.ACTIVE)] }) };
+          yield { run: runOf("run_1", { conditions: ["Parked"], nodes: [node(NodeState.PARKED)] }) };
+          await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        },
+      },
+    });
+    const ended = await runOrloj(["invoke", "refund-flow", flag], { endpoint: server.endpoint });
+    expect(ended.code).toBe(1);
+    expect(ended.err).toContain("run_1 is parked: orloj describe run run_1 says why, orloj cancel ends it");
+  },
+);
