@@ -1,6 +1,7 @@
 // Read models: what queries return and rpc maps to the wire. Plain values, no wire types, no SQL rows.
 // Every *Json field is canonical JSON text. Times are Dates in database time.
 
+import type { Diagnostic } from "../manifests/diagnostics.ts";
 import type { Kind } from "../manifests/specs.ts";
 import type { NodeState, RunState, TaskState } from "../queue/states.ts";
 
@@ -32,17 +33,7 @@ export interface PageRequest {
 }
 
 /** A finding in a manifest file. */
-export interface DiagnosticView {
-  readonly severity: "error" | "warning";
-  readonly code: string;
-  readonly file: string;
-  /** 1-based; 0: no position. */
-  readonly line: number;
-  readonly column: number;
-  readonly path: string;
-  readonly message: string;
-  readonly hint: string;
-}
+export type DiagnosticView = Diagnostic;
 
 /** A stored resource. */
 export interface ResourceView {
