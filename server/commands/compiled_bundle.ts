@@ -10,9 +10,8 @@ import { compilePlan } from "../graph/plan.ts";
 import type { GraphPlan } from "../graph/types.ts";
 import type { Bundle, Resolved } from "../manifests/bundle.ts";
 import type { AgentSpec, AgentTool, ToolSpec } from "../manifests/specs.ts";
-import { routeOf } from "../queue/route.ts";
+import { type Requirements, requirementsOf, routeOf } from "../queue/route.ts";
 import type { BundleRow } from "../storage/bundle_queries.ts";
-import type { RouteRequirements } from "../storage/schema.ts";
 
 /** A tool as one agent declares it. */
 export interface CompiledTool {
@@ -25,7 +24,7 @@ export interface CompiledTool {
 export interface CompiledAgent {
   readonly agent: Resolved<AgentSpec>;
   readonly route: string;
-  readonly requirements: RouteRequirements;
+  readonly requirements: Requirements;
   /** By the name that the model sees. */
   readonly tools: ReadonlyMap<string, CompiledTool>;
 }
@@ -62,7 +61,7 @@ function compileAgent(bundle: Bundle, agent: Resolved<AgentSpec>): CompiledAgent
     if (tool === undefined) throw new DomainError("INVARIANT_BROKEN", `bundle lacks tool ${declared.ref}`);
     tools.set(declared.as, { declared, tool, input: schema(tool.spec.inputSchema, `input schema of ${declared.ref}`) });
   }
-  const requirements = { runtime: agent.spec.runtime, labels: { ...agent.spec.requirements.labels } };
+  const requirements = requirementsOf(agent.spec);
   return { agent, route: routeOf(requirements), requirements, tools };
 }
 

@@ -7,7 +7,6 @@ import { DomainError } from "../../kit/errors.ts";
 import { canonicalJson, sha256 } from "../../kit/json.ts";
 import type { StoredRecord } from "../audit/events.ts";
 import { auditRecord, decisionDetail } from "../audit/record.ts";
-import { isTerminal, RUN_TRANSITIONS } from "../queue/states.ts";
 import type { BundleRow } from "../storage/bundle_queries.ts";
 import type { NewRun, NodeRecord } from "../storage/run_queries.ts";
 import type { RouteRequirements } from "../storage/schema.ts";
@@ -218,9 +217,4 @@ async function flush(tx: StoreQueries, writes: Writes): Promise<void> {
   await tx.tasks.insert(writes.tasks);
   await tx.tasks.enqueue(writes.ready);
   await tx.audit.insert(writes.audit);
-}
-
-/** True for a run state that a view shows as over. */
-export function isFinished(state: string): boolean {
-  return isTerminal(RUN_TRANSITIONS, state as keyof typeof RUN_TRANSITIONS);
 }

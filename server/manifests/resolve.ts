@@ -5,7 +5,7 @@
 import { DomainError } from "../../kit/errors.ts";
 import { canonicalJson, type Json, sha256 } from "../../kit/json.ts";
 import type { AgentView, Bundle, Resolved, ToolView, WorkerViewDocument } from "./bundle.ts";
-import { type Lookup, type ManifestReference, referencesOfManifest, SYSTEM_NAMESPACE } from "./references.ts";
+import { type ManifestReference, referencesOfManifest, SYSTEM_NAMESPACE } from "./references.ts";
 import type {
   AgentSpec,
   AgentSystemSpec,
@@ -121,9 +121,4 @@ function toolView(tool: AgentTool, found: Resolved<ToolSpec> | undefined): ToolV
     onError: tool.onError ?? (effect === "read" ? "tell" : "fail"),
     retry,
   };
-}
-
-/** A lookup of manifests over one of stored ones, for checks. */
-export function manifestLookup(lookup: StoredLookup): Lookup {
-  return (kind, namespace, name) => lookup(kind, namespace, name)?.manifest;
 }

@@ -122,13 +122,6 @@ export function bundleQueries(db: Queryable) {
         "on conflict (hash) do nothing",
       ),
 
-    /** Revokes tokens of a method, such as earlier development tokens. */
-    async revokeTokens(method: string): Promise<void> {
-      await sql`update access_token set revoke_time = clock_timestamp() where method = ${method} and revoke_time is null`.execute(
-        db,
-      );
-    },
-
     /** A live token by its hash. */
     async token(hash: string): Promise<AccessTokenRow | undefined> {
       return (await db

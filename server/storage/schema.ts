@@ -56,8 +56,9 @@ export interface RouteTable {
 
 /** What a worker must offer to take tasks of a route. */
 export interface RouteRequirements {
-  runtime: string;
-  labels: Record<string, string>;
+  readonly runtime: string;
+  readonly handler?: string;
+  readonly labels: Readonly<Record<string, string>>;
 }
 
 /** Runs. due_time is the deadline while RUNNING, the end of the grace while CANCELLING, null at the end. */

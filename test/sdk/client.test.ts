@@ -2,23 +2,11 @@
 // Waiting is a fake that returns at once, so no test sleeps.
 import { expect, test } from "vitest";
 import type { InvokeRequest } from "../../proto/gen/orloj/v1/workflow_pb.ts";
-import { Code, createClient, type Host, OrlojError } from "../../sdk/index.ts";
+import { Code, createClient, OrlojError } from "../../sdk/index.ts";
 import { BATCH_CHARS_MAX } from "../../sdk/invoke_batcher.ts";
 import { TRIES_MAX } from "../../sdk/transport.ts";
+import { fakeHost } from "./fake_host.ts";
 import { refusal, runOf, startScriptedServer } from "./scripted_server.ts";
-
-function fakeHost(): Host & { waits: number[] } {
-  let keys = 0;
-  const waits: number[] = [];
-  return {
-    waits,
-    async sleep(delayMs) {
-      waits.push(delayMs);
-    },
-    random: () => 1,
-    uniqueKey: () => `key-${++keys}`,
-  };
-}
 
 test("invoke sends the token, a deadline and a generated idempotency key", async () => {
   const requests: InvokeRequest[] = [];

@@ -4,22 +4,10 @@ import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { AuditRecordSchema } from "../../proto/gen/orloj/v1/common_pb.ts";
 import { DiagnosticSchema } from "../../proto/gen/orloj/v1/error_pb.ts";
-import { Code, createClient, type Host, OrlojError, RunFailedError, RunState } from "../../sdk/index.ts";
+import { Code, createClient, OrlojError, RunFailedError, RunState } from "../../sdk/index.ts";
 import { WATCH_TRIES_MAX } from "../../sdk/watch.ts";
+import { fakeHost } from "./fake_host.ts";
 import { refusal, runOf, startScriptedServer, succeeded } from "./scripted_server.ts";
-
-function fakeHost(): Host & { waits: number[] } {
-  let keys = 0;
-  const waits: number[] = [];
-  return {
-    waits,
-    async sleep(delayMs) {
-      waits.push(delayMs);
-    },
-    random: () => 1,
-    uniqueKey: () => `key-${++keys}`,
-  };
-}
 
 const event = (id: bigint, kind = "task.leased") => create(AuditRecordSchema, { id, kind, recordJson: "{}" });
 
