@@ -4,6 +4,7 @@
 import { isJsonObject, sha256 } from "../../kit/json.ts";
 import { workerActor } from "../audit/events.ts";
 import { auditRecord, tokenHash } from "../audit/record.ts";
+import { fence } from "../queue/fence.ts";
 import type { JournalRow } from "../storage/ledger_queries.ts";
 import type { CommandContext } from "./context.ts";
 import type { Presented, SettleVerdict } from "./settle_items.ts";
@@ -24,8 +25,13 @@ export async function recordTurns(context: CommandContext, facts: readonly TurnF
     const held = await tx.leases.hold(
       facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })),
     );
-    const leases = new Map(held.map((lease) => [lease.token, lease]));
-    const current = facts.filter((fact) => leases.get(fact.token)?.task_id === fact.taskId);
+    const leases = new Map(held.map((lease) => [lease.task_id, lease]));
+    const leaseOf = (fact: TurnFact) => {
+      const lease = leases.get(fact.taskId);
+      const holder = lease && { token: lease.token, sessionId: lease.session_id };
+      return fence({ lease: holder }, fact) === "held" ? lease : undefined;
+    };
+    const current = facts.filter((fact) => leaseOf(fact) !== undefined);
     const tasks = new Map((await tx.tasks.byId(current.map((fact) => fact.taskId))).map((task) => [task.id, task]));
     const lengths = new Map(
       (
@@ -41,13 +47,13 @@ export async function recordTurns(context: CommandContext, facts: readonly TurnF
     const audit = [];
     const results: SettleVerdict[] = [];
     for (const fact of facts) {
-      const lease = leases.get(fact.token);
+      const lease = leaseOf(fact);
       const subject = {
         namespace: tasks.get(fact.taskId)?.namespace ?? "",
         taskId: fact.taskId,
         actor: workerActor(fact.worker),
       };
-      if (lease?.task_id !== fact.taskId) {
+      if (lease === undefined) {
         const detail = {
           fact: "turn",
           tokenHash: tokenHash(fact.token),

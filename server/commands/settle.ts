@@ -5,6 +5,7 @@
 
 import { outputsNeeded } from "../graph/advance.ts";
 import type { NodeRow } from "../graph/types.ts";
+import { settlingOrder } from "../queue/fence.ts";
 import type { NodeState } from "../queue/states.ts";
 import type { HeldTask, LosingTask } from "../storage/lease_queries.ts";
 import type { LockedRun } from "../storage/run_queries.ts";
@@ -46,13 +47,6 @@ async function settleIn(tx: StoreQueries, context: CommandContext, items: readon
   await stopLiveTasks(tx, settlement);
   await flush(tx, settlement);
   return { settlement, verdicts };
-}
-
-// Lost leases come last: an outcome that came in time to share their batch still counts (I4).
-function settlingOrder(items: readonly SettleItem[]): number[] {
-  const indices = items.map((_, index) => index);
-  const isLost = (index: number) => items[index]?.type === "lost";
-  return [...indices.filter((index) => !isLost(index)), ...indices.filter(isLost)];
 }
 
 async function holdTokens(tx: StoreQueries, items: readonly SettleItem[]) {

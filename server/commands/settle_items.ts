@@ -5,6 +5,7 @@
 import { canonicalJson, type Json, sha256 } from "../../kit/json.ts";
 import type { FailureValue } from "../graph/types.ts";
 import type { Decision, PolicyInput } from "../policy/types.ts";
+import type { LossReason } from "../queue/loss.ts";
 import type { RunCause } from "../queue/states.ts";
 
 /** How a worker says that a task ended. */
@@ -27,9 +28,6 @@ export interface DeniedSubject {
   readonly requestId?: string;
   readonly argumentsDigest?: string;
 }
-
-/** Why a lease ended without an outcome. Only `expired` counts as a delivery. */
-export type LossReason = "expired" | "unaccepted" | "unsent" | "yielded" | "revoked";
 
 /** See the file header. */
 export type SettleItem =

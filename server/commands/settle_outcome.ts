@@ -6,7 +6,8 @@ import { canonicalJson, sha256 } from "../../kit/json.ts";
 import { workerActor } from "../audit/events.ts";
 import type { FailureValue } from "../graph/types.ts";
 import type { RetryPolicy } from "../manifests/specs.ts";
-import { decideRetry, taskRandom } from "../queue/retry.ts";
+import { afterFailure, afterStop } from "../queue/outcome.ts";
+import { taskRandom } from "../queue/retry.ts";
 import type { TaskRow } from "../storage/task_queries.ts";
 import type { RunWork } from "./run_work.ts";
 import { COMMITTED, endTask, type Holding, requeue } from "./settle_ends.ts";
@@ -39,11 +40,9 @@ export function settleOutcome(holding: Holding, outcome: WorkerOutcome): SettleV
       return COMMITTED;
     }
     case "cancelled":
-      return cancelled(holding, accepted);
+      return stopped(holding, "the worker stopped it unasked", accepted);
     case "interrupted":
-      return work.state.run === "RUNNING"
-        ? requeue(holding, "interrupted", outcome.reason, accepted)
-        : cancelled(holding, accepted);
+      return stopped(holding, outcome.reason, accepted);
     case "failed":
       return settleFailure(holding, boundedFailure(outcome.failure), outcome);
     default:
@@ -51,13 +50,14 @@ export function settleOutcome(holding: Holding, outcome: WorkerOutcome): SettleV
   }
 }
 
-function cancelled(holding: Holding, accepted: TaskPatch): SettleVerdict {
+function stopped(holding: Holding, reason: string, accepted: TaskPatch): SettleVerdict {
   const { settlement, work, task, lease } = holding;
-  // A worker may cancel only what was asked to stop; else its word is taken as an interruption.
-  if (work.state.run === "RUNNING") return requeue(holding, "interrupted", "the worker stopped it unasked", accepted);
+  const { run: state, cause } = work.state;
+  const step = afterStop({ state, cause });
+  if (step.type === "requeued") return requeue(holding, "interrupted", reason, accepted);
   settlement.endLease(task.id);
-  const timedOut = work.state.cause === "timed_out";
-  const failure = { class: timedOut ? "Timeout" : "Cancelled", message: `the run stopped: ${work.state.cause}` };
+  const timedOut = step.type === "timed_out";
+  const failure = { class: timedOut ? "Timeout" : "Cancelled", message: `the run stopped: ${cause}` };
   const patch = { ...accepted, failure_class: failure.class, failure_message: failure.message };
   settlement.endTask(work, task, timedOut ? "TIMED_OUT" : "CANCELLED", { type: "cancelled" }, patch);
   const detail = { ...settlement.taskDetail(task), worker: lease.worker, transitions: work.takeTransitions() };
@@ -78,38 +78,32 @@ function settleFailure(
   outcome: Extract<WorkerOutcome, { type: "failed" }>,
 ): SettleVerdict {
   const { settlement, work, task, lease } = holding;
-  const decision =
-    work.state.run === "RUNNING"
-      ? decideRetry({
-          policy: retryPolicyOf(work, task),
-          attempt: task.attempt,
-          failureClass: failure.class,
-          retryAfterMs: outcome.retryAfterMs,
-          random: taskRandom(task.id, task.attempt),
-        })
-      : { type: "not_retryable" as const };
-  const accepted = { outcome_token: lease.token, outcome_digest: outcomeDigest(outcome), worker: lease.worker };
-  const patch = { ...accepted, failure_class: failure.class, failure_message: failure.message };
-  if (decision.type === "retry") {
-    settlement.endLease(task.id);
-    const due_time = new Date(work.run.now.getTime() + decision.delayMs);
-    settlement.changeTask(task, "WAITING", { ...patch, attempt: task.attempt + 1, deliveries: 0, due_time });
-    settlement.startNewAttempt(task.id);
-    settlement.record({
-      kind: "task.retrying",
-      ...settlement.subject(task),
-      actor: workerActor(lease.worker),
-      detail: {
-        ...settlement.taskDetail(task),
-        failure,
-        delayMs: decision.delayMs,
-        nextAttempt: task.attempt + 1,
-        worker: lease.worker,
-      },
-    });
-    return COMMITTED;
+  const step = afterFailure(work.state.run, {
+    policy: retryPolicyOf(work, task),
+    attempt: task.attempt,
+    failureClass: failure.class,
+    retryAfterMs: outcome.retryAfterMs,
+    onExhausted: work.bundle.agents.get(task.agent)?.agent.spec.errorHandling.onExhausted ?? "deadLetter",
+    random: taskRandom(task.id, task.attempt),
+  });
+  const digest = outcomeDigest(outcome);
+  if (step.type !== "retried") {
+    return endTask(holding, failure, step.type === "parked" ? "park" : "fail", lease.token, digest);
   }
-  const onExhausted = work.bundle.agents.get(task.agent)?.agent.spec.errorHandling.onExhausted ?? "deadLetter";
-  const park = onExhausted === "deadLetter" && work.state.run === "RUNNING";
-  return endTask(holding, failure, park ? "park" : "fail", lease.token, outcomeDigest(outcome));
+  const nextAttempt = task.attempt + 1;
+  settlement.endLease(task.id);
+  settlement.changeTask(task, "WAITING", {
+    ...{ outcome_token: lease.token, outcome_digest: digest, worker: lease.worker },
+    ...{ failure_class: failure.class, failure_message: failure.message },
+    ...{ attempt: nextAttempt, deliveries: 0, due_time: new Date(work.run.now.getTime() + step.delayMs) },
+  });
+  settlement.startNewAttempt(task.id);
+  const detail = { ...settlement.taskDetail(task), failure, delayMs: step.delayMs, nextAttempt, worker: lease.worker };
+  settlement.record({
+    kind: "task.retrying",
+    ...settlement.subject(task),
+    actor: workerActor(lease.worker),
+    detail,
+  });
+  return COMMITTED;
 }

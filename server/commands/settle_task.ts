@@ -4,6 +4,7 @@
 
 import { unreachable } from "../../kit/errors.ts";
 import { tokenHash } from "../audit/record.ts";
+import { judgeStaleOutcome } from "../queue/fence.ts";
 import type { TaskRow } from "../storage/task_queries.ts";
 import type { RunWork } from "./run_work.ts";
 import { COMMITTED, deny, endTask } from "./settle_ends.ts";
@@ -21,7 +22,7 @@ export function settleTaskItem(settlement: Settlement, item: TaskItem): SettleVe
   if (task === undefined || work === undefined)
     return { verdict: "refused", error: `task ${item.taskId} does not exist` };
   if (item.type === "wake") return wake(settlement, work, task);
-  const lease = settlement.held(task.id, item.token);
+  const lease = settlement.held(task.id, item);
   if (lease === undefined) return refuse(settlement, task, item);
   const holding = { settlement, work, task, lease };
   switch (item.type) {
@@ -43,9 +44,12 @@ export function settleTaskItem(settlement: Settlement, item: TaskItem): SettleVe
 function refuse(settlement: Settlement, task: TaskRow, item: Exclude<TaskItem, { type: "wake" }>): SettleVerdict {
   if (item.type === "lost") return { verdict: "lease_lost" };
   const settled = settlement.changeOf(task.id) ?? task;
-  if (item.type === "outcome" && settled.outcome_token === item.token) {
-    if (settled.outcome_digest === outcomeDigest(item.outcome)) return { verdict: "duplicate" };
-    return { verdict: "refused", error: "another outcome was accepted with this lease token" };
+  if (item.type === "outcome") {
+    const judged = judgeStaleOutcome(settled, { token: item.token, digest: outcomeDigest(item.outcome) });
+    if (judged === "duplicate") return { verdict: "duplicate" };
+    if (judged === "contradiction") {
+      return { verdict: "refused", error: "another outcome was accepted with this lease token" };
+    }
   }
   settlement.record({
     kind: "fact.refused",

@@ -7,6 +7,7 @@ import type { Ids } from "../../kit/ids.ts";
 import type { AuditEvent, StoredRecord, TaskDetail } from "../audit/events.ts";
 import { auditRecord } from "../audit/record.ts";
 import type { TaskEnd } from "../graph/types.ts";
+import { fence } from "../queue/fence.ts";
 import { isListed, TASK_TRANSITIONS, type TaskState } from "../queue/states.ts";
 import type { HeldTask, LosingTask } from "../storage/lease_queries.ts";
 import type { ToolCallRow } from "../storage/ledger_queries.ts";
@@ -67,10 +68,18 @@ export class Settlement {
     return this.#tasks.get(taskId);
   }
 
-  /** The live lease of a task if the presented token is its own; a lease that already ended in this batch is gone. */
-  held(taskId: string, token: string): (HeldTask & Partial<LosingTask>) | undefined {
+  /**
+   * The live lease of a task if the presented token is its own; a lease that already ended in this batch is gone. What the server
+   * found out by itself is presented without a session.
+   */
+  held(
+    taskId: string,
+    presented: { readonly token: string; readonly sessionId?: string },
+  ): (HeldTask & Partial<LosingTask>) | undefined {
     const lease = this.#held.get(taskId);
-    return lease?.token === token && !this.#endedLeases.has(taskId) ? lease : undefined;
+    if (lease === undefined || this.#endedLeases.has(taskId)) return undefined;
+    const { token, session_id: sessionId } = lease;
+    return fence({ lease: { token, sessionId } }, { sessionId, ...presented }) === "held" ? lease : undefined;
   }
 
   /** The change gathered for a task so far. */

@@ -4,7 +4,7 @@
 import type { Hello, Welcome } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { CommandContext } from "../commands/context.ts";
 import type { CommandServices } from "../commands/services.ts";
-import type { LossReason } from "../commands/settle_items.ts";
+import type { LossReason } from "../queue/loss.ts";
 import type { HeldAssignment, WorkerSession } from "./worker_session.ts";
 
 /** What a session needs of its surroundings. */

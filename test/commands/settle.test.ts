@@ -2,6 +2,7 @@
 
 import { sql } from "kysely";
 import { expect, test } from "vitest";
+import type { Assigned } from "../../server/commands/claim.ts";
 import { createServices } from "../../server/commands/services.ts";
 import { BROKEN, commandStage, DONE, lostOf, outcomeOf, stopOf, TIMEOUT } from "./command_stage.ts";
 
@@ -254,4 +255,14 @@ test("a hostile tool name in a denial is stored escaped", async () => {
   ]);
   expect((await stage.task(task.id)).failure_message?.length).toBeLessThan(4_100);
   expect(await stage.run(runId)).toMatchObject({ state: "POLICY_DENIED" });
+});
+
+test("a stolen token counts for nothing, also in the batch in which its holder speaks", async () => {
+  const runId = await stage.start("one");
+  const held = (await stage.claimAs("ses_a")).assigned.find((one) => one.task.run_id === runId) as Assigned;
+  const stolen = { ...held, sessionId: "ses_thief" };
+  const verdicts = await stage.settle(outcomeOf(stolen, BROKEN), outcomeOf(held, DONE));
+  expect(verdicts.map(({ verdict }) => verdict)).toEqual(["lease_lost", "committed"]);
+  expect(await stage.run(runId)).toMatchObject({ state: "SUCCEEDED" });
+  expect((await stage.records(runId)).filter(({ kind }) => kind === "fact.refused")).toHaveLength(1);
 });
