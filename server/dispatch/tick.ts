@@ -1,6 +1,7 @@
 // The tick: one combined statement a second and replica finds ready work, due retries and deadlines, lost leases and runs being cancelled.
 // It is the truth behind every hint, and is never backed off. What it finds goes through the same commands as everything else.
-// No sweep for one ttl after a start, or after the database came back: workers get the time to renew first.
+// Lost leases are taken away only while some replica has been looking all along: after an outage of all of them, or of the database,
+// workers get one ttl to renew first. The database keeps that watch, so that the start of one replica puts nothing off.
 
 import type { Clock } from "../../kit/clock.ts";
 import { DomainError, messageOf } from "../../kit/errors.ts";
@@ -39,12 +40,10 @@ export class Tick {
   readonly #options: TickOptions;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
-  #sweepFrom: number;
   #count = 0;
 
   constructor(options: TickOptions) {
     this.#options = options;
-    this.#sweepFrom = options.clock.monotonic() + options.timing.leaseTtlMs;
   }
 
   start(): void {
@@ -62,7 +61,6 @@ export class Tick {
       try {
         await this.once();
       } catch (error) {
-        this.#sweepFrom = clock.monotonic() + timing.leaseTtlMs;
         context.log.warn("tick.failed", { error: messageOf(error) });
       }
       await clock.sleep(timing.tickMs, this.#stopping.signal);
@@ -71,11 +69,12 @@ export class Tick {
 
   /** One tick. @throws DomainError for database trouble */
   async once(): Promise<void> {
-    const { context, clock, timing, replicaId, claimer } = this.#options;
-    const sweep = clock.monotonic() >= this.#sweepFrom;
+    const { context, timing, replicaId, claimer } = this.#options;
     const acceptMs = timing.acceptMs + timing.flushMs + Math.min(ACCEPT_SLACK_MS, timing.acceptMs);
     const found = await context.store.read((queries) =>
-      queries.sessions.tick(replicaId, { limit: LIMIT, acceptMs, sweep }),
+      queries.sessions.tick(replicaId, {
+        ...{ limit: LIMIT, acceptMs, ttlMs: timing.leaseTtlMs, gapMs: timing.sweepGapMs },
+      }),
     );
     if (found.ready_routes.some((route) => !claimer.knows(route))) await claimer.loadRoutes();
     if (found.ready_routes.length > 0) claimer.wake();
@@ -129,7 +128,7 @@ export class Tick {
     ];
     const results = await Promise.allSettled(items.map((item) => this.#options.services.settle.add(item)));
     const errors = results.flatMap((result) => (result.status === "rejected" ? [result.reason as unknown] : []));
-    // Only a database that is away stops the sweep: one item that cannot be settled must not keep all others waiting.
+    // Only a database that is away ends a tick: one item that cannot be settled must not keep all others waiting.
     const away = errors.find((error) => error instanceof DomainError && error.reason === "STORAGE_UNAVAILABLE");
     if (away !== undefined) throw away;
     for (const error of errors) this.#options.context.log.error("tick.unsettled", { error: messageOf(error) });

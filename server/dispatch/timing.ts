@@ -22,6 +22,8 @@ export interface Timing {
   readonly flushMs: number;
   /** Pace of the tick. */
   readonly tickMs: number;
+  /** Time without a tick of any replica after which the sweep waits: sessions may have had no chance to renew. */
+  readonly sweepGapMs: number;
 }
 
 /** Times of a lease ttl. @throws CONFIG_INVALID beyond 1 s to 10 min */
@@ -33,8 +35,14 @@ export function timingOf(leaseTtlMs: number): Timing {
     acceptMs: Math.floor(leaseTtlMs / 6),
     flushMs: Math.min(250, Math.floor(renewMs / 4)),
     tickMs: Math.min(SECOND, renewMs),
+    sweepGapMs: Math.floor(leaseTtlMs / 2),
   };
   assert(timing.leaseTtlMs >= 3 * timing.renewMs, "a lease outlives three renewals");
+  assert(timing.sweepGapMs > timing.tickMs, "ticks follow each other faster than the sweep's watch ends");
+  assert(
+    timing.leaseTtlMs > timing.sweepGapMs + timing.renewMs + timing.flushMs,
+    "a session that renewed before a gap in the ticks that nobody notices has not expired after it",
+  );
   assert(
     timing.renewMs > timing.acceptMs && timing.renewMs > timing.flushMs,
     "a renewal is later than an accept and a flush",

@@ -185,6 +185,14 @@ export interface WorkerSessionTable {
   expire_time: Time;
 }
 
+/** One row: when some replica last looked for lost leases, and from when on they may be taken away. */
+export interface SweepTable {
+  /** True: there is one row. */
+  id: boolean;
+  seen_time: Time;
+  sweep_from: Time;
+}
+
 /** Recorded turns and tool results of tasks, in order. */
 export interface JournalTable {
   task_id: string;
@@ -261,6 +269,7 @@ export interface Database {
   ready: ReadyTable;
   lease: LeaseTable;
   worker_session: WorkerSessionTable;
+  sweep: SweepTable;
   journal: JournalTable;
   tool_call: ToolCallTable;
   audit_event: AuditEventTable;

@@ -1,4 +1,4 @@
-// The worker_session table and the tick: what one replica asks of the database every second.
+// The worker_session and sweep tables and the tick: what one replica asks of the database every second.
 // Called by dispatch and commands through the store. Expiry is database time, and one HOT update a worker.
 
 import { sql } from "kysely";
@@ -33,6 +33,18 @@ export interface TickFindings {
   readonly sessions: { id: string; epoch: string; state: string }[];
   /** Sessions that expired and are not marked lost yet. */
   readonly expired_sessions: string[];
+}
+
+/** How a tick looks; times in ms. */
+export interface TickOptions {
+  /** Findings of a kind at most. */
+  readonly limit: number;
+  /** How long an Accept may take to reach the store. */
+  readonly acceptMs: number;
+  /** Lease length. */
+  readonly ttlMs: number;
+  /** Longest time between two ticks of any replicas after which the sweep still goes on. */
+  readonly gapMs: number;
 }
 
 /** Queries of the worker_session table. */
@@ -105,17 +117,28 @@ export function sessionQueries(db: Queryable) {
     /**
      * The tick: ready work, due timers, lost sessions and leases, runs being cancelled. One statement a second and replica.
      * Indexes: ready_route_idx (skip scan by route), task_due_idx, run_due_idx, lease_session_idx, run_cancelling_idx.
+     *
+     * It also keeps the sweep's watch, a row that all replicas share: one that finds that nobody looked for longer than
+     * `gapMs` (every replica was away, or the database was) puts the sweep off by a ttl, so that workers can renew first. Written
+     * every tenth of a ttl at most; its lock lasts for this statement.
      */
-    async tick(replicaId: string, options: { limit: number; acceptMs: number; sweep: boolean }): Promise<TickFindings> {
-      const { limit, acceptMs, sweep } = options;
+    async tick(replicaId: string, options: TickOptions): Promise<TickFindings> {
+      const { limit, acceptMs, ttlMs, gapMs } = options;
       const result = await sql<TickFindings>`
-        with lost as (
+        with watch as (
+          update sweep set seen_time = clock_timestamp(), sweep_from = case
+            when seen_time < clock_timestamp() - ${gapMs} * interval '1 ms' then clock_timestamp() + ${ttlMs} * interval '1 ms'
+            else sweep_from end
+          where seen_time < clock_timestamp() - ${ttlMs} * interval '0.1 ms' returning sweep_from),
+        allowed as materialized (
+          select coalesce((select sweep_from from watch), (select sweep_from from sweep)) <= clock_timestamp() as sweep),
+        lost as (
           select l.task_id, l.token, l.session_id, 'expired' as reason from lease l
           left join worker_session s on s.id = l.session_id and s.state in ('active', 'draining') and s.expire_time >= clock_timestamp()
-          where ${sweep} and s.id is null and l.claim_time < clock_timestamp() - ${acceptMs} * interval '1 ms'
+          where (select sweep from allowed) and s.id is null and l.claim_time < clock_timestamp() - ${acceptMs} * interval '1 ms'
           union all
           select l.task_id, l.token, l.session_id, 'unaccepted' from lease l
-          where ${sweep} and not l.accepted and l.claim_time < clock_timestamp() - ${acceptMs} * interval '1 ms'
+          where (select sweep from allowed) and not l.accepted and l.claim_time < clock_timestamp() - ${acceptMs} * interval '1 ms'
           limit ${limit}),
         route_walk as (
           select coalesce(json_agg(route), '[]') as routes from (
@@ -135,9 +158,8 @@ export function sessionQueries(db: Queryable) {
             from worker_session where replica_id = ${replicaId} and state in ('active', 'draining')) as sessions,
           (select coalesce(json_agg(id), '[]') from (
             select id from worker_session
-            where ${sweep} and state in ('active', 'draining') and expire_time < clock_timestamp() limit ${limit}) e) as expired_sessions`.execute(
-        db,
-      );
+            where (select sweep from allowed) and state in ('active', 'draining') and expire_time < clock_timestamp()
+            limit ${limit}) e) as expired_sessions`.execute(db);
       return result.rows[0] as TickFindings;
     },
   };

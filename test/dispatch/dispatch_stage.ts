@@ -147,7 +147,32 @@ export async function dispatchStage() {
     return Object.assign(made, { welcome });
   }
 
-  return { ...stage, standing, services, timing, claimer, renewer, registry, tick, replicaId, worker, connected };
+  /** As if some replica had looked for lost leases all along, up to so many ms ago. */
+  const watched = (agoMs = 0) =>
+    stage.database.pool.query(
+      `update sweep set seen_time = clock_timestamp() - $1 * interval '1 ms', sweep_from = '-infinity'`,
+      [agoMs],
+    );
+
+  /** Another replica's tick, over the same database. */
+  const otherTick = () =>
+    new Tick({ context: stage.replica(), services, claimer, renewer, registry, clock, timing, replicaId: "rep_other" });
+
+  return {
+    ...stage,
+    watched,
+    otherTick,
+    standing,
+    services,
+    timing,
+    claimer,
+    renewer,
+    registry,
+    tick,
+    replicaId,
+    worker,
+    connected,
+  };
 }
 
 /** A success of an assignment. */

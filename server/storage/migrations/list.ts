@@ -3,6 +3,7 @@
 
 import type { Kysely } from "kysely";
 import { up as initial } from "./0001_initial.ts";
+import { up as sweep } from "./0005_sweep.ts";
 
 /** One forward step of the schema; runs in a transaction of its own. */
 export interface Migration {
@@ -11,4 +12,7 @@ export interface Migration {
 }
 
 /** Oldest first. */
-export const migrations: readonly Migration[] = [{ name: "0001_initial", up: initial }];
+export const migrations: readonly Migration[] = [
+  { name: "0001_initial", up: initial },
+  { name: "0005_sweep", up: sweep },
+];

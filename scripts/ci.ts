@@ -1,0 +1,46 @@
+// Everything that is run for each change: gates and tests, then the harnesses that break things on purpose.
+// Called by .ci/run. Each harness ends with one JSON object and counts as one check, failed when it exits with anything but 0.
+// The last line is `N passed, N failed`; the exit code is 0 only when nothing failed.
+
+import { spawn } from "node:child_process";
+import { ROOT } from "./command.ts";
+
+const HARNESSES: readonly (readonly string[])[] = [
+  ["test/sim/main.ts", "--json"],
+  ["test/sim/main.ts", "--planted", "--json"],
+  ["test/fuzz/main.ts", "--yaml", "20000", "--frames", "20000", "--json"],
+  ["test/chaos/main.ts", "--profile", "ci", "--json"],
+];
+
+const tests = await run(["scripts/test.ts"]);
+const [, passedTests = "0", failedTests = "1"] = /^(\d+) passed, (\d+) failed$/.exec(tests.lastLine) ?? [];
+let passed = Number(passedTests);
+let failed = Number(failedTests);
+if (tests.code !== 0 && failed === 0) failed += 1;
+
+for (const harness of HARNESSES) {
+  const { code, seconds } = await run(harness);
+  if (code === 0) passed += 1;
+  else failed += 1;
+  console.log(`${code === 0 ? "✓" : "✗"} ${harness.join(" ")}: ${seconds} s`);
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;
+
+/** Runs a program of this repository with its output shown; keeps its last line. */
+function run(args: readonly string[]): Promise<{ code: number | null; lastLine: string; seconds: number }> {
+  const start = performance.now();
+  const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
+  let tail = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    process.stdout.write(text);
+    tail = (tail + text).slice(-100_000);
+  });
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code) => {
+      const lastLine = tail.trimEnd().split("\n").at(-1) ?? "";
+      resolve({ code, lastLine, seconds: Math.round((performance.now() - start) / 1_000) });
+    });
+  });
+}
