@@ -25,6 +25,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   runs: { summary: "list runs, newest first", load: () => import("./runs.ts") },
   tasks: { summary: "list the tasks of a run", load: () => import("./tasks.ts") },
   cancel: { summary: "ask a run to stop", load: () => import("./cancel.ts") },
+  "dead-letters": { summary: "look at parked tasks, replay or discard them", load: () => import("./dead_letters.ts") },
   workers: { summary: "list connected workers", load: () => import("./workers.ts") },
   leases: { summary: "list live leases", load: () => import("./leases.ts") },
   drain: { summary: "let a worker finish and take nothing more", load: () => import("./drain.ts") },

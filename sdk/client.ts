@@ -4,6 +4,7 @@
 
 import { type Client, createClient as createServiceClient, type Transport } from "@connectrpc/connect";
 import { AuditService } from "../proto/gen/orloj/v1/audit_pb.ts";
+import { DeadLetterService } from "../proto/gen/orloj/v1/dead_letter_pb.ts";
 import { FleetService } from "../proto/gen/orloj/v1/fleet_pb.ts";
 import { ManifestService } from "../proto/gen/orloj/v1/manifest_pb.ts";
 import { WorkflowService } from "../proto/gen/orloj/v1/workflow_pb.ts";
@@ -54,6 +55,7 @@ export interface WorkflowHandle {
 export interface OrlojClient {
   readonly manifests: Client<typeof ManifestService>;
   readonly workflows: Client<typeof WorkflowService>;
+  readonly deadLetters: Client<typeof DeadLetterService>;
   readonly fleet: Client<typeof FleetService>;
   readonly audit: Client<typeof AuditService>;
   /** A workflow template; nothing is asked of the server until it is invoked. Namespace "default" when absent. */
@@ -75,6 +77,7 @@ export function createClient(options: ClientOptions): OrlojClient {
   return {
     manifests: createServiceClient(ManifestService, transport),
     workflows,
+    deadLetters: createServiceClient(DeadLetterService, transport),
     fleet: createServiceClient(FleetService, transport),
     audit: createServiceClient(AuditService, transport),
     run: (id) => new RunHandle(workflows, host, { id }),

@@ -5,6 +5,7 @@
 export { Code, ConnectError } from "@connectrpc/connect";
 export * from "../proto/gen/orloj/v1/audit_pb.ts";
 export * from "../proto/gen/orloj/v1/common_pb.ts";
+export * from "../proto/gen/orloj/v1/dead_letter_pb.ts";
 export * from "../proto/gen/orloj/v1/error_pb.ts";
 export * from "../proto/gen/orloj/v1/fleet_pb.ts";
 export * from "../proto/gen/orloj/v1/manifest_pb.ts";

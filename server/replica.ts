@@ -15,10 +15,12 @@ import type { CommandContext, Hints } from "./commands/context.ts";
 import type { ControlPlane, InvokeInput } from "./commands/control_plane.ts";
 import { deleteResource } from "./commands/delete_resource.ts";
 import { listAudit, watchAudit } from "./commands/read_audit.ts";
+import { listDeadLetters, readDeadLetter } from "./commands/read_dead_letters.ts";
 import { listLeases, listWorkers, readWorker } from "./commands/read_fleet.ts";
 import { listResources, readResource } from "./commands/read_resources.ts";
 import { listRuns, listTasks, readRun, readTask } from "./commands/read_runs.ts";
 import { Refusals } from "./commands/record_refusal.ts";
+import { discardDeadLetter, replayDeadLetter } from "./commands/replay_dead_letters.ts";
 import { type CommandServices, createServices } from "./commands/services.ts";
 import { drainWorker, revokeLease } from "./commands/steer_fleet.ts";
 import { Tokens } from "./commands/tokens.ts";
@@ -171,6 +173,10 @@ function createControlPlane({
     cancelRun: (principal, runId, reason) => cancelRun(context, services, principal, runId, reason),
     getTask: (taskId) => readTask(context, taskId),
     listTasks: (runId, page) => listTasks(context, runId, page),
+    listDeadLetters: (filter, page) => listDeadLetters(context, filter, page),
+    getDeadLetter: (taskId) => readDeadLetter(context, taskId),
+    replayDeadLetter: (principal, taskId, how) => replayDeadLetter(context, services, principal, taskId, how),
+    discardDeadLetter: (principal, taskId, reason) => discardDeadLetter(services, principal, taskId, reason),
     listWorkers: (page) => listWorkers(context, page),
     getWorker: (worker) => readWorker(context, worker),
     listLeases: (filter, page) => listLeases(context, filter, page),

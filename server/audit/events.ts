@@ -93,6 +93,8 @@ export type AuditDetails = {
     readonly requester: RequesterDetail;
     readonly tags?: Readonly<Record<string, string>>;
     readonly idempotencyKey?: string;
+    /** The finished run whose dead letter this one replays. */
+    readonly replayOf?: string;
     readonly decision?: DecisionDetail;
   };
   /** An invocation that a policy denied: there is no run. */
@@ -129,6 +131,21 @@ export type AuditDetails = {
   "task.timed_out": Failed;
   "task.denied": Failed & { readonly decision: DecisionDetail };
   "task.dead_lettered": Failed & { readonly cause: "attempts" | "deliveries" | "unknown_outcome" };
+
+  /** A person replays a parked task: a new task, in its run or in a new one. */
+  "dead_letter.replayed": TaskDetail &
+    Caused & {
+      readonly how: "plain" | "input" | "current_manifests";
+      readonly replayTaskId: string;
+      readonly replayRunId: string;
+      readonly inputDigest: string;
+      readonly bundleDigest: string;
+      readonly repeatEffects: boolean;
+      /** Calls whose result a person told, with its digest. */
+      readonly toldResults?: Readonly<Record<string, string>>;
+    };
+  /** A person gives a parked task up: its node fails. */
+  "dead_letter.discarded": TaskDetail & Caused & { readonly reason: string };
 
   "turn.recorded": {
     readonly sequence: number;
@@ -240,6 +257,8 @@ const EVERY_KIND: Record<AuditKind, true> = {
   "task.timed_out": true,
   "task.denied": true,
   "task.dead_lettered": true,
+  "dead_letter.replayed": true,
+  "dead_letter.discarded": true,
   "turn.recorded": true,
   decision: true,
   "tool.granted": true,

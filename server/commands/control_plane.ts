@@ -9,11 +9,16 @@ import type {
   ApplyResultView,
   AuditFilterView,
   AuditRecordView,
+  DeadLetterDetailView,
+  DeadLetterFilterView,
+  DeadLetterView,
   DiagnosticView,
   LeaseView,
   Page,
   PageRequest,
   Principal,
+  ReplayHow,
+  ReplayResult,
   ResourceView,
   RunSnapshot,
   RunView,
@@ -89,6 +94,14 @@ export interface ControlPlane {
   getTask(taskId: string): Promise<{ task: TaskView; turns: TurnView[]; toolCalls: ToolCallView[] }>;
   /** @throws RUN_NOT_FOUND */
   listTasks(runId: string, page: PageRequest): Promise<Page<TaskView>>;
+
+  listDeadLetters(filter: DeadLetterFilterView, page: PageRequest): Promise<Page<DeadLetterView>>;
+  /** @throws DEAD_LETTER_NOT_FOUND */
+  getDeadLetter(taskId: string): Promise<DeadLetterDetailView>;
+  /** @throws DEAD_LETTER_NOT_FOUND, DEAD_LETTER_RESOLVED, OUTCOME_UNKNOWN, EFFECTS_RECORDED, PARAMS_INVALID, POLICY_DENIED */
+  replayDeadLetter(principal: Principal, taskId: string, how: ReplayHow): Promise<ReplayResult>;
+  /** @throws DEAD_LETTER_NOT_FOUND, DEAD_LETTER_RESOLVED */
+  discardDeadLetter(principal: Principal, taskId: string, reason: string): Promise<void>;
 
   listWorkers(page: PageRequest): Promise<Page<WorkerSessionView>>;
   /** By session id or name. @throws WORKER_NOT_FOUND */

@@ -125,6 +125,7 @@ export function startRun(
     start_time: now,
     end_time: over ? now : null,
     due_time: over ? null : new Date(now.getTime() + workflow.timeoutMs),
+    replay_of: null,
   };
   const transitions: TransitionDetail[] = [
     { of: "run", from: "PENDING", to: state.run, ...(state.cause && { cause: state.cause }) },

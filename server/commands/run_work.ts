@@ -20,6 +20,11 @@ export function priorityNumber(priority: WorkflowTemplateSpec["priority"]): numb
   return PRIORITIES.indexOf(priority);
 }
 
+/** Priority of a stored number. */
+export function priorityOf(stored: number): WorkflowTemplateSpec["priority"] {
+  return PRIORITIES[stored] ?? "normal";
+}
+
 /** Rows of the tasks that a graph step made READY. */
 export function taskRows(
   made: readonly NewTask[],
@@ -52,6 +57,8 @@ export function taskRows(
       input: canonicalJson(task.input),
       create_time: of.now,
       end_time: null,
+      replay_of: null,
+      bundle_digest: null,
     };
   });
   const ready = tasks.map(
@@ -142,7 +149,7 @@ export class RunWork {
     const made = taskRows(effects.tasks, {
       runId: this.run.id,
       namespace: this.run.namespace,
-      priority: PRIORITIES[this.run.priority] ?? "normal",
+      priority: priorityOf(this.run.priority),
       bundle: this.bundle,
       now: this.run.now,
       ids: this.#ids,
@@ -160,6 +167,13 @@ export class RunWork {
     if (effects.output !== undefined) this.#output = effects.output;
     if (before.run !== effects.state.run || !sameList(this.#conditions, effects.conditions)) this.#touched = true;
     this.#conditions = effects.conditions;
+  }
+
+  /** Queues a task that no step of the graph made: the replay of a dead letter. */
+  queue(task: NewTaskRow, ready: ReadyRow): void {
+    this.tasks.push(task);
+    this.ready.push(ready);
+    this.#transitions.push({ of: "task", taskId: task.id, node: task.node, to: "READY" });
   }
 
   /** Tasks that this transaction was about to queue, before the run stopped, end as CANCELLED. */
@@ -220,6 +234,15 @@ export class RunWork {
     if (this.#graceOver !== undefined) return { due_time: this.#graceOver, remaining_ms: null };
     if (this.state.run === "RUNNING" && this.#conditions.includes("Parked") && this.run.due_time !== null) {
       return { due_time: null, remaining_ms: Math.max(0, this.run.due_time.getTime() - this.run.now.getTime()) };
+    }
+    // Nothing is parked any more: the clock goes on with what was left.
+    if (
+      this.state.run === "RUNNING" &&
+      this.run.due_time === null &&
+      kept !== null &&
+      !this.#conditions.includes("Parked")
+    ) {
+      return { due_time: new Date(this.run.now.getTime() + kept), remaining_ms: null };
     }
     return { due_time: this.run.due_time, remaining_ms: kept };
   }

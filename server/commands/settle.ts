@@ -6,16 +6,20 @@
 import { outputsNeeded } from "../graph/advance.ts";
 import type { NodeRow } from "../graph/types.ts";
 import { settlingOrder } from "../queue/fence.ts";
+import type { LineageCall } from "../queue/replay.ts";
 import type { NodeState } from "../queue/states.ts";
 import type { HeldTask, LosingTask } from "../storage/lease_queries.ts";
 import type { LockedRun } from "../storage/run_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
+import type { TaskRow } from "../storage/task_queries.ts";
+import { beginReplay } from "./begin_replay.ts";
+import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CancelReason, CommandContext } from "./context.ts";
 import { RunWork } from "./run_work.ts";
 import type { SettleItem, SettleVerdict } from "./settle_items.ts";
 import { settleRunItem } from "./settle_run.ts";
 import { settleTaskItem } from "./settle_task.ts";
-import { Settlement } from "./settlement.ts";
+import { type LoadedReplays, Settlement } from "./settlement.ts";
 
 /** Settles a batch; one verdict an item, in order. @throws DomainError for database trouble: nothing of the batch happened */
 export async function settle(context: CommandContext, items: readonly SettleItem[]): Promise<SettleVerdict[]> {
@@ -38,7 +42,7 @@ async function settleIn(tx: StoreQueries, context: CommandContext, items: readon
     locked,
     unique([...tasks.values()].map((task) => `${task.run_id} ${task.node}`)),
   );
-  const settlement = new Settlement(works, tasks, held, context.ids);
+  const settlement = new Settlement(works, tasks, held, context.ids, await loadReplays(tx, context, items, tasks));
   const verdicts: SettleVerdict[] = [];
   for (const index of settlingOrder(items)) {
     const item = items[index] as SettleItem;
@@ -47,6 +51,39 @@ async function settleIn(tx: StoreQueries, context: CommandContext, items: readon
   await stopLiveTasks(tx, settlement);
   await flush(tx, settlement);
   return { settlement, verdicts };
+}
+
+// Dead letters that somebody decides about, with what is on record of their lineages; specs of tasks that replay with later ones.
+async function loadReplays(
+  tx: StoreQueries,
+  context: CommandContext,
+  items: readonly SettleItem[],
+  tasks: ReadonlyMap<string, TaskRow>,
+): Promise<LoadedReplays> {
+  const decided = unique(
+    items.flatMap((item) => (item.type === "replay" || item.type === "discard" ? [item.taskId] : [])),
+  );
+  const letters = new Map((await tx.deadLetters.lock(decided)).map((letter) => [letter.task_id, letter]));
+  const origins = unique(decided.flatMap((id) => tasks.get(id)?.origin_task_id ?? []));
+  const bundles = new Map<string, CompiledBundle>();
+  for (const { bundle_digest: digest } of tasks.values()) {
+    if (digest !== null) bundles.set(digest, await context.caches.bundle(tx, digest));
+  }
+  return { letters, calls: await lineages(tx, origins), bundles };
+}
+
+/** Calls of lineages, locked, by origin. */
+export async function lineages(
+  tx: StoreQueries,
+  originTaskIds: readonly string[],
+): Promise<Map<string, LineageCall[]>> {
+  const calls = new Map<string, LineageCall[]>(originTaskIds.map((id) => [id, []]));
+  for (const { request_id: requestId, tool, state, effect, origin_task_id } of await tx.ledger.lockLineages(
+    originTaskIds,
+  )) {
+    calls.get(origin_task_id)?.push({ requestId, tool, state, effect });
+  }
+  return calls;
 }
 
 async function holdTokens(tx: StoreQueries, items: readonly SettleItem[]) {
@@ -156,6 +193,9 @@ async function flush(tx: StoreQueries, settlement: Settlement): Promise<void> {
   await tx.runs.updateNodes(writes.nodes);
   await tx.runs.update(writes.runs);
   await tx.ledger.putCalls(writes.deniedCalls);
+  await tx.deadLetters.insert(writes.parked);
+  await tx.deadLetters.resolve(writes.resolvedLetters);
+  for (const replayed of writes.replays) await beginReplay(tx, replayed);
   await tx.audit.insert(writes.audit);
 }
 

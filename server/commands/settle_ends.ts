@@ -57,6 +57,12 @@ export function endTask(
           ? "unknown_outcome"
           : "attempts";
     settlement.record({ kind: "task.dead_lettered", ...subject, detail: { ...detail, cause } });
+    settlement.parkLetter({
+      ...{ task_id: task.id, run_id: task.run_id, namespace: task.namespace, workflow: work.run.workflow },
+      ...{ node: task.node, agent: task.agent, cause, attempt: task.attempt },
+      ...{ failure_class: failure.class, failure_message: failure.message },
+      deliveries: more?.deliveries ?? task.deliveries,
+    });
   } else {
     settlement.record({ kind: "task.failed", ...subject, detail });
   }

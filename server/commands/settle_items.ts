@@ -2,6 +2,7 @@
 // Made by dispatch (worker outcomes, the tick's findings), claim and authorize_tool_call (denials), grant_tool and record_tool_results
 // (calls that fail or park the task), cancel and steer_fleet; settled in batches by settle.ts.
 
+import type { DomainError } from "../../kit/errors.ts";
 import { canonicalJson, type Json, sha256 } from "../../kit/json.ts";
 import type { FailureValue } from "../graph/types.ts";
 import type { Decision, PolicyInput } from "../policy/types.ts";
@@ -29,6 +30,27 @@ export interface DeniedSubject {
   readonly argumentsDigest?: string;
 }
 
+/** How a dead letter is replayed; made by replay_dead_letters.ts. */
+export interface ReplayPlan {
+  /** Id of the new task. */
+  readonly taskId: string;
+  readonly how: "plain" | "input" | "current_manifests";
+  /** Equal for equal requests. */
+  readonly digest: string;
+  readonly repeatEffects: boolean;
+  /** Results of calls of unknown outcome, as canonical JSON, by request id. */
+  readonly results: ReadonlyMap<string, string>;
+  /** Canonical JSON. */
+  readonly input: string;
+  /** Present unless plain: what the task begins anew with, an empty journal and a lineage of its own beside. */
+  readonly anew?: {
+    readonly agent: string;
+    readonly route: string;
+    /** Absent: as the task that is replayed. */
+    readonly bundleDigest?: string;
+  };
+}
+
 /** See the file header. */
 export type SettleItem =
   | (Presented & { readonly type: "outcome"; readonly outcome: WorkerOutcome; readonly actor: string })
@@ -49,6 +71,8 @@ export type SettleItem =
       readonly note: string;
     }
   | { readonly type: "wake"; readonly taskId: string }
+  | { readonly type: "replay"; readonly taskId: string; readonly plan: ReplayPlan; readonly actor: string }
+  | { readonly type: "discard"; readonly taskId: string; readonly reason: string; readonly actor: string }
   | {
       readonly type: "stop";
       readonly runId: string;
@@ -63,7 +87,9 @@ export type SettleVerdict =
   | { readonly verdict: "committed" }
   | { readonly verdict: "duplicate" }
   | { readonly verdict: "lease_lost" }
-  | { readonly verdict: "refused"; readonly error: string };
+  | { readonly verdict: "refused"; readonly error: string }
+  /** Of what a person asked for. */
+  | { readonly verdict: "failed"; readonly error: DomainError };
 
 /** Digest by which a resent outcome is known. */
 export function outcomeDigest(outcome: WorkerOutcome): string {

@@ -5,11 +5,8 @@ import { unreachable } from "../../kit/errors.ts";
 import { canonicalJson, sha256 } from "../../kit/json.ts";
 import { workerActor } from "../audit/events.ts";
 import type { FailureValue } from "../graph/types.ts";
-import type { RetryPolicy } from "../manifests/specs.ts";
 import { afterFailure, afterStop } from "../queue/outcome.ts";
 import { taskRandom } from "../queue/retry.ts";
-import type { TaskRow } from "../storage/task_queries.ts";
-import type { RunWork } from "./run_work.ts";
 import { COMMITTED, endTask, type Holding, requeue } from "./settle_ends.ts";
 import { boundedFailure, outcomeDigest, type SettleVerdict, type WorkerOutcome } from "./settle_items.ts";
 import type { TaskPatch } from "./settlement.ts";
@@ -67,9 +64,10 @@ function stopped(holding: Holding, reason: string, accepted: TaskPatch): SettleV
   return COMMITTED;
 }
 
-function retryPolicyOf(work: RunWork, task: TaskRow): RetryPolicy {
-  const agent = work.bundle.agents.get(task.agent)?.agent.spec;
-  return agent?.errorHandling.retry ?? work.bundle.bundle.workflow.spec.retry;
+function errorHandlingOf({ settlement, work, task }: Holding) {
+  const { agents, bundle } = settlement.bundleOf(task) ?? work.bundle;
+  const { retry, onExhausted } = agents.get(task.agent)?.agent.spec.errorHandling ?? {};
+  return { policy: retry ?? bundle.workflow.spec.retry, onExhausted: onExhausted ?? ("deadLetter" as const) };
 }
 
 function settleFailure(
@@ -79,11 +77,10 @@ function settleFailure(
 ): SettleVerdict {
   const { settlement, work, task, lease } = holding;
   const step = afterFailure(work.state.run, {
-    policy: retryPolicyOf(work, task),
+    ...errorHandlingOf(holding),
     attempt: task.attempt,
     failureClass: failure.class,
     retryAfterMs: outcome.retryAfterMs,
-    onExhausted: work.bundle.agents.get(task.agent)?.agent.spec.errorHandling.onExhausted ?? "deadLetter",
     random: taskRandom(task.id, task.attempt),
   });
   const digest = outcomeDigest(outcome);

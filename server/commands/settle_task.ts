@@ -11,6 +11,7 @@ import { COMMITTED, deny, endTask } from "./settle_ends.ts";
 import { outcomeDigest, type SettleItem, type SettleVerdict } from "./settle_items.ts";
 import { settleLoss } from "./settle_loss.ts";
 import { settleOutcome } from "./settle_outcome.ts";
+import { settleDiscard, settleReplay } from "./settle_replay.ts";
 import type { Settlement } from "./settlement.ts";
 
 type TaskItem = Exclude<SettleItem, { runId: string }>;
@@ -22,6 +23,8 @@ export function settleTaskItem(settlement: Settlement, item: TaskItem): SettleVe
   if (task === undefined || work === undefined)
     return { verdict: "refused", error: `task ${item.taskId} does not exist` };
   if (item.type === "wake") return wake(settlement, work, task);
+  if (item.type === "replay") return settleReplay(settlement, work, task, item);
+  if (item.type === "discard") return settleDiscard(settlement, work, task, item);
   const lease = settlement.held(task.id, item);
   if (lease === undefined) return refuse(settlement, task, item);
   const holding = { settlement, work, task, lease };
@@ -41,7 +44,9 @@ export function settleTaskItem(settlement: Settlement, item: TaskItem): SettleVe
   }
 }
 
-function refuse(settlement: Settlement, task: TaskRow, item: Exclude<TaskItem, { type: "wake" }>): SettleVerdict {
+type FencedItem = Exclude<TaskItem, { type: "wake" | "replay" | "discard" }>;
+
+function refuse(settlement: Settlement, task: TaskRow, item: FencedItem): SettleVerdict {
   if (item.type === "lost") return { verdict: "lease_lost" };
   const settled = settlement.changeOf(task.id) ?? task;
   if (item.type === "outcome") {

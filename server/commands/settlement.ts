@@ -8,13 +8,17 @@ import type { AuditEvent, StoredRecord, TaskDetail } from "../audit/events.ts";
 import { auditRecord } from "../audit/record.ts";
 import type { TaskEnd } from "../graph/types.ts";
 import { fence } from "../queue/fence.ts";
+import type { LineageCall } from "../queue/replay.ts";
 import { isListed, TASK_TRANSITIONS, type TaskState } from "../queue/states.ts";
+import type { DeadLetterDecision, LockedDeadLetter, NewDeadLetter } from "../storage/dead_letter_queries.ts";
 import type { HeldTask, LosingTask } from "../storage/lease_queries.ts";
 import type { ToolCallRow } from "../storage/ledger_queries.ts";
 import type { NodeRecord, RunChange } from "../storage/run_queries.ts";
 import type { NewTaskRow, ReadyRow, TaskChange, TaskRow } from "../storage/task_queries.ts";
+import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CancelOrder, CancelReason } from "./context.ts";
 import type { RunWork } from "./run_work.ts";
+import type { ReplayPlan } from "./settle_items.ts";
 
 /** Everything a settling transaction writes, in the order of the flush. */
 export interface SettlementWrites {
@@ -26,7 +30,28 @@ export interface SettlementWrites {
   readonly nodes: NodeRecord[];
   readonly runs: RunChange[];
   readonly deniedCalls: ToolCallRow[];
+  readonly parked: NewDeadLetter[];
+  readonly resolvedLetters: DeadLetterDecision[];
+  readonly replays: ReplayedTask[];
   readonly audit: StoredRecord[];
+}
+
+/** A task that a new one replays, with the calls of its lineage. */
+export interface ReplayedTask {
+  readonly from: string;
+  readonly to: string;
+  readonly originTaskId: string;
+  readonly calls: readonly LineageCall[];
+  readonly plan: ReplayPlan;
+}
+
+/** What was loaded beside runs, tasks and leases: dead letters that somebody decides about, and what replays use. */
+export interface LoadedReplays {
+  readonly letters: ReadonlyMap<string, LockedDeadLetter>;
+  /** Calls by the origin of their lineage. */
+  readonly calls: ReadonlyMap<string, readonly LineageCall[]>;
+  /** Bundles, by digest, of tasks that do not use their run's. */
+  readonly bundles: ReadonlyMap<string, CompiledBundle>;
 }
 
 /** What of a task changes beside its state. */
@@ -47,13 +72,23 @@ export class Settlement {
   readonly #ready = new Map<string, ReadyRow>();
   readonly #deniedCalls: ToolCallRow[] = [];
   readonly #audit: StoredRecord[] = [];
+  readonly #letters: Map<string, LockedDeadLetter>;
+  readonly #calls: LoadedReplays["calls"];
+  readonly #bundles: LoadedReplays["bundles"];
+  readonly #parked: NewDeadLetter[] = [];
+  readonly #resolvedLetters: DeadLetterDecision[] = [];
+  readonly #replays: ReplayedTask[] = [];
 
   constructor(
     works: ReadonlyMap<string, RunWork>,
     tasks: ReadonlyMap<string, TaskRow>,
     held: Map<string, HeldTask & Partial<LosingTask>>,
     ids: Ids,
+    loaded: LoadedReplays,
   ) {
+    this.#letters = new Map(loaded.letters);
+    this.#calls = loaded.calls;
+    this.#bundles = loaded.bundles;
     this.#works = works;
     this.#tasks = tasks;
     this.#held = held;
@@ -181,6 +216,38 @@ export class Settlement {
     this.#newAttempts.push(taskId);
   }
 
+  /** The dead letter of a task, as it is after what this batch decided so far. */
+  letter(taskId: string): LockedDeadLetter | undefined {
+    return this.#letters.get(taskId);
+  }
+
+  /** The specs of a task that does not use its run's: a replay with the manifests of then. */
+  bundleOf(task: TaskRow): CompiledBundle | undefined {
+    return task.bundle_digest === null ? undefined : this.#bundles.get(task.bundle_digest);
+  }
+
+  /** Calls of a lineage. */
+  lineage(originTaskId: string): readonly LineageCall[] {
+    return this.#calls.get(originTaskId) ?? [];
+  }
+
+  /** A task was parked for a person. */
+  parkLetter(letter: NewDeadLetter): void {
+    this.#parked.push(letter);
+  }
+
+  /** Somebody decided about a dead letter. */
+  resolveLetter(decision: DeadLetterDecision): void {
+    this.#resolvedLetters.push(decision);
+    const letter = this.#letters.get(decision.task_id);
+    if (letter !== undefined) this.#letters.set(decision.task_id, { ...letter, ...decision });
+  }
+
+  /** A new task replays another one. */
+  replay(replayed: ReplayedTask): void {
+    this.#replays.push(replayed);
+  }
+
   denyCall(row: ToolCallRow): void {
     this.#deniedCalls.push(row);
   }
@@ -228,6 +295,9 @@ export class Settlement {
       nodes: works.flatMap((work) => work.nodeRecords()),
       runs: works.filter((work) => work.touched).map((work) => work.change()),
       deniedCalls: this.#deniedCalls,
+      parked: this.#parked,
+      resolvedLetters: this.#resolvedLetters,
+      replays: this.#replays,
       audit: this.#audit,
     };
   }

@@ -1,6 +1,7 @@
 // Read models: what queries return and rpc maps to the wire. Plain values, no wire types, no SQL rows.
 // Every *Json field is canonical JSON text. Times are Dates in database time.
 
+import type { Json } from "../../kit/json.ts";
 import type { Diagnostic } from "../manifests/diagnostics.ts";
 import type { Kind } from "../manifests/specs.ts";
 import type { NodeState, RunState, TaskState } from "../queue/states.ts";
@@ -17,6 +18,81 @@ export interface Principal {
   /** How it was authenticated, such as "development-token". */
   readonly method: string;
   readonly roles: readonly Role[];
+}
+
+/** A task that was parked for a person. */
+export interface DeadLetterView {
+  readonly taskId: string;
+  readonly runId: string;
+  readonly namespace: string;
+  readonly workflow: string;
+  readonly node: string;
+  readonly agent: string;
+  /** "attempts", "deliveries" or "unknown_outcome". */
+  readonly cause: string;
+  readonly failure: FailureView;
+  readonly attempt: number;
+  readonly deliveries: number;
+  readonly state: "open" | "replayed" | "discarded";
+  readonly parkTime: Date;
+  readonly resolveTime?: Date;
+  /** Empty while open. */
+  readonly resolvedBy: string;
+  /** Empty unless replayed. */
+  readonly replayTaskId: string;
+  readonly replayRunId: string;
+}
+
+/** A dead letter with everything that was kept of it. */
+export interface DeadLetterDetailView extends DeadLetterView {
+  readonly inputJson: string;
+  readonly originTaskId: string;
+  /** The dead letter that its task replayed, if any. */
+  readonly replayOf?: string;
+  readonly journal: readonly {
+    readonly sequence: number;
+    readonly kind: "turn" | "result" | "failure";
+    readonly payloadJson: string;
+    readonly tool: string;
+    readonly failure?: FailureView;
+  }[];
+  readonly toolCalls: readonly ToolCallView[];
+  readonly bundleDigest: string;
+  /** By namespace/name. */
+  readonly manifestDigests: Readonly<Record<string, string>>;
+}
+
+/** Filters of dead letters; empty fields do not filter. */
+export interface DeadLetterFilterView {
+  readonly namespace: string;
+  readonly workflow: string;
+  readonly agent: string;
+  readonly cause: string;
+  readonly failureClass: string;
+  readonly runId: string;
+  readonly parkedFrom?: Date;
+  readonly parkedBefore?: Date;
+  /** Those that somebody decided about as well. */
+  readonly resolved: boolean;
+}
+
+/** How a dead letter is replayed. */
+export interface ReplayHow {
+  /** Absent: as it was. */
+  readonly input?: Json;
+  readonly currentManifests: boolean;
+  readonly repeatEffects: boolean;
+  /** What a person found out about calls of unknown outcome, by request id. */
+  readonly results: ReadonlyMap<string, Json>;
+}
+
+/** What became of a replay. */
+export interface ReplayResult {
+  readonly taskId: string;
+  readonly replayTaskId: string;
+  readonly replayRunId: string;
+  /** True when it had been replayed in this way before. */
+  readonly duplicate: boolean;
 }
 
 /** A page of a listing; token is opaque and absent on the last page. */

@@ -28,9 +28,12 @@ const VERDICTS = {
   duplicate: FactVerdict.DUPLICATE,
   lease_lost: FactVerdict.LEASE_LOST,
   refused: FactVerdict.REFUSED,
+  failed: FactVerdict.REFUSED,
 } as const;
 
 /** A verdict as it travels. */
 export function wireVerdict(verdict: SettleVerdict): { verdict: FactVerdict; error: string } {
-  return { verdict: VERDICTS[verdict.verdict], error: verdict.verdict === "refused" ? verdict.error : "" };
+  const { verdict: name } = verdict;
+  const error = name === "refused" ? verdict.error : name === "failed" ? verdict.error.message : "";
+  return { verdict: VERDICTS[name], error };
 }

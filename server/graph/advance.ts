@@ -29,6 +29,12 @@ export function advance(plan: GraphPlan, state: GraphState, event: GraphEvent): 
     case "task_ended":
       endTask(step, event.node, event.iteration, event.end);
       break;
+    case "replayed":
+      if (isParked(step, event)) step.move(event.node, "replay", { openTasks: 1 });
+      break;
+    case "discarded":
+      if (isParked(step, event)) failNode(step, event.node, event.failure);
+      break;
     case "stopped":
       stopRun(step, event.cause, event.failure);
       break;
@@ -52,6 +58,11 @@ function start(step: Step): void {
     });
   }
   for (const name of step.plan.entries) if (step.run === "RUNNING") activate(step, step.node(name));
+}
+
+function isParked(step: Step, { node, iteration }: { readonly node: string; readonly iteration: number }): boolean {
+  const row = step.nodes.get(node);
+  return step.run === "RUNNING" && row?.state === "PARKED" && row.iteration === iteration;
 }
 
 function endTask(step: Step, name: string, iteration: number, end: TaskEnd): void {

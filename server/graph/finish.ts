@@ -9,7 +9,7 @@ import { boundNodes } from "./bindings.ts";
 import type { Step } from "./step.ts";
 import type { FailureValue, NodeRow } from "./types.ts";
 
-/** Fails a node that is PENDING or ACTIVE, and stops the run: no edge catches a failure. */
+/** Fails a node that is PENDING, ACTIVE or PARKED, and stops the run: no edge catches a failure. */
 export function failNode(step: Step, name: string, failure: FailureValue): void {
   step.move(name, "fail", { failure });
   stopRun(step, "failed", named(name, failure));

@@ -86,6 +86,10 @@ export type TaskEnd =
 export type GraphEvent =
   | { readonly type: "started" }
   | { readonly type: "task_ended"; readonly node: string; readonly iteration: number; readonly end: TaskEnd }
+  /** Somebody replays the task that parked the node. */
+  | { readonly type: "replayed"; readonly node: string; readonly iteration: number }
+  /** Somebody gives the task up that parked the node. */
+  | { readonly type: "discarded"; readonly node: string; readonly iteration: number; readonly failure: FailureValue }
   | { readonly type: "stopped"; readonly cause: RunCause; readonly failure: FailureValue };
 
 /** A task to be made READY. */

@@ -51,7 +51,7 @@ export const RUN_TRANSITIONS = Object.freeze({
 export const NODE_TRANSITIONS = Object.freeze({
   PENDING: { activate: "ACTIVE", skip: "SKIPPED", fail: "FAILED", cancel: "CANCELLED" },
   ACTIVE: { succeed: "SUCCEEDED", fail: "FAILED", park: "PARKED", deny: "DENIED", cancel: "CANCELLED" },
-  PARKED: { cancel: "CANCELLED" },
+  PARKED: { replay: "ACTIVE", fail: "FAILED", cancel: "CANCELLED" },
   SUCCEEDED: {},
   FAILED: {},
   SKIPPED: {},

@@ -12,6 +12,7 @@ import type { Clock } from "../../kit/clock.ts";
 import { DomainError } from "../../kit/errors.ts";
 import { Health } from "../../proto/gen/grpc/health/v1/health_pb.ts";
 import { AuditService } from "../../proto/gen/orloj/v1/audit_pb.ts";
+import { DeadLetterService } from "../../proto/gen/orloj/v1/dead_letter_pb.ts";
 import { FleetService } from "../../proto/gen/orloj/v1/fleet_pb.ts";
 import { ManifestService } from "../../proto/gen/orloj/v1/manifest_pb.ts";
 import { WorkerService } from "../../proto/gen/orloj/v1/worker_pb.ts";
@@ -19,6 +20,7 @@ import { WorkflowService } from "../../proto/gen/orloj/v1/workflow_pb.ts";
 import type { ControlPlane } from "../commands/control_plane.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { auditService } from "./audit_service.ts";
+import { deadLetterService } from "./dead_letter_service.ts";
 import { toConnectError } from "./error_map.ts";
 import { fleetService } from "./fleet_service.ts";
 import { healthService } from "./health.ts";
@@ -36,6 +38,7 @@ import { workflowService } from "./workflow_service.ts";
 export const API_SERVICES: readonly DescService[] = [
   ManifestService,
   WorkflowService,
+  DeadLetterService,
   FleetService,
   AuditService,
   Health,
@@ -151,6 +154,7 @@ function apiHandler(options: ListenersOptions, limits: RpcLimits, readiness: Rea
     routes(router: ConnectRouter) {
       router.service(ManifestService, manifestService(controlPlane));
       router.service(WorkflowService, workflowService(controlPlane, log));
+      router.service(DeadLetterService, deadLetterService(controlPlane, log));
       router.service(FleetService, fleetService(controlPlane));
       router.service(AuditService, auditService(controlPlane));
       router.service(Health, healthService(API_SERVICES, readiness, clock));

@@ -7,6 +7,7 @@ import type { Health } from "../../proto/gen/grpc/health/v1/health_pb.ts";
 import type { ServerReflection as Reflection } from "../../proto/gen/grpc/reflection/v1/reflection_pb.ts";
 import type { ServerReflection as ReflectionAlpha } from "../../proto/gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import type { AuditService } from "../../proto/gen/orloj/v1/audit_pb.ts";
+import type { DeadLetterService } from "../../proto/gen/orloj/v1/dead_letter_pb.ts";
 import type { FleetService } from "../../proto/gen/orloj/v1/fleet_pb.ts";
 import type { ManifestService } from "../../proto/gen/orloj/v1/manifest_pb.ts";
 import type { WorkerService } from "../../proto/gen/orloj/v1/worker_pb.ts";
@@ -25,6 +26,7 @@ export type MethodName =
   | MethodsOf<"grpc.reflection.v1alpha.ServerReflection", typeof ReflectionAlpha>
   | MethodsOf<"orloj.v1.ManifestService", typeof ManifestService>
   | MethodsOf<"orloj.v1.WorkflowService", typeof WorkflowService>
+  | MethodsOf<"orloj.v1.DeadLetterService", typeof DeadLetterService>
   | MethodsOf<"orloj.v1.FleetService", typeof FleetService>
   | MethodsOf<"orloj.v1.AuditService", typeof AuditService>
   | MethodsOf<"orloj.v1.WorkerService", typeof WorkerService>;
@@ -58,6 +60,10 @@ export const RIGHTS: Readonly<Record<MethodName, Access>> = Object.freeze({
   "orloj.v1.WorkflowService/CancelRun": INVOKE,
   "orloj.v1.WorkflowService/GetTask": READ,
   "orloj.v1.WorkflowService/ListTasks": READ,
+  "orloj.v1.DeadLetterService/ListDeadLetters": READ,
+  "orloj.v1.DeadLetterService/GetDeadLetter": READ,
+  "orloj.v1.DeadLetterService/ReplayDeadLetters": OPERATE,
+  "orloj.v1.DeadLetterService/DiscardDeadLetters": OPERATE,
   "orloj.v1.FleetService/ListWorkers": INSPECT,
   "orloj.v1.FleetService/GetWorker": INSPECT,
   "orloj.v1.FleetService/ListLeases": INSPECT,

@@ -4,7 +4,6 @@
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import { codeToString } from "@connectrpc/connect/protocol-connect";
 import { DomainError } from "../../kit/errors.ts";
 import { MIB } from "../../kit/units.ts";
 import type {
@@ -17,8 +16,7 @@ import type {
 import type { ControlPlane, InvokeInput, InvokeResult } from "../commands/control_plane.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { principalOf } from "./call_context.ts";
-import { errorInfoOf } from "./error_map.ts";
-import { reportFailure } from "./failures.ts";
+import { itemError } from "./item_errors.ts";
 import * as check from "./request_checks.ts";
 import { auditRecordToWire, runStateOf, runToWire, taskToWire, toolCallToWire, turnToWire } from "./to_wire.ts";
 import { untilAborted } from "./until_aborted.ts";
@@ -121,8 +119,6 @@ function batchResult(
   if (result !== undefined && !(result instanceof Error)) {
     return { result: { case: "response", value: invokeToWire(result) } };
   }
-  const error = reportFailure(log, context.method, result ?? new Error("the batch has fewer results than items"));
-  const info = errorInfoOf(error);
-  const value = { code: codeToString(error.code), message: error.rawMessage, ...(info && { info }) };
+  const value = itemError(result ?? new Error("the batch has fewer results than items"), context, log);
   return { result: { case: "error", value } };
 }

@@ -68,6 +68,15 @@ const TOOL_CALL_COLUMNS: Columns = {
   failure_message: "text",
 };
 
+/** One call of a lineage. */
+export interface LineageRow {
+  readonly request_id: string;
+  readonly tool: string;
+  readonly state: ToolCallRow["state"];
+  readonly effect: string;
+  readonly origin_task_id: string;
+}
+
 /** The answer to one granted attempt. */
 export interface GrantAnswer {
   readonly grant_id: string;
@@ -149,6 +158,56 @@ export function ledgerQueries(db: Queryable) {
         where j.task_id = last.task_id and j.sequence >= last.sequence and not exists (
           select from tool_call c where c.task_id = last.task_id
             and split_part(c.request_id, '/', 2) = last.sequence::text)`.execute(db);
+    },
+
+    /**
+     * Gives a task the journal of the one that it replays, without what made that one end: a last turn of which no call was
+     * granted, and the answer of a call whose outcome is not on record. Primary keys, and tool_call_pkey by prefix.
+     */
+    async inherit(from: string, to: string, originTaskId: string): Promise<void> {
+      await sql`
+        with calls as (
+          select request_id, state from tool_call
+          where request_id >= ${`auto:${originTaskId}/`} and request_id < ${`auto:${originTaskId}0`}),
+        cut as (
+          select min(sequence) as sequence from journal j where task_id = ${from} and (
+            (kind = 'turn' and sequence = (select max(sequence) from journal where task_id = ${from} and kind = 'turn')
+              and not exists (select from calls where split_part(request_id, '/', 2) = j.sequence::text))
+            or (kind = 'failure' and exists (select from calls where state <> 'done'
+              and split_part(request_id, '/', 2) = j.turn_sequence::text
+              and split_part(request_id, '/', 3) = j.call_index::text
+              and j.failure_class <> 'InvalidArguments')
+              and sequence = (select max(sequence) from journal where task_id = ${from}))))
+        insert into journal (task_id, sequence, kind, payload, turn_sequence, call_index, tool, failure_class, failure_message)
+        select ${to}, sequence, kind, payload, turn_sequence, call_index, tool, failure_class, failure_message from journal
+        where task_id = ${from} and sequence < coalesce((select sequence from cut), 2147483647)`.execute(db);
+    },
+
+    /** Locks the calls of lineages, ids ascending; tool_call_pkey by prefix. */
+    async lockLineages(originTaskIds: readonly string[]): Promise<LineageRow[]> {
+      if (originTaskIds.length === 0) return [];
+      const { rows } = await sql<LineageRow>`
+        select c.request_id, c.tool, c.state, c.effect, o.id as origin_task_id from unnest(${originTaskIds}::text[]) as o(id)
+        join tool_call c on c.request_id >= 'auto:' || o.id || '/' and c.request_id < 'auto:' || o.id || '0'
+        order by c.request_id for update of c`.execute(db);
+      return rows;
+    },
+
+    /** What a person found out: these calls had their effect, with these results. */
+    async tellResults(rows: readonly { request_id: string; result: string }[]): Promise<void> {
+      if (rows.length === 0) return;
+      await sql`update tool_call c set state = 'done', result = x.result, failure_class = null, failure_message = null,
+          end_time = clock_timestamp()
+        from json_to_recordset(${recordSet(rows)}::json) as x(request_id text, result text)
+        where c.request_id = x.request_id`.execute(db);
+    },
+
+    /** Calls that are to be tried again from the first attempt: those that failed, and those that somebody lets be repeated. */
+    async renewAttempts(requestIds: readonly string[]): Promise<void> {
+      if (requestIds.length === 0) return;
+      await sql`update tool_call set state = 'failed', attempt = 0 where request_id = any(${requestIds}::text[])`.execute(
+        db,
+      );
     },
 
     /** Locks ledger rows by request id, ascending. */

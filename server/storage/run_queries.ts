@@ -30,6 +30,7 @@ export interface NewRun {
   readonly start_time: Date;
   readonly end_time: Date | null;
   readonly due_time: Date | null;
+  readonly replay_of: string | null;
 }
 
 const RUN_COLUMNS: Columns = {
@@ -57,6 +58,7 @@ const RUN_COLUMNS: Columns = {
   start_time: "timestamptz",
   end_time: "timestamptz",
   due_time: "timestamptz",
+  replay_of: "text",
 };
 
 /** What settling tasks may change of a run. */

@@ -92,6 +92,8 @@ export interface RunTable {
   due_time: OptionalTime;
   /** Clock stopped while parked: what was left, in ms. */
   remaining_ms: number | null;
+  /** The finished run whose dead letter this one replays. */
+  replay_of: string | null;
 }
 
 /** Nodes of runs, with the counters that joins are decided by. */
@@ -136,6 +138,32 @@ export interface TaskTable {
   end_time: OptionalTime;
   /** When a WAITING task wakes. */
   due_time: OptionalTime;
+  /** The dead letter that it replays. */
+  replay_of: string | null;
+  /** Specs that it uses in place of its run's: a replay with the manifests of now. */
+  bundle_digest: string | null;
+}
+
+/** Tasks parked for a person, and what was decided about them. */
+export interface DeadLetterTable {
+  task_id: string;
+  run_id: string;
+  namespace: string;
+  workflow: string;
+  node: string;
+  agent: string;
+  cause: string;
+  failure_class: string;
+  failure_message: string;
+  attempt: number;
+  deliveries: number;
+  state: string;
+  park_time: Time;
+  resolve_time: OptionalTime;
+  resolved_by: string | null;
+  request_digest: string | null;
+  replay_task_id: string | null;
+  replay_run_id: string | null;
 }
 
 /** The queue: insert and delete only. */
@@ -266,6 +294,7 @@ export interface Database {
   run: RunTable;
   node_state: NodeStateTable;
   task: TaskTable;
+  dead_letter: DeadLetterTable;
   ready: ReadyTable;
   lease: LeaseTable;
   worker_session: WorkerSessionTable;

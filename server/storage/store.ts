@@ -7,6 +7,7 @@ import { auditQueries } from "./audit_queries.ts";
 import type { Queryable } from "./bulk.ts";
 import { bundleQueries } from "./bundle_queries.ts";
 import { transaction } from "./database.ts";
+import { deadLetterQueries } from "./dead_letter_queries.ts";
 import { leaseQueries } from "./lease_queries.ts";
 import { ledgerQueries } from "./ledger_queries.ts";
 import { runQueries } from "./run_queries.ts";
@@ -23,6 +24,7 @@ export interface StoreQueries {
   readonly runs: ReturnType<typeof runQueries>;
   readonly tasks: ReturnType<typeof taskQueries>;
   readonly leases: ReturnType<typeof leaseQueries>;
+  readonly deadLetters: ReturnType<typeof deadLetterQueries>;
   readonly ledger: ReturnType<typeof ledgerQueries>;
   readonly bundles: ReturnType<typeof bundleQueries>;
   readonly sessions: ReturnType<typeof sessionQueries>;
@@ -44,6 +46,7 @@ function bind(db: Queryable): StoreQueries {
     runs: runQueries(db),
     tasks: taskQueries(db),
     leases: leaseQueries(db),
+    deadLetters: deadLetterQueries(db),
     ledger: ledgerQueries(db),
     bundles: bundleQueries(db),
     sessions: sessionQueries(db),

@@ -23,6 +23,9 @@ export interface NewTaskRow {
   readonly input: string;
   readonly create_time: Date;
   readonly end_time: Date | null;
+  readonly replay_of: string | null;
+  /** Absent: the run's. */
+  readonly bundle_digest: string | null;
 }
 
 const TASK_COLUMNS: Columns = {
@@ -42,6 +45,8 @@ const TASK_COLUMNS: Columns = {
   input: "text",
   create_time: "timestamptz",
   end_time: "timestamptz",
+  replay_of: "text",
+  bundle_digest: "text",
 };
 
 /** What settling changes of a task. */
@@ -135,6 +140,8 @@ export interface TaskRow {
   readonly worker: string | null;
   readonly outcome_token: string | null;
   readonly outcome_digest: string | null;
+  /** Absent: the run's. */
+  readonly bundle_digest: string | null;
 }
 
 /** A task with what a decision about one of its tool calls needs. */
@@ -172,7 +179,7 @@ export function taskQueries(db: Queryable) {
           order by r.claim_order, r.task_id limit ${limit}),
         gone as (delete from ready where task_id = any(array(select task_id from picked)) returning task_id, fresh)
         select t.id, t.run_id, t.namespace, t.node, t.iteration, t.item, t.agent, t.route, t.attempt, t.deliveries, t.input,
-          g.fresh, r.workflow, r.bundle_digest, r.requester, r.tags, r.metadata
+          g.fresh, r.workflow, coalesce(t.bundle_digest, r.bundle_digest) as bundle_digest, r.requester, r.tags, r.metadata
         from gone g join task t on t.id = g.task_id join run r on r.id = t.run_id
         order by t.claim_order, t.id`.execute(db);
       return result.rows;
@@ -204,7 +211,7 @@ export function taskQueries(db: Queryable) {
       if (taskIds.length === 0) return [];
       const result = await sql<TaskRow>`
         select id, run_id, namespace, node, iteration, item, agent, route, state, attempt, deliveries, claim_order,
-          origin_task_id, worker, outcome_token, outcome_digest
+          origin_task_id, worker, outcome_token, outcome_digest, bundle_digest
         from task where id = any(${taskIds}::text[])`.execute(db);
       return result.rows;
     },
@@ -219,7 +226,8 @@ export function taskQueries(db: Queryable) {
     async calling(taskIds: readonly string[]): Promise<CallingTask[]> {
       if (taskIds.length === 0) return [];
       const result = await sql<CallingTask>`
-        select t.id, t.run_id, t.namespace, t.agent, t.origin_task_id, r.state as run_state, r.bundle_digest, r.requester, r.tags,
+        select t.id, t.run_id, t.namespace, t.agent, t.origin_task_id, r.state as run_state,
+          coalesce(t.bundle_digest, r.bundle_digest) as bundle_digest, r.requester, r.tags,
           r.metadata
         from task t join run r on r.id = t.run_id where t.id = any(${taskIds}::text[])`.execute(db);
       return result.rows;

@@ -7,10 +7,11 @@ import { recordTurns } from "../../server/commands/record_turns.ts";
 import { settle } from "../../server/commands/settle.ts";
 import type { SettleItem, SettleVerdict } from "../../server/commands/settle_items.ts";
 import { commandStage, DONE, lostOf, outcomeOf, stopOf, TIMEOUT } from "./command_stage.ts";
+import { meeting, ORDERS } from "./meeting.ts";
 
 const stage = await commandStage();
 const other = stage.replica();
-const ORDERS = [[0, 1] as const, [1, 0] as const];
+const { meet, lockRun, lockLease } = meeting(stage);
 
 async function leased(workflow = "one", count = 1) {
   const runId = await stage.start(workflow);
@@ -19,24 +20,6 @@ async function leased(workflow = "one", count = 1) {
   return { runId, held: held[0] as Assigned, second: held[1] as Assigned };
 }
 
-/** Starts both at the barrier, the first of the order first; results in the order given. */
-async function meet<A, B>(
-  barrier: () => Promise<() => Promise<void>>,
-  actions: readonly [() => Promise<A>, () => Promise<B>],
-  order: readonly [number, number],
-): Promise<[A, B]> {
-  const release = await barrier();
-  const running: Promise<unknown>[] = [];
-  for (const [position, index] of order.entries()) {
-    running[index] = (actions[index] as () => Promise<unknown>)();
-    await stage.waiting(position + 1);
-  }
-  await release();
-  return (await Promise.all(running)) as [A, B];
-}
-
-const lockRun = (runId: string) => () => stage.hold("select 1 from run where id = $1 for update", [runId]);
-const lockLease = (taskId: string) => () => stage.hold("select 1 from lease where task_id = $1 for update", [taskId]);
 const one =
   (item: SettleItem, context = stage.context) =>
   async (): Promise<SettleVerdict["verdict"]> =>
@@ -133,16 +116,19 @@ test.each(ORDERS)("claim vs cancel, order %i %i: no lease survives unseen", asyn
   expect([...(await stage.queued(runId)), ...(await stage.leases(runId))]).toEqual([]);
 });
 
-test.each(ORDERS)("two branches that end on two replicas, order %i %i, fire their join once", async (...order) => {
-  const { runId, held, second } = await leased("fan", 2);
-  const actions = [one(outcomeOf(held, DONE)), one(outcomeOf(second, DONE), other)] as const;
-  expect(await meet(lockRun(runId), actions, order)).toEqual(["committed", "committed"]);
-  expect((await stage.tasksOf(runId)).map((task) => task.node).sort()).toEqual(["join", "left", "right"]);
-  expect(await stage.nodes(runId)).toMatchObject({ join: "ACTIVE" });
-  const [join] = (await stage.claimAs("ses_a")).assigned;
-  expect(await one(outcomeOf(join as Assigned, DONE))()).toBe("committed");
-  expect(await stage.run(runId)).toMatchObject({ state: "SUCCEEDED" });
-});
+test.each(ORDERS)(
+  "two joins, order %i %i: branches that end on two replicas fire their join once",
+  async (...order) => {
+    const { runId, held, second } = await leased("fan", 2);
+    const actions = [one(outcomeOf(held, DONE)), one(outcomeOf(second, DONE), other)] as const;
+    expect(await meet(lockRun(runId), actions, order)).toEqual(["committed", "committed"]);
+    expect((await stage.tasksOf(runId)).map((task) => task.node).sort()).toEqual(["join", "left", "right"]);
+    expect(await stage.nodes(runId)).toMatchObject({ join: "ACTIVE" });
+    const [join] = (await stage.claimAs("ses_a")).assigned;
+    expect(await one(outcomeOf(join as Assigned, DONE))()).toBe("committed");
+    expect(await stage.run(runId)).toMatchObject({ state: "SUCCEEDED" });
+  },
+);
 
 test.each(ORDERS)("wake vs cancel, order %i %i: the task ends once and is never queued", async (...order) => {
   const { runId, held } = await leased();

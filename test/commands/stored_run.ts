@@ -91,6 +91,7 @@ export async function storeRun(store: Store, digest: string, changes: Partial<Ne
     start_time: now,
     end_time: null,
     due_time: new Date(now.getTime() + 60_000),
+    replay_of: null,
     ...changes,
   };
   const node = { run_id: run.id, iteration: 0, output: null, failure_class: null, failure_message: null };
@@ -123,6 +124,8 @@ export async function storeTasks(store: Store, runId: string, ids: readonly stri
       input: '{"topic":"x"}',
       end_time: null,
       create_time: new Date(),
+      replay_of: null,
+      bundle_digest: null,
     }),
   );
   await store.transaction((tx) => tx.tasks.insert(rows));

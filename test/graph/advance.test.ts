@@ -277,6 +277,28 @@ describe("denied, parked, stopped", () => {
     expect([run.state.run, run.nodeStates()["a"], run.last?.conditions]).toEqual(["CANCELLED", "CANCELLED", []]);
   });
 
+  test("a parked node that is replayed goes on: its run is Parked no more, and ends by what the new task does", () => {
+    const run = new Driven(PARALLEL).start().end("a", { type: "parked", failure: FAILURE });
+    run.apply({ type: "replayed", node: "a", iteration: 0 });
+    expect([run.nodeStates()["a"], run.last?.conditions, run.last?.tasks]).toEqual(["ACTIVE", [], []]);
+    run.apply({ type: "replayed", node: "a", iteration: 0 });
+    expect(run.last?.changed).toEqual([]);
+    run.end("a", { type: "parked", failure: FAILURE }).apply({ type: "replayed", node: "a", iteration: 0 });
+    run.succeed("a").succeed("b").succeed("c");
+    expect(run.state.run).toBe("SUCCEEDED");
+  });
+
+  test("a parked node that is given up fails, and its run with the failure that parked it", () => {
+    const run = new Driven(PARALLEL).start().end("a", { type: "parked", failure: FAILURE });
+    run.apply({ type: "discarded", node: "a", iteration: 0, failure: FAILURE });
+    expect([run.nodeStates()["a"], run.state.run, run.last?.stopLiveTasks]).toEqual(["FAILED", "CANCELLING", true]);
+    run.end("b", { type: "cancelled" });
+    expect([run.state.run, run.state.failure]).toEqual([
+      "FAILED",
+      { ...FAILURE, message: `node a: ${FAILURE.message}` },
+    ]);
+  });
+
   test.each<[RunCause, string]>([
     ["cancelled", "CANCELLED"],
     ["timed_out", "TIMED_OUT"],

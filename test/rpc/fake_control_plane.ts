@@ -82,6 +82,11 @@ const LEASE: views.LeaseView = {
   claimTime: time,
   expireTime: time,
 };
+export const LETTER: views.DeadLetterView = {
+  ...{ taskId: "task_1", runId: "run_1", namespace: "default", workflow: "hello", node: "n", agent: "agent" },
+  ...{ cause: "attempts", failure: { class: "Timeout", message: "late" }, attempt: 3, deliveries: 0, state: "open" },
+  ...{ parkTime: time, resolvedBy: "", replayTaskId: "", replayRunId: "" },
+};
 export const RECORD: views.AuditRecordView = {
   id: 7n,
   time,
@@ -246,6 +251,27 @@ export class FakeControlPlane implements ControlPlane {
   }
   listTasks(...args: Parameters<ControlPlane["listTasks"]>) {
     return this.#answer("listTasks", args, { items: [TASK] });
+  }
+  listDeadLetters(...args: Parameters<ControlPlane["listDeadLetters"]>) {
+    return this.#answer("listDeadLetters", args, { items: [LETTER] });
+  }
+  getDeadLetter(...args: Parameters<ControlPlane["getDeadLetter"]>) {
+    const kept = { inputJson: "{}", originTaskId: "task_1", journal: [], toolCalls: [], bundleDigest: "sha256:0" };
+    return this.#answer("getDeadLetter", args, {
+      ...LETTER,
+      ...kept,
+      manifestDigests: { "default/hello": "sha256:1" },
+    });
+  }
+  replayDeadLetter(...args: Parameters<ControlPlane["replayDeadLetter"]>) {
+    const [, taskId] = args;
+    const replay = { taskId, replayTaskId: "task_2", replayRunId: "run_1", duplicate: false };
+    if (taskId === "missing")
+      throw new DomainError("DEAD_LETTER_NOT_FOUND", "task missing is no dead letter: list them");
+    return this.#answer("replayDeadLetter", args, replay);
+  }
+  discardDeadLetter(...args: Parameters<ControlPlane["discardDeadLetter"]>) {
+    return this.#answer("discardDeadLetter", args, undefined);
   }
   listWorkers(...args: Parameters<ControlPlane["listWorkers"]>) {
     return this.#answer("listWorkers", args, { items: [WORKER] });

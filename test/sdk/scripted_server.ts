@@ -9,6 +9,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Code, ConnectError, type ConnectRouter, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { AuditService } from "../../proto/gen/orloj/v1/audit_pb.ts";
+import { DeadLetterService } from "../../proto/gen/orloj/v1/dead_letter_pb.ts";
 import { type Diagnostic, ErrorInfoSchema, ManifestErrorsSchema } from "../../proto/gen/orloj/v1/error_pb.ts";
 import { FleetService } from "../../proto/gen/orloj/v1/fleet_pb.ts";
 import { ManifestService } from "../../proto/gen/orloj/v1/manifest_pb.ts";
@@ -19,6 +20,7 @@ export interface Script {
   readonly manifests?: Partial<ServiceImpl<typeof ManifestService>>;
   readonly workflows?: Partial<ServiceImpl<typeof WorkflowService>>;
   readonly fleet?: Partial<ServiceImpl<typeof FleetService>>;
+  readonly deadLetters?: Partial<ServiceImpl<typeof DeadLetterService>>;
   readonly audit?: Partial<ServiceImpl<typeof AuditService>>;
 }
 
@@ -44,6 +46,7 @@ export async function startScriptedServer(script: Script): Promise<ScriptedServe
     router.service(ManifestService, script.manifests ?? {});
     router.service(WorkflowService, script.workflows ?? {});
     router.service(FleetService, script.fleet ?? {});
+    router.service(DeadLetterService, script.deadLetters ?? {});
     router.service(AuditService, script.audit ?? {});
   };
   const adapter = connectNodeAdapter({ routes });

@@ -3,6 +3,7 @@
 
 import type { Kysely } from "kysely";
 import { up as initial } from "./0001_initial.ts";
+import { up as deadLetters } from "./0002_dead_letters.ts";
 import { up as sweep } from "./0005_sweep.ts";
 
 /** One forward step of the schema; runs in a transaction of its own. */
@@ -14,5 +15,6 @@ export interface Migration {
 /** Oldest first. */
 export const migrations: readonly Migration[] = [
   { name: "0001_initial", up: initial },
+  { name: "0002_dead_letters", up: deadLetters },
   { name: "0005_sweep", up: sweep },
 ];

@@ -1,0 +1,214 @@
+// Replays a dead letter of a finished run: a new run from that node. Nodes that succeeded keep their outputs and are not executed again;
+// the others begin with the journal of their last task, unless the replay begins anew.
+// Called by replay_dead_letters.ts. Lock order: the old run, the dead letter, the calls of its lineages.
+// The requester stays who invoked; who replays is in the records. workflow.run is decided again.
+
+import { DomainError } from "../../kit/errors.ts";
+import { canonicalJson, type Json, sha256 } from "../../kit/json.ts";
+import type { StoredRecord, TransitionDetail } from "../audit/events.ts";
+import { auditRecord } from "../audit/record.ts";
+import { restart } from "../graph/restart.ts";
+import type { Requester } from "../policy/types.ts";
+import { refuseReplay } from "../queue/replay.ts";
+import { isTerminal, RUN_TRANSITIONS } from "../queue/states.ts";
+import { deadLetterReads, type ReplayableRow } from "../storage/read_dead_letters.ts";
+import type { NewRun } from "../storage/run_queries.ts";
+import type { StoreQueries } from "../storage/store.ts";
+import { beginReplay } from "./begin_replay.ts";
+import type { CompiledBundle } from "./compiled_bundle.ts";
+import type { CommandContext } from "./context.ts";
+import { decideSubject, noted } from "./decisions.ts";
+import { nodeRecord, priorityOf, taskRows } from "./run_work.ts";
+import { lineages } from "./settle.ts";
+import type { ReplayPlan } from "./settle_items.ts";
+import { refusalError, repeated, replayDetail, replayRequest } from "./settle_replay.ts";
+import type { Principal, ReplayHow, ReplayResult } from "./views.ts";
+
+type FinishedRun = Awaited<ReturnType<ReturnType<typeof deadLetterReads>["finishedRun"]>>;
+
+/** See the file header. @throws DEAD_LETTER_RESOLVED, OUTCOME_UNKNOWN, EFFECTS_RECORDED, POLICY_DENIED */
+export async function restartRun(
+  context: CommandContext,
+  principal: Principal,
+  letter: ReplayableRow,
+  how: ReplayHow,
+  plan: ReplayPlan,
+): Promise<ReplayResult> {
+  const taskId = letter.task_id;
+  const result = await context.store.transaction(async (tx): Promise<ReplayResult> => {
+    await tx.runs.lock([letter.run_id], []);
+    const [locked] = await tx.deadLetters.lock([taskId]);
+    if (locked !== undefined && locked.state !== "open") {
+      const verdict = repeated(locked, plan.digest);
+      if (verdict.verdict === "failed") throw verdict.error;
+      const { replay_task_id, replay_run_id } = locked;
+      return { taskId, replayTaskId: replay_task_id ?? "", replayRunId: replay_run_id ?? "", duplicate: true };
+    }
+    const old = await deadLetterReads(tx.db).finishedRun(letter.run_id);
+    const digest = plan.anew?.bundleDigest ?? old.run.bundle_digest;
+    const bundle = await context.caches.bundle(tx, digest);
+    return await insertRun(tx, context, { principal, letter, how, plan, old, bundle });
+  });
+  if (!result.duplicate) context.hints.workReady();
+  context.hints.runsChanged([letter.run_id, result.replayRunId]);
+  return result;
+}
+
+interface Restarting {
+  readonly principal: Principal;
+  readonly letter: ReplayableRow;
+  readonly how: ReplayHow;
+  readonly plan: ReplayPlan;
+  readonly old: FinishedRun;
+  readonly bundle: CompiledBundle;
+}
+
+async function insertRun(tx: StoreQueries, context: CommandContext, restarting: Restarting): Promise<ReplayResult> {
+  const { principal, letter, plan, old, bundle } = restarting;
+  const { now, policy } = await tx.bundles.revisions();
+  const runId = context.ids.next("run");
+  const input = JSON.parse(old.run.input) as Json;
+  const done = new Map(old.done.map((row) => [row.node, JSON.parse(row.output ?? "null") as Json]));
+  const effects = restart(bundle.plan, input, done);
+  const of = {
+    runId,
+    namespace: old.run.namespace,
+    priority: priorityOf(old.run.priority),
+    bundle,
+    now,
+    ids: context.ids,
+  };
+  const made = taskRows(effects.tasks, of);
+  const earlier = new Map(old.tasks.map((task) => [task.node, task]));
+  if (!made.tasks.some((task) => task.node === letter.node)) throw notReached(letter);
+  const calls = await lineages(tx, [
+    ...new Set(made.tasks.flatMap(({ node }) => earlier.get(node)?.origin_task_id ?? [])),
+  ]);
+  const refusal = refuseReplay(calls.get(letter.origin_task_id) ?? [], replayRequest(plan));
+  if (refusal !== undefined) throw refusalError(letter.task_id, refusal);
+  const decided = await decide(tx, context, restarting, { runId, now, policy });
+  const tasks = made.tasks.map((task) => {
+    const before = earlier.get(task.node);
+    const replayed = task.node === letter.node;
+    const anew = before === undefined || plan.anew !== undefined;
+    return {
+      ...task,
+      ...(replayed && { id: plan.taskId, input: plan.anew === undefined ? task.input : plan.input }),
+      origin_task_id: anew ? (replayed ? plan.taskId : task.id) : before.origin_task_id,
+      replay_of: before?.id ?? null,
+    };
+  });
+  const ready = made.ready.map((row, index) => ({ ...row, task_id: tasks[index]?.id ?? row.task_id, fresh: false }));
+  const run = newRun(old, bundle, effects, { runId, now });
+  await tx.runs.insert([run]);
+  await tx.runs.insertNodes(effects.changed.map((row) => nodeRecord(runId, row)));
+  await tx.tasks.insert(tasks);
+  await tx.tasks.enqueue(ready);
+  for (const task of tasks) {
+    if (task.replay_of === null) continue;
+    const own = { ...plan, ...(task.id !== plan.taskId && { results: new Map() }) };
+    const lineage = calls.get(task.origin_task_id) ?? [];
+    await beginReplay(tx, {
+      from: task.replay_of,
+      to: task.id,
+      originTaskId: task.origin_task_id,
+      calls: lineage,
+      plan: own,
+    });
+  }
+  await tx.deadLetters.resolve([
+    {
+      ...{ task_id: letter.task_id, state: "replayed", resolved_by: principal.id, request_digest: plan.digest },
+      ...{ replay_task_id: plan.taskId, replay_run_id: runId },
+    },
+  ]);
+  await tx.audit.insert(records(restarting, run, tasks, noted(decided)));
+  return { taskId: letter.task_id, replayTaskId: plan.taskId, replayRunId: runId, duplicate: false };
+}
+
+async function decide(
+  tx: StoreQueries,
+  context: CommandContext,
+  { old, bundle }: Restarting,
+  of: { runId: string; now: Date; policy: string },
+) {
+  const requester = JSON.parse(old.run.requester) as Requester;
+  const { tags, metadata } = old.run;
+  const live = await context.caches.live(tx, of.policy);
+  const decided = decideSubject({
+    ...{ checkpoint: "workflow.run", live, bundle, runId: of.runId, requester, tags, metadata, now: of.now },
+  });
+  if (decided.decision.allowed) return decided;
+  const message = `a new run of ${old.run.workflow} for ${requester.id} was denied (${decided.decision.reason})`;
+  throw new DomainError("POLICY_DENIED", message, {
+    reason: decided.decision.reason,
+    policy: decided.decision.decidedBy,
+  });
+}
+
+function notReached(letter: ReplayableRow): DomainError {
+  const message = `node ${letter.node} is not reached from the outputs of run ${letter.run_id} with these manifests; invoke ${letter.workflow} anew`;
+  return new DomainError("REQUEST_INVALID", message, { task: letter.task_id, node: letter.node });
+}
+
+function newRun(
+  { run: old }: FinishedRun,
+  bundle: CompiledBundle,
+  { state, output }: ReturnType<typeof restart>,
+  { runId, now }: { runId: string; now: Date },
+): NewRun {
+  const over = isTerminal(RUN_TRANSITIONS, state.run);
+  const { namespace, workflow, requester_id, requester, tags, metadata, parameters, input, priority } = old;
+  return {
+    ...{ namespace, workflow, requester_id, requester, tags, metadata, parameters, input, priority },
+    id: runId,
+    bundle_digest: bundle.row.digest,
+    state: state.run,
+    cause: state.cause ?? null,
+    output: output === undefined ? null : canonicalJson(output),
+    failure_class: state.failure?.class ?? null,
+    failure_message: state.failure?.message ?? null,
+    idempotency_key: null,
+    request_digest: null,
+    timeout_ms: Number(old.timeout_ms),
+    grace_ms: Number(old.grace_ms),
+    create_time: now,
+    start_time: now,
+    end_time: over ? now : null,
+    due_time: over ? null : new Date(now.getTime() + Number(old.timeout_ms)),
+    replay_of: old.id,
+  };
+}
+
+function records(
+  { principal, letter, plan, old }: Restarting,
+  run: NewRun,
+  tasks: readonly { readonly id: string; readonly node: string; readonly run_id: string; readonly input: string }[],
+  decision: object,
+): StoredRecord[] {
+  const { id, kind, groups, claims, method } = JSON.parse(old.run.requester) as Principal;
+  const transitions: TransitionDetail[] = [
+    { of: "run", from: "PENDING", to: run.state as "RUNNING" },
+    ...tasks.map((task) => ({ of: "task", taskId: task.id, node: task.node, to: "READY" }) as const),
+  ];
+  const subject = { namespace: run.namespace, actor: principal.id };
+  const replayed = tasks.find((task) => task.id === plan.taskId);
+  return [
+    auditRecord({
+      ...{ kind: "run.created", ...subject, runId: run.id },
+      detail: {
+        ...{ workflow: run.workflow, bundleDigest: run.bundle_digest, parametersDigest: sha256(run.parameters) },
+        ...{ requester: { id, kind, groups, claims, method }, tags: run.tags, replayOf: letter.run_id },
+        ...decision,
+        transitions,
+      },
+    }),
+    auditRecord({
+      ...{ kind: "dead_letter.replayed", ...subject, runId: letter.run_id, taskId: letter.task_id },
+      detail: {
+        ...{ node: letter.node, iteration: 0, attempt: letter.attempt, agent: letter.agent },
+        ...replayDetail(plan, replayed ?? { id: plan.taskId, run_id: run.id, input: plan.input }, run.bundle_digest),
+      },
+    }),
+  ];
+}
