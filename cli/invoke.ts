@@ -129,7 +129,7 @@ async function stay(context: Context, handle: RunHandle, watch: boolean): Promis
       context.exitCode = exitCodeOf(run);
       if (run !== undefined && isStuck(run))
         context.next(
-          safeLine(`${handle.id} is parked: orloj describe run ${handle.id} says why, orloj cancel ends it`),
+          safeLine(`${handle.id} is parked: orloj dead-letters list --run ${handle.id} says why and how to go on`),
         );
       else if (run !== undefined && run.state !== RunState.SUCCEEDED)
         context.next(safeLine(`orloj describe run ${handle.id}`));

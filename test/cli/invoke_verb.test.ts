@@ -194,6 +194,6 @@ test.each(["--wait", "--watch"])(
     });
     const ended = await runOrloj(["invoke", "refund-flow", flag], { endpoint: server.endpoint });
     expect(ended.code).toBe(1);
-    expect(ended.err).toContain("run_1 is parked: orloj describe run run_1 says why, orloj cancel ends it");
+    expect(ended.err).toContain("run_1 is parked: orloj dead-letters list --run run_1 says why and how to go on");
   },
 );

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { AuditService } from "../../proto/gen/orloj/v1/audit_pb.ts";
+import { DeadLetterService } from "../../proto/gen/orloj/v1/dead_letter_pb.ts";
 import { FleetService } from "../../proto/gen/orloj/v1/fleet_pb.ts";
 import { ManifestService } from "../../proto/gen/orloj/v1/manifest_pb.ts";
 import { WorkflowService } from "../../proto/gen/orloj/v1/workflow_pb.ts";
@@ -13,7 +14,7 @@ import { type ServerProcess, startProcess, startServer, startWorker } from "../h
 
 const ROOT = join(import.meta.dirname, "../..");
 const PAGE = readFileSync(join(ROOT, "docs/operations.md"), "utf8");
-const METHODS = [AuditService, FleetService, ManifestService, WorkflowService].flatMap((service) =>
+const METHODS = [AuditService, DeadLetterService, FleetService, ManifestService, WorkflowService].flatMap((service) =>
   service.methods.map((method) => `${service.typeName}/${method.name}`),
 );
 const LINE_TIMEOUT_MS = 20_000;
@@ -29,13 +30,14 @@ const CURL_LINES = fenced("sh").filter((line) => line.startsWith("curl "));
 let server: ServerProcess;
 let token: string;
 
-// One slot, held by runs that were made first: whatever the lines invoke stays pending, and there is a lease to revoke.
+// One task is parked; one slot is held by runs that were made first: whatever the lines invoke stays pending, and there is a lease to revoke.
 beforeAll(async () => {
   server = await startServer();
   ({ token } = JSON.parse(readFileSync(join(server.home, "config.json"), "utf8")) as { token: string });
   const client = createClient({ endpoint: server.api, token });
   const files = [{ name: "slow.yaml", content: SLOW }];
   await client.manifests.apply({ files });
+  await client.workflow("broken").invoke();
   for (let runs = 0; runs < 3; runs += 1) await client.workflow("slow").invoke();
   const stop = new AbortController();
   const leased = client.audit.watchAuditRecords(
@@ -43,7 +45,12 @@ beforeAll(async () => {
     { signal: stop.signal },
   );
   await startWorker(server, { env: { ORLOJ_WORKER_SLOTS: "1", ORLOJ_DRAIN_WINDOW: "1s" } });
-  for await (const { records } of leased) if (records.length > 0) break;
+  // The broken one is parked first, then a slow one is held.
+  let held = 0;
+  for await (const { records } of leased) {
+    held += records.length;
+    if (held > 1) break;
+  }
   stop.abort();
 });
 
@@ -64,6 +71,23 @@ apiVersion: orloj.dev/v1
 kind: WorkflowTemplate
 metadata: {name: slow}
 spec: {system: slow}
+---
+apiVersion: orloj.dev/v1
+kind: Agent
+metadata: {name: broken}
+spec: {model: {provider: scripted, name: broken, script: [{error: ModelRefused}]}}
+---
+apiVersion: orloj.dev/v1
+kind: AgentSystem
+metadata: {name: broken}
+spec:
+  nodes: [{name: broken, agent: broken}]
+  output: {value: "\${{ has(nodes.broken.output) ? nodes.broken.output : {} }}"}
+---
+apiVersion: orloj.dev/v1
+kind: WorkflowTemplate
+metadata: {name: broken}
+spec: {system: broken}
 `;
 
 async function shell(line: string) {
