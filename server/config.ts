@@ -4,7 +4,8 @@
 import { parseArgs } from "node:util";
 import { CONFIG_NAMES, unknownConfigNames } from "../kit/config_names.ts";
 import { DomainError, messageOf } from "../kit/errors.ts";
-import { MINUTE, parseDuration, SECOND } from "../kit/units.ts";
+import { DAY, HOUR, MINUTE, parseDuration, SECOND } from "../kit/units.ts";
+import { RETENTION_DEFAULTS, type RetentionSettings } from "./commands/remove_expired.ts";
 import { DEVELOPMENT_GROUPS } from "./commands/tokens.ts";
 import { LEASE_TTL_MS } from "./dispatch/timing.ts";
 import type { LogLevel } from "./telemetry/log.ts";
@@ -24,6 +25,7 @@ export interface ServerConfig {
   /** 0: any free port. */
   readonly ports: { readonly api: number; readonly worker: number; readonly ops: number };
   readonly leaseTtlMs: number;
+  readonly retention: RetentionSettings;
   readonly logLevel: LogLevel;
   readonly developmentGroups: readonly string[];
   readonly secretsDirectory?: string;
@@ -45,6 +47,9 @@ Options:
   --worker-port N      worker streams; default ${PORTS.worker} (ORLOJ_WORKER_PORT)
   --ops-port N         /healthz and /readyz; default ${PORTS.ops} (ORLOJ_OPS_PORT)
   --lease-ttl D        lease length, 1s to 10m; default 30s (ORLOJ_LEASE_TTL)
+  --run-retention D    how long finished runs are kept, 1h to 3650d; default 90d (ORLOJ_RUN_RETENTION)
+  --dead-letter-retention D  and at least those with dead letters; default 30d (ORLOJ_DEAD_LETTER_RETENTION)
+  --audit-retention D  how long audit records are kept; default 365d, off: for ever (ORLOJ_AUDIT_RETENTION)
   --migrate MODE       auto (default) or check
   --dev-groups A,B     groups of the development principal; default ${DEVELOPMENT_GROUPS.join(",")}
   --log-level LEVEL    ${LOG_LEVELS.join(", ")} (ORLOJ_LOG_LEVEL)
@@ -78,6 +83,7 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
       ops: port("--ops-port", flags["ops-port"] ?? env["ORLOJ_OPS_PORT"], PORTS.ops),
     },
     leaseTtlMs: leaseTtl(flags["lease-ttl"] ?? env["ORLOJ_LEASE_TTL"]),
+    retention: retention(flags, env),
     logLevel: oneOf("--log-level", flags["log-level"] ?? env["ORLOJ_LOG_LEVEL"] ?? "info", LOG_LEVELS),
     developmentGroups: groups(flags["dev-groups"]),
     ...(secretsDirectory !== undefined && { secretsDirectory }),
@@ -94,6 +100,7 @@ function readFlags(argv: readonly string[]) {
       options: {
         ...{ "database-url": text, home: text, "api-port": text, "worker-port": text, "ops-port": text },
         ...{ "lease-ttl": text, migrate: text, "dev-groups": text, "log-level": text, "secrets-dir": text },
+        ...{ "run-retention": text, "dead-letter-retention": text, "audit-retention": text },
         help: { type: "boolean", short: "h" },
       },
     }).values;
@@ -131,6 +138,25 @@ function leaseTtl(text: string | undefined): number {
   if (value === undefined || value < SECOND || value > 10 * MINUTE)
     throw invalid(`--lease-ttl: "${text}" is not a duration between 1s and 10m`);
   return value;
+}
+
+function retention(flags: ReturnType<typeof readFlags>, env: Environment): RetentionSettings {
+  const runs = flags["run-retention"] ?? env["ORLOJ_RUN_RETENTION"];
+  const letters = flags["dead-letter-retention"] ?? env["ORLOJ_DEAD_LETTER_RETENTION"];
+  const audit = flags["audit-retention"] ?? env["ORLOJ_AUDIT_RETENTION"];
+  return {
+    runsMs: keptFor("--run-retention", runs, RETENTION_DEFAULTS.runsMs),
+    deadLettersMs: keptFor("--dead-letter-retention", letters, RETENTION_DEFAULTS.deadLettersMs),
+    ...(audit !== "off" &&
+      audit !== "0" && { auditMs: keptFor("--audit-retention", audit, RETENTION_DEFAULTS.auditMs) }),
+  };
+}
+
+function keptFor(name: string, text: string | undefined, otherwise: number): number {
+  const value = text === undefined ? otherwise : parseDuration(text);
+  if (value !== undefined && value >= HOUR && value <= 3_650 * DAY) return value;
+  const off = name === "--audit-retention" ? ", or off" : "";
+  throw invalid(`${name}: "${text}" is not a duration between 1h and 3650d${off}`);
 }
 
 function groups(text: string | undefined): readonly string[] {

@@ -63,6 +63,7 @@ async function serve(config: ServerConfig, env: Environment, log: Logger): Promi
       ...{ store: createStore(database.db), pool: database.pool, databaseUrl, clock, random, log },
       ids: createIds(clock, random),
       timing: timingOf(config.leaseTtlMs),
+      retention: config.retention,
       secrets: new Secrets({ directory: config.secretsDirectory, environment: env }),
     });
     await run(config, home, replica, log, stopped);

@@ -21,6 +21,7 @@ import { listResources, readResource } from "./commands/read_resources.ts";
 import { listRuns, listTasks, readRun, readTask } from "./commands/read_runs.ts";
 import { Refusals } from "./commands/record_refusal.ts";
 import { discardDeadLetter, replayDeadLetter } from "./commands/replay_dead_letters.ts";
+import type { RetentionSettings } from "./commands/remove_expired.ts";
 import { type CommandServices, createServices } from "./commands/services.ts";
 import { drainWorker, revokeLease } from "./commands/steer_fleet.ts";
 import { Tokens } from "./commands/tokens.ts";
@@ -29,6 +30,8 @@ import type { Principal } from "./commands/views.ts";
 import { watchRun } from "./commands/watch_run.ts";
 import { Claimer } from "./dispatch/claimer.ts";
 import { Renewer } from "./dispatch/renewer.ts";
+import { Retention } from "./dispatch/retention.ts";
+import { Sealer } from "./dispatch/sealer.ts";
 import { SessionRegistry } from "./dispatch/session_registry.ts";
 import { Tick } from "./dispatch/tick.ts";
 import type { Timing } from "./dispatch/timing.ts";
@@ -49,6 +52,7 @@ export interface ReplicaOptions {
   readonly log: Logger;
   readonly timing: Timing;
   readonly secrets: Secrets;
+  readonly retention: RetentionSettings;
 }
 
 /** A wired replica. */
@@ -68,10 +72,12 @@ export function createReplica(options: ReplicaOptions): Replica {
   const notifier = createHintNotifier(options.pool);
   const hints: Hints = {
     workReady() {
+      sealer.wake();
       claimer.wake();
       notifier.hint("work");
     },
     runsChanged(runIds) {
+      sealer.wake();
       changes.runsChanged(runIds);
       notifier.hint("runs");
     },
@@ -79,6 +85,8 @@ export function createReplica(options: ReplicaOptions): Replica {
   };
   const context: CommandContext = { store, caches: new Caches(), ids, log, readSecret: secretReader(options), hints };
   const services = createServices(context);
+  const sealer = new Sealer(context, clock);
+  const retention = new Retention(context, clock, random, options.retention);
   const claimer: Claimer = new Claimer(context, services, () => registry);
   const renewer: Renewer = new Renewer(context, () => registry, clock, timing);
   const registry: SessionRegistry = new SessionRegistry({
@@ -93,6 +101,7 @@ export function createReplica(options: ReplicaOptions): Replica {
     random,
     onHint: (topics) => {
       if (topics.length === 0 || topics.includes("work")) claimer.wake();
+      sealer.wake();
       changes.anythingChanged();
     },
     onError: (error) => log.warn("hints.disconnected", { error: messageOf(error) }),
@@ -108,14 +117,17 @@ export function createReplica(options: ReplicaOptions): Replica {
       await claimer.loadRoutes();
       listener.start();
       tick.start();
+      sealer.start();
+      retention.start();
     },
     async stop() {
-      await claimer.stop();
+      await Promise.all([claimer.stop(), retention.stop()]);
       await registry.close();
       await tick.stop();
       await renewer.stop();
       await Promise.all(Object.values(services).map((coalescer) => coalescer.drained()));
       await manifests.stop();
+      await sealer.stop();
       await listener.stop();
       await notifier.drained();
     },

@@ -217,6 +217,12 @@ export type AuditDetails = {
     readonly principal?: string;
     readonly count?: number;
   };
+  /** One batch of retention: what kind of thing, how many, and up to where. */
+  "retention.removed": {
+    readonly of: "runs" | "audit";
+    readonly counts: Readonly<Record<string, number>>;
+    readonly bounds: Readonly<Record<string, string>>;
+  };
   "token.created": { readonly principal: string; readonly roles: readonly string[]; readonly method: string };
 };
 
@@ -276,6 +282,7 @@ const EVERY_KIND: Record<AuditKind, true> = {
   "lease.revoked": true,
   "lease.expired": true,
   "security.refused": true,
+  "retention.removed": true,
   "token.created": true,
 };
 

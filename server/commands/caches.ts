@@ -4,12 +4,14 @@
 
 import { assert, DomainError } from "../../kit/errors.ts";
 import type { JsonObject } from "../../kit/json.ts";
+import type { Bundle } from "../manifests/bundle.ts";
 import { manifestFromDocument } from "../manifests/document.ts";
 import { resolveBundle, workerView } from "../manifests/resolve.ts";
 import type { Kind, Manifest } from "../manifests/specs.ts";
 import { manifestKey } from "../manifests/specs.ts";
 import { compilePolicies } from "../policy/compile.ts";
 import type { LivePolicy, PolicySet } from "../policy/types.ts";
+import type { BundleRow } from "../storage/bundle_queries.ts";
 import type { RouteRequirements } from "../storage/schema.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import { type CompiledBundle, compileBundle } from "./compiled_bundle.ts";
@@ -99,6 +101,7 @@ export class Caches {
         document: resolved.text,
         view_digest: view.digest,
         view_document: view.text,
+        ...retentionOf(resolved.bundle),
       })
     );
   }
@@ -106,6 +109,11 @@ export class Caches {
   /** True the first time after a start; the caller then inserts the bundle and its routes (harmless when they are there). */
   needsStoring(digest: string): boolean {
     return !this.#stored.has(digest);
+  }
+
+  /** Forgets what is stored: retention removes bundles that no run uses, and their next run stores them again. */
+  forgetStored(): void {
+    this.#stored.clear();
   }
 
   /** Called after the commit that stored bundles. */
@@ -137,6 +145,15 @@ export class Caches {
     this.#live = { revision, state };
     return state;
   }
+}
+
+// Columns that retention sweeps by, so that it need not parse documents.
+function retentionOf(bundle: Bundle): Pick<BundleRow, "run_retention_ms" | "dead_letter_retention_ms"> {
+  const { runsMs, deadLettersMs } = bundle.workflow.spec.retention ?? {};
+  return {
+    ...(runsMs !== undefined && { run_retention_ms: runsMs }),
+    ...(deadLettersMs !== undefined && { dead_letter_retention_ms: deadLettersMs }),
+  };
 }
 
 function keep<T>(map: Map<string, T>, key: string, value: T, max: number): void {

@@ -61,7 +61,8 @@ export async function invoke(context: CommandContext, items: readonly InvokeItem
   );
 }
 
-// Another replica may commit a run of the same key between the look and the insert; the second look finds it.
+// Another replica may commit a run of the same key between the look and the insert; the second look finds it. Retention may
+// have removed a bundle that no run used; the second time it is stored again.
 async function planAndStore(context: CommandContext, items: readonly InvokeItem[]) {
   for (let tries = 1; ; tries += 1) {
     try {
@@ -71,7 +72,10 @@ async function planAndStore(context: CommandContext, items: readonly InvokeItem[
         return planned;
       });
     } catch (error) {
-      const raced = error instanceof DomainError && error.metadata["constraint"] === "run_idempotency_idx";
+      const constraint = error instanceof DomainError ? error.metadata["constraint"] : undefined;
+      const removed = constraint === "run_bundle_digest_fkey";
+      if (removed) context.caches.forgetStored();
+      const raced = removed || constraint === "run_idempotency_idx";
       if (!raced || tries === KEY_TRIES_MAX) throw error;
     }
   }

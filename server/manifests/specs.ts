@@ -187,6 +187,8 @@ export interface WorkflowTemplateSpec {
   readonly cancellation: { readonly graceMs: number };
   readonly retry: RetryPolicy;
   readonly priority: "low" | "normal" | "high";
+  /** How long finished runs and their dead letters are kept; absent members: the server's setting. */
+  readonly retention?: { readonly runsMs?: number; readonly deadLettersMs?: number };
 }
 
 /** A policy condition node: exactly one member is set. */

@@ -36,6 +36,9 @@ export const GRACE_MS = 10 * SECOND;
 /** Least grace, in ms. */
 export const GRACE_MS_MIN = 3 * SECOND;
 
+/** Bounds of everything that is kept for a time, in ms. */
+export const RETENTION_MS = { min: 1 * HOUR, max: 3_650 * DAY } as const;
+
 /** Reads the spec of a WorkflowTemplate; after errors the result only serves to find more of them. */
 export function readWorkflowTemplate(findings: Findings, tree: Tree, path: string): WorkflowTemplateSpec | undefined {
   const fields = Fields.of(findings, tree, path, KEYS);
@@ -46,7 +49,8 @@ export function readWorkflowTemplate(findings: Findings, tree: Tree, path: strin
   const inputTree = fields.get("input");
   if (inputTree !== undefined) checkTemplate(findings, inputTree, fields.at("input"), INPUT_VARIABLES);
   const input = fields.json("input");
-  for (const key of ["concurrency", "retention"]) fields.notYet(key);
+  fields.notYet("concurrency");
+  const retention = readRetention(fields);
   return {
     description: fields.string("description") ?? "",
     system: system ?? "",
@@ -58,6 +62,7 @@ export function readWorkflowTemplate(findings: Findings, tree: Tree, path: strin
     cancellation: { graceMs: readGrace(fields) },
     retry: readRetry(fields, "retry", TASK_CLASSES, TASK_RETRY),
     priority: fields.oneOf("priority", ["low", "normal", "high"], "normal"),
+    ...(retention !== undefined && { retention }),
   };
 }
 
@@ -84,6 +89,16 @@ function readGrace(parent: Fields): number {
   const tree = parent.get("cancellation");
   const fields = tree && Fields.of(parent.findings, tree, parent.at("cancellation"), ["grace"]);
   return fields?.duration("grace", { min: GRACE_MS_MIN, max: 1 * HOUR }, GRACE_MS) ?? GRACE_MS;
+}
+
+function readRetention(parent: Fields): WorkflowTemplateSpec["retention"] {
+  const tree = parent.get("retention");
+  const fields = tree && Fields.of(parent.findings, tree, parent.at("retention"), ["runs", "deadLetters"]);
+  if (fields === undefined) return undefined;
+  const read = (key: string) => (fields.has(key) ? fields.duration(key, RETENTION_MS, RETENTION_MS.min) : undefined);
+  const runsMs = read("runs");
+  const deadLettersMs = read("deadLetters");
+  return { ...(runsMs !== undefined && { runsMs }), ...(deadLettersMs !== undefined && { deadLettersMs }) };
 }
 
 function readTags(parent: Fields): Record<string, TagSource> {
@@ -155,5 +170,13 @@ export function workflowTemplateJson(spec: WorkflowTemplateSpec): JsonObject {
     cancellation: { grace: formatDuration(spec.cancellation.graceMs) },
     retry: retryJson(spec.retry),
     priority: spec.priority,
+    retention: spec.retention && retentionJson(spec.retention),
   });
+}
+
+function retentionJson({ runsMs, deadLettersMs }: NonNullable<WorkflowTemplateSpec["retention"]>): JsonObject {
+  return {
+    ...(runsMs !== undefined && { runs: formatDuration(runsMs) }),
+    ...(deadLettersMs !== undefined && { deadLetters: formatDuration(deadLettersMs) }),
+  };
 }

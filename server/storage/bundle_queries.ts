@@ -21,6 +21,9 @@ export interface BundleRow {
   readonly document: string;
   readonly view_digest: string;
   readonly view_document: string;
+  /** What the template says of retention, in ms; absent: the server's setting. */
+  readonly run_retention_ms?: bigint | number | null;
+  readonly dead_letter_retention_ms?: bigint | number | null;
 }
 
 /** A bearer token's record. */
@@ -72,7 +75,10 @@ export function bundleQueries(db: Queryable) {
       bulkInsert(
         db,
         "bundle",
-        { digest: "text", document: "text", view_digest: "text", view_document: "text" },
+        {
+          ...{ digest: "text", document: "text", view_digest: "text", view_document: "text" },
+          ...{ run_retention_ms: "bigint", dead_letter_retention_ms: "bigint" },
+        },
         rows,
         "on conflict (digest) do nothing",
       ),
@@ -81,7 +87,7 @@ export function bundleQueries(db: Queryable) {
     async byDigest(digest: string): Promise<BundleRow | undefined> {
       return await db
         .selectFrom("bundle")
-        .select(["digest", "document", "view_digest", "view_document"])
+        .select(["digest", "document", "view_digest", "view_document", "run_retention_ms", "dead_letter_retention_ms"])
         .where("digest", "=", digest)
         .executeTakeFirst();
     },

@@ -45,6 +45,9 @@ export interface BundleTable {
   document: string;
   view_digest: string;
   view_document: string;
+  /** What the template says of it, in ms; null: the server's setting. */
+  run_retention_ms: Generated<bigint | number | null>;
+  dead_letter_retention_ms: Generated<bigint | number | null>;
   create_time: Time;
 }
 
@@ -256,6 +259,8 @@ export interface ToolCallTable {
   failure_message: string | null;
   create_time: Time;
   end_time: OptionalTime;
+  /** Declared keys only: how long the row outlives its run. */
+  expire_time: OptionalTime;
 }
 
 /** The audit trail: append-only by trigger. */
@@ -269,6 +274,34 @@ export interface AuditEventTable {
   task_id: string;
   actor: string;
   record: string;
+}
+
+/** Sealed stretches of the trail: every record up to last_id that no earlier one holds. */
+export interface AuditSegmentTable {
+  number: bigint;
+  last_id: bigint;
+  first_sequence: bigint;
+  last_sequence: bigint;
+  ids: bigint[];
+  /** 32 bytes an id. */
+  hashes: Buffer;
+  previous_head: string;
+  head: string;
+  /** Newest record in it. */
+  latest_time: Time;
+  seal_time: Time;
+}
+
+/** One row: the last segment that retention removed; its trigger fills in what it copies from the segment. */
+export interface AuditRemovalTable {
+  only_row: Generated<boolean>;
+  number: bigint;
+  last_id: bigint;
+  last_sequence: bigint;
+  head: string;
+  retention_ms: number;
+  transaction_id: string | null;
+  remove_time: OptionalTime;
 }
 
 /** Bearer tokens, hashed. */
@@ -302,5 +335,7 @@ export interface Database {
   journal: JournalTable;
   tool_call: ToolCallTable;
   audit_event: AuditEventTable;
+  audit_segment: AuditSegmentTable;
+  audit_removal: AuditRemovalTable;
   access_token: AccessTokenTable;
 }

@@ -10,8 +10,10 @@ import { transaction } from "./database.ts";
 import { deadLetterQueries } from "./dead_letter_queries.ts";
 import { leaseQueries } from "./lease_queries.ts";
 import { ledgerQueries } from "./ledger_queries.ts";
+import { retentionQueries } from "./retention_queries.ts";
 import { runQueries } from "./run_queries.ts";
 import type { Database } from "./schema.ts";
+import { segmentQueries } from "./segment_queries.ts";
 import { sessionQueries } from "./session_queries.ts";
 import { isRetryable, toDomainError } from "./sql_errors.ts";
 import { taskQueries } from "./task_queries.ts";
@@ -29,6 +31,8 @@ export interface StoreQueries {
   readonly bundles: ReturnType<typeof bundleQueries>;
   readonly sessions: ReturnType<typeof sessionQueries>;
   readonly audit: ReturnType<typeof auditQueries>;
+  readonly segments: ReturnType<typeof segmentQueries>;
+  readonly retention: ReturnType<typeof retentionQueries>;
   /** For the read models and the manifests' files of this room. */
   readonly db: Queryable;
 }
@@ -51,6 +55,8 @@ function bind(db: Queryable): StoreQueries {
     bundles: bundleQueries(db),
     sessions: sessionQueries(db),
     audit: auditQueries(db),
+    segments: segmentQueries(db),
+    retention: retentionQueries(db),
     db,
   };
 }
