@@ -1,5 +1,6 @@
 // The audit_segment and audit_removal tables: where the chain of the audit trail is, its next records, and its oldest ones going.
 // Called by commands/seal_audit.ts and remove_expired.ts through the store. Never updates audit_event; triggers would refuse it.
+// Orders name their table: a bare `id` would be the text of the output and sort as text.
 // Segments follow ids: a record is sealed once its id is at or below a checkpoint whose transactions have all ended (read_audit.ts).
 
 import { sql } from "kysely";
@@ -67,7 +68,7 @@ export function segmentQueries(db: Queryable) {
       const { rows } = await sql<ChainRecord>`
         select id::text, to_char(time at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as time, kind, namespace,
           run_id as "runId", task_id as "taskId", actor, record
-        from audit_event where id > ${afterId}::bigint and id <= ${throughId}::bigint order by id limit ${limit}`.execute(
+        from audit_event where id > ${afterId}::bigint and id <= ${throughId}::bigint order by audit_event.id limit ${limit}`.execute(
         db,
       );
       return rows;
@@ -90,7 +91,7 @@ export function segmentQueries(db: Queryable) {
       const { rows } = await sql<Omit<ChainSegment, "hashes" | "number"> & { number: string; hashes: Buffer }>`
         select number::text, last_id::text as "lastId", first_sequence::integer as "firstSequence",
           last_sequence::integer as "lastSequence", ids::text[] as ids, hashes, previous_head as "previousHead", head
-        from audit_segment where number > ${afterNumber} order by number limit ${limit}`.execute(db);
+        from audit_segment where number > ${afterNumber} order by audit_segment.number limit ${limit}`.execute(db);
       return rows.map((row) => ({
         ...row,
         number: Number(row.number),
