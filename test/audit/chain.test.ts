@@ -32,7 +32,10 @@ function trailOf(sizes: readonly number[]): { segments: ChainSegment[]; records:
   const segments: ChainSegment[] = [];
   const records: ChainRecord[] = [];
   for (const size of sizes) {
-    const rows = Array.from({ length: size }, () => recordOf((id += 1 + (id % 3))));
+    const rows = Array.from({ length: size }, () => {
+      id += 1 + (id % 3);
+      return recordOf(id);
+    });
     const segment = sealSegment(head, rows, String(id + 1));
     id += 1;
     records.push(...rows);

@@ -5,9 +5,12 @@ import { systemClock } from "../../kit/clock.ts";
 import { verifyChain } from "../../server/audit/chain.ts";
 import { SEGMENT_RECORDS_MAX, sealAudit } from "../../server/commands/seal_audit.ts";
 import { Sealer } from "../../server/dispatch/sealer.ts";
+import { migrate } from "../../server/storage/migrate.ts";
+import { migrations } from "../../server/storage/migrations/list.ts";
 import { createStore, type Store } from "../../server/storage/store.ts";
 import { commandStage } from "../commands/command_stage.ts";
 import { storeEvents, turnEvent } from "../commands/stored_run.ts";
+import { testDatabase } from "../harness/database.ts";
 
 const stage = await commandStage();
 const { store, database } = stage;
@@ -135,4 +138,15 @@ test("a sealer stops at once while it sleeps, and a wake ends an idle pause", as
   }
   await sealer.stop();
   await sealedWhole();
+});
+
+test("records of a database that was there before sealing are sealed from the first one on", async () => {
+  const old = await testDatabase({ migrated: false });
+  await migrate(old.db, { mode: "auto", migrations: migrations.slice(0, 1) });
+  await storeEvents(createStore(old.db), [turnEvent("before", 1), turnEvent("before", 2)]);
+  await migrate(old.db, { mode: "auto" });
+  const upgraded = createStore(old.db);
+  await sealAll(sealerOver(upgraded));
+  const segments = await upgraded.read((queries) => queries.segments.list(0, 10));
+  expect(segments.map(({ number, ids }) => ({ number, ids }))).toEqual([{ number: 1, ids: ["1", "2"] }]);
 });
