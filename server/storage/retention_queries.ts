@@ -81,12 +81,13 @@ export function retentionQueries(db: Queryable) {
       return Number(result.numAffectedRows ?? 0n);
     },
 
-    /** Deletes bundles that no run uses; the next run of their workflow stores them again. By run_retention_idx; bound: limit. */
+    /** Deletes bundles that no run uses; the next run of their workflow stores them again. By run_retention_idx, task_bundle_idx; bound: limit. */
     async deleteUnusedBundles(olderThanMs: number, limit: number): Promise<number> {
       const result = await sql`
         delete from bundle where digest = any(array(
           select b.digest from bundle b where b.create_time < clock_timestamp() - ${olderThanMs} * interval '1 ms'
             and not exists (select from run r where r.bundle_digest = b.digest)
+            and not exists (select from task t where t.bundle_digest = b.digest)
           limit ${limit} for update of b skip locked))`.execute(db);
       return Number(result.numAffectedRows ?? 0n);
     },

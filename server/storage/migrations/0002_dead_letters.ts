@@ -6,6 +6,7 @@ import { type Kysely, sql } from "kysely";
 
 const STATEMENTS = [
   `alter table task add column replay_of text, add column bundle_digest text`,
+  `create index task_bundle_idx on task (bundle_digest) where bundle_digest is not null`,
   `alter table run add column replay_of text`,
   `create table dead_letter (
     task_id text primary key references task on delete cascade, run_id text not null, namespace text not null,
