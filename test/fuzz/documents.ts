@@ -5,6 +5,7 @@ import { Buffer } from "node:buffer";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Random, seededRandom } from "../../kit/random.ts";
+import type { SourceFile } from "../../server/manifests/parse.ts";
 import { INVALID_MANIFESTS } from "../manifests/invalid_manifests.ts";
 import { largeCorpus, smallCorpus } from "./corpus.ts";
 
@@ -28,11 +29,14 @@ export class Documents {
   readonly #small = smallCorpus();
   readonly #large = largeCorpus();
   readonly #sound: readonly string[];
+  /** The files of examples/ as they are. */
+  readonly examples: readonly SourceFile[];
 
   constructor(seed: number) {
     this.#seed = seed;
     const files = readdirSync(EXAMPLES, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".yaml"));
-    const examples = files.sort().flatMap((name) => readFileSync(join(EXAMPLES, name), "utf8").split(/^---$/m));
+    this.examples = files.sort().map((file) => ({ file, bytes: readFileSync(join(EXAMPLES, file)) }));
+    const examples = this.examples.flatMap(({ bytes }) => Buffer.from(bytes).toString().split(/^---$/m));
     this.#sound = [...examples, ...INVALID_MANIFESTS.map(({ yaml }) => yaml.replace("§", ""))];
   }
 

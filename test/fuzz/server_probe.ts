@@ -1,0 +1,19 @@
+// Loaded into the server under fuzz with --import, before anything of the product: samples its event loop from the signal SIGUSR2 on,
+// and writes what it saw to the file named by FUZZ_PROBE_FILE at each further SIGUSR2. The product knows nothing of it.
+
+import { renameSync, writeFileSync } from "node:fs";
+import { isMainThread } from "node:worker_threads";
+import { startProbe } from "./loop_probe.ts";
+
+const file = process.env["FUZZ_PROBE_FILE"];
+if (isMainThread && file !== undefined) {
+  const probe = startProbe();
+  let begun = false;
+  process.on("SIGUSR2", () => {
+    if (!begun) probe.reset();
+    begun = true;
+    // Whole or not at all: the reader takes the file as soon as it is there.
+    writeFileSync(`${file}.part`, JSON.stringify(probe.read()));
+    renameSync(`${file}.part`, file);
+  });
+}
