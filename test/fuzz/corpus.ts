@@ -40,9 +40,39 @@ function keys(): string[] {
 }
 
 function scalars(): string[] {
-  const values = ["yes", "no", "on", "off", "Y", "0o17", "017", "1_000", "0x1F", "1:30:00", ".inf", "-.INF", ".nan", "~"];
-  const numbers = ["1e400", "-0", "9007199254740993", repeat("9", 400), `0x${repeat("f", 300)}`, `1.${repeat("0", 5_000)}1`];
-  const strange = ["2001-01-01", "!!binary aGk=", "!!js/function >\n  x", "!<tag:x> a", "!!timestamp 1", "\u2028", "\u0085"];
+  const values = [
+    "yes",
+    "no",
+    "on",
+    "off",
+    "Y",
+    "0o17",
+    "017",
+    "1_000",
+    "0x1F",
+    "1:30:00",
+    ".inf",
+    "-.INF",
+    ".nan",
+    "~",
+  ];
+  const numbers = [
+    "1e400",
+    "-0",
+    "9007199254740993",
+    repeat("9", 400),
+    `0x${repeat("f", 300)}`,
+    `1.${repeat("0", 5_000)}1`,
+  ];
+  const strange = [
+    "2001-01-01",
+    "!!binary aGk=",
+    "!!js/function >\n  x",
+    "!<tag:x> a",
+    "!!timestamp 1",
+    "\u2028",
+    "\u0085",
+  ];
   return [...values, ...numbers, ...strange].flatMap((value) => [
     value,
     `apiVersion: orloj.dev/v1\nkind: Agent\nmetadata: {name: ${value}}\nspec: ${value}`,
@@ -79,7 +109,24 @@ export function smallCorpus(): Buffer[] {
 
 /** Documents of about a mebibyte. */
 export function largeCorpus(): Buffer[] {
-  const units = ["[", "a", "\n", "- a\n", "a: 1\n", "? ", '"', "\\", "{a: ", "a: &a *a\n", "---\n", "'", " ", "\t", "#", "${{ "];
+  const units = [
+    "[",
+    "a",
+    "\n",
+    "- a\n",
+    "a: 1\n",
+    "? ",
+    '"',
+    "\\",
+    "{a: ",
+    "a: &a *a\n",
+    "---\n",
+    "'",
+    " ",
+    "\t",
+    "#",
+    "${{ ",
+  ];
   const large = units.map((unit) => repeat(unit, Math.floor((MIB - 8) / unit.length)));
   const distinct = Array.from({ length: 60_000 }, (_, index) => `k${index}: 1`).join("\n");
   return [...large, `a: ${repeat("x", MIB - 4)}`, `a: "${repeat("\\n", 400_000)}"`, distinct, repeat("x", MIB + 1)].map(

@@ -113,7 +113,6 @@ async function round(
   const before = report.frames;
   report.frames += session.frames;
   report.leased += session.leased;
-  if (process.env["FUZZ_DEBUG"]) say(`${session.status} ${session.message.slice(0, 120)}`);
   report.statuses[session.status] = (report.statuses[session.status] ?? 0) + 1;
   // Unknown, Internal and DataLoss are errors that nobody thought of, but for bytes that are no frame.
   if (["2", "13", "15", "timeout"].includes(session.status) && !UNDECODABLE.test(session.message)) {
@@ -124,7 +123,8 @@ async function round(
     const problem = await hostileCall(server.api, server.token, random);
     report.calls += 1;
     report.frames += 1;
-    if (problem !== undefined) report.violations.push({ problem, name: `call_${number}_${left}`, input: Buffer.alloc(0) });
+    if (problem !== undefined)
+      report.violations.push({ problem, name: `call_${number}_${left}`, input: Buffer.alloc(0) });
   }
   const content = documents.at(number).toString();
   await quietly(server.client.manifests.validate({ files: [{ name: "fuzz.yaml", content }] }));

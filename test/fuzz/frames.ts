@@ -25,7 +25,13 @@ export function soundFrame(frame: MessageInitShape<typeof SessionRequestSchema>[
 
 /** A hello that is taken. */
 export function soundHello(name: string, slots: number): Buffer {
-  const value = { protocolVersion: 1, instanceId: `${name}-instance-of-fuzz`, workerName: name, slots, runtimes: ["model"] };
+  const value = {
+    protocolVersion: 1,
+    instanceId: `${name}-instance-of-fuzz`,
+    workerName: name,
+    slots,
+    runtimes: ["model"],
+  };
   return soundFrame({ case: "hello", value });
 }
 
@@ -58,7 +64,10 @@ export function brokenFrame(random: Random, values: HostileValues): Buffer {
       return envelope(flipped);
     }
     case 2:
-      return envelope(payload, pick(random, [0, payload.length + 1, 4_194_305, 0xffffffff, Math.max(0, payload.length - 1)]));
+      return envelope(
+        payload,
+        pick(random, [0, payload.length + 1, 4_194_305, 0xffffffff, Math.max(0, payload.length - 1)]),
+      );
     case 3:
       return envelope(random.bytes(64), 64, 1);
     case 4:

@@ -5,21 +5,83 @@ import { create, type DescField, type DescMessage, type Message, ScalarType } fr
 import type { Random } from "../../kit/random.ts";
 
 const DEPTH_MAX = 4;
+/** Share of values that a session may end for; a session whose every frame ends it reaches nothing behind the first check. */
+const HARSH_SHARE = 0.02;
 const JSONS = [
-  ...["{}", "[]", "null", "{", '"', "1e999", "-0", "NaN", '{"__proto__":{"polluted":true}}', '{"a":1,"a":2}', '"\\ud800"'],
+  ...[
+    "{}",
+    "[]",
+    "null",
+    "{",
+    '"',
+    "1e999",
+    "-0",
+    "NaN",
+    '{"__proto__":{"polluted":true}}',
+    '{"a":1,"a":2}',
+    '"\\ud800"',
+  ],
   ...['"\\u0000"', '{"text":"","toolCalls":[]}', '{"text":"x","toolCalls":[{"name":"echo","arguments":{}}]}'],
   ...['{"text":1,"toolCalls":{}}', '{"toolCalls":[{"name":"__proto__","arguments":[]}]}', `[${"9".repeat(400)}]`],
   ...["[".repeat(5_000), '{"a":'.repeat(2_000), `${"[".repeat(200)}${"]".repeat(200)}`, `"${"x".repeat(70_000)}"`],
 ];
 const TEXTS = [
-  ...["", " ", "\0", "a\0b", "\uD800", "x\uDFFFy", "\uFEFF", "\u202Eevil", "é".repeat(300), "x".repeat(5_000), "'; drop table run; --"],
-  ...["__proto__", "constructor", "toString", "*", "default", "../../etc/passwd", "run_1", "task_1", "ses_1", "-1", "%s%n", "\r\n", "model"],
+  ...[
+    "",
+    " ",
+    "\0",
+    "a\0b",
+    "\uD800",
+    "x\uDFFFy",
+    "\uFEFF",
+    "\u202Eevil",
+    "é".repeat(300),
+    "x".repeat(5_000),
+    "'; drop table run; --",
+  ],
+  ...[
+    "__proto__",
+    "constructor",
+    "toString",
+    "*",
+    "default",
+    "../../etc/passwd",
+    "run_1",
+    "task_1",
+    "ses_1",
+    "-1",
+    "%s%n",
+    "\r\n",
+    "model",
+  ],
 ];
+const MILD_JSONS = [
+  ...[
+    "{}",
+    "[]",
+    "null",
+    "1e308",
+    "-0",
+    '{"__proto__":{"polluted":true}}',
+    '{"a":1,"a":2}',
+    '{"text":"","toolCalls":[]}',
+  ],
+  ...[
+    '{"text":"x","toolCalls":[{"name":"echo","arguments":{}}]}',
+    '{"toolCalls":[{"name":"__proto__","arguments":[]}]}',
+  ],
+  ...[
+    `[${"9".repeat(300)}]`,
+    `${"[".repeat(5_000)}${"]".repeat(5_000)}`,
+    `"${"x".repeat(70_000)}"`,
+    '{"text":1,"toolCalls":{}}',
+  ],
+];
+const MILD_INT64 = [0n, 1n, 2n, 1_000_000n, 1n << 52n];
 const INT32 = [0, 1, -1, 2, 63, 64, 1_000, 1_001, 2_147_483_647, -2_147_483_648];
 const INT64 = [0n, 1n, -1n, 1n << 52n, (1n << 52n) + 1n, 1n << 53n, (1n << 63n) - 1n, -(1n << 63n)];
 
-export const pick = <T>(random: Random, items: readonly T[]): T =>
-  items[Math.floor(random.next() * items.length)] as T;
+export const pick = <T>(random: Random, items: readonly T[]): T => items[Math.floor(random.next() * items.length)] as T;
 
 /** Makes messages; `known` are ids and tokens that the server gave out. */
 export class HostileValues {
@@ -36,7 +98,7 @@ export class HostileValues {
     for (const member of type.members) {
       if (member.kind === "oneof") {
         const field = pick(this.#random, member.fields);
-        if (this.#random.next() < 0.95) fields[member.localName] = { case: field.localName, value: this.#one(field, depth) };
+        if (!this.#harsh()) fields[member.localName] = { case: field.localName, value: this.#one(field, depth) };
       } else if (this.#random.next() < 0.85) fields[member.localName] = this.#field(member, depth);
     }
     return create(type, fields);
@@ -62,7 +124,7 @@ export class HostileValues {
       case ScalarType.BYTES:
         return this.#random.bytes(Math.floor(this.#random.next() * 64));
       case ScalarType.INT64:
-        return pick(this.#random, INT64);
+        return pick(this.#random, this.#harsh() ? INT64 : MILD_INT64);
       case ScalarType.DOUBLE:
         return pick(this.#random, [0, -1, 1e308, Number.NaN, Number.POSITIVE_INFINITY]);
       case ScalarType.INT32:
@@ -72,11 +134,17 @@ export class HostileValues {
     }
   }
 
+  #harsh(): boolean {
+    return this.#random.next() < HARSH_SHARE;
+  }
+
   /** A text for a field of that name. */
   text(name: string): string {
-    if (name.endsWith("json") && this.#random.next() < 0.9) return pick(this.#random, JSONS);
+    if (name.endsWith("json")) return pick(this.#random, this.#harsh() ? JSONS : MILD_JSONS);
     const known = this.#known();
     if (known.length > 0 && this.#random.next() < 0.6) return pick(this.#random, known);
-    return this.#random.next() < 0.1 ? Buffer.from(this.#random.bytes(24)).toString("latin1") : pick(this.#random, TEXTS);
+    return this.#random.next() < 0.1
+      ? Buffer.from(this.#random.bytes(24)).toString("latin1")
+      : pick(this.#random, TEXTS);
   }
 }

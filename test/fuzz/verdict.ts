@@ -18,7 +18,11 @@ export function judge(yaml: YamlReport, frames: FrameReport) {
   const violations: Violation[] = [...yaml.violations, ...frames.violations];
   const bound = (name: string, value: number, max: number) => {
     if (value < max) return;
-    violations.push({ problem: `${name} is ${value.toFixed(1)}, at most ${max} is allowed`, name, input: Buffer.alloc(0) });
+    violations.push({
+      problem: `${name} is ${value.toFixed(1)}, at most ${max} is allowed`,
+      name,
+      input: Buffer.alloc(0),
+    });
   };
   bound("loop_block_ms_max", block, BLOCK_MS_MAX);
   bound("loop_delay_ms_max", delay, DELAY_MS_MAX);

@@ -44,7 +44,8 @@ export async function fuzzYaml(seed: number, count: number, parallel: number, sa
       const from = next;
       next += BATCH;
       await batch(seed, from, Math.min(BATCH, count - from), report, documents);
-      if (report.documents % 10_000 < BATCH) say(`yaml: ${report.documents} documents, slowest ${report.slowest.toFixed(0)} ms`);
+      if (report.documents % 10_000 < BATCH)
+        say(`yaml: ${report.documents} documents, slowest ${report.slowest.toFixed(0)} ms`);
     }
   };
   await Promise.all(Array.from({ length: parallel }, lane));

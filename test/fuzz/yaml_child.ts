@@ -13,13 +13,15 @@ import { Documents } from "./documents.ts";
 import { startProbe } from "./loop_probe.ts";
 
 const DIRECT_EVERY = 20;
-const WARM_UP = 50;
+const WARM_UP = 4;
 const [seed, from, count] = process.argv.slice(2).map(Number) as [number, number, number];
 const documents = new Documents(seed);
 const pool = new ManifestPool(systemClock());
 const probe = startProbe();
 // What the documents refer to is there, so that the checks of graphs and types are reached.
-const catalog = validateFiles(documents.examples.map(parseFile), lookupIn([])).manifests.map(({ manifest }) => manifest);
+const catalog = validateFiles(documents.examples.map(parseFile), lookupIn([])).manifests.map(
+  ({ manifest }) => manifest,
+);
 const load: LoadStored = async (keys) =>
   catalog.filter(({ kind, metadata }) => keys.some((key) => key.kind === kind && key.name === metadata.name));
 const problems: { index: number; problem: string }[] = [];
