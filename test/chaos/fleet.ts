@@ -139,10 +139,15 @@ export class Fleet {
     return worker;
   }
 
-  /** Ends a process at once; its exit is expected. */
-  async kill(running: RunningProcess): Promise<void> {
+  /** Sends SIGKILL; that exit is expected. */
+  strike(running: RunningProcess): void {
     this.#expected.add(running);
     running.signal("SIGKILL");
+  }
+
+  /** Ends a process at once. */
+  async kill(running: RunningProcess): Promise<void> {
+    this.strike(running);
     await running.ended;
   }
 

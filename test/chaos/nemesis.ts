@@ -52,7 +52,7 @@ export class Nemesis {
     victim.frozen = true;
     const at = Date.now();
     const settled = at - Math.max(fleet.replicaStartedAt, fleet.postgres.backAt) > LEASE_TTL_MS + 500;
-    victim.process.signal("SIGKILL");
+    fleet.strike(victim.process);
     const tasks = await tasksOf(victim, fleet);
     const landed = aimed === undefined ? "any" : phase;
     this.#history.add({ type: "worker_killed", worker: victim.name, phase: landed, tasks, settled });
