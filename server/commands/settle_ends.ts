@@ -90,6 +90,8 @@ export function deny(holding: Holding, item: Extract<SettleItem, { type: "denied
       failure_class: failure.class,
       failure_message: failure.message,
       outcome_token: lease.token,
+      // Not the digest of an earlier attempt: with it, an outcome that was never accepted would pass for a resent one.
+      outcome_digest: "",
     },
   );
   settlement.record({

@@ -1,0 +1,244 @@
+// The control plane in memory: each operation is the thin mirror of one command, and one transaction.
+// Called by the simulated replicas (driver.ts). Decisions are the product's: queue/, graph/ and the ledger's step.
+
+import { nextLedgerStep } from "../../server/commands/ledger_step.ts";
+import { matchTasks } from "../../server/queue/match.ts";
+import { RUN_TIMEOUT_MS, TOOLS, TTL_MS } from "./flows.ts";
+import { find, heldLease, hold } from "./holding.ts";
+import type { Answer, Assigned, CallFact, Fault, Item, Op, Result, ResultFact, TurnFact } from "./rows.ts";
+import { settle, startRun } from "./settling.ts";
+import type { Tables } from "./tables.ts";
+
+/** Runs an operation as one transaction; undefined when it never commits. */
+export function perform(tables: Tables, op: Op, replica: number, fault: Fault): Result | undefined {
+  tables.records = [];
+  // Two transactions are never at the same time.
+  tables.nowMs += 1;
+  if (fault === "abort") return undefined;
+  return run(tables, op, replica);
+}
+
+function run(tables: Tables, op: Op, replica: number): Result {
+  switch (op.op) {
+    case "invoke":
+      return invoke(tables, op.flow, op.key);
+    case "open":
+      return open(tables, op, replica);
+    case "renew":
+      return renew(tables, op);
+    case "accept": {
+      const lease = tables.leases.get(op.task);
+      if (lease?.token === op.token) lease.accepted = true;
+      return {};
+    }
+    case "claim":
+      return claim(tables, op.session, op.free);
+    case "turns":
+      return { verdicts: turns(tables, op.facts) };
+    case "calls":
+      return calls(tables, op.facts);
+    case "results":
+      return results(tables, op.facts);
+    case "settle":
+      return { verdicts: settle(tables, op.items) };
+    case "find":
+      return { found: find(tables) };
+    case "mark_lost":
+      for (const id of op.sessions) {
+        const session = tables.sessions.get(id);
+        if (session === undefined || session.expireMs >= tables.nowMs) continue;
+        if (session.state !== "active" && session.state !== "draining") continue;
+        session.state = "lost";
+        tables.record("worker.lost", id);
+      }
+      return {};
+    case "drain":
+    case "close": {
+      const session = tables.sessions.get(op.session);
+      if (session?.state === "active" || session?.state === "draining") {
+        session.state = op.op === "drain" ? "draining" : "closed";
+      }
+      return {};
+    }
+    case "time":
+      tables.nowMs += op.ms;
+      return {};
+    case "policy":
+      tables.denied = op.denied;
+      return {};
+  }
+}
+
+function invoke(tables: Tables, flow: number, key: string): Result {
+  const first = key === "" ? undefined : tables.keys.get(key);
+  if (first !== undefined) return first.flow === flow ? { run: first.id } : { verdicts: ["IDEMPOTENCY_CONFLICT"] };
+  const made = tables.newRun(flow, key, tables.nowMs + RUN_TIMEOUT_MS);
+  startRun(tables, made);
+  // The start is part of the record of the run.
+  tables.records = [{ kind: "run.created", of: made.id }];
+  return { run: made.id };
+}
+
+function open(tables: Tables, op: Extract<Op, { op: "open" }>, replica: number): Result {
+  const { session: id, instance, resume } = op;
+  const known = tables.sessions.get(resume);
+  const expireMs = tables.nowMs + TTL_MS;
+  if (known !== undefined && known.state !== "closed" && known.instance === instance) {
+    Object.assign(known, { epoch: known.epoch + 1, replica, state: "active", expireMs });
+    return { session: resume, epoch: known.epoch };
+  }
+  tables.sessions.set(id, { id, instance, epoch: 1, replica, state: "active", expireMs });
+  return { session: id, epoch: 1 };
+}
+
+function renew(tables: Tables, op: Extract<Op, { op: "renew" }>): Result {
+  const session = tables.sessions.get(op.session);
+  const alive = session?.epoch === op.epoch && (session.state === "active" || session.state === "draining");
+  if (alive) session.expireMs = tables.nowMs + TTL_MS;
+  const still = op.held.flatMap(({ task, token }) => {
+    const holds = tables.leases.get(task)?.token === token || tables.ready.get(task)?.late?.token === token;
+    return holds ? [{ token, stopping: tables.task(task).run.graph.run === "CANCELLING" }] : [];
+  });
+  return { alive, still };
+}
+
+function claim(tables: Tables, session: string, free: number): Result {
+  const queue = [...tables.ready.values()].sort(
+    (a, b) => a.task.claimOrder - b.task.claimOrder || Number(a.task.id.slice(1)) - Number(b.task.id.slice(1)),
+  );
+  const offered = queue.slice(0, free).map(({ task }) => ({ taskId: task.id, route: "model" }));
+  const matches = matchTasks(offered, [{ sessionId: session, free, routes: new Set(["model"]) }]);
+  const assigned: Assigned[] = [];
+  const settleLater: Item[] = [];
+  for (const { taskId, sessionId } of matches) {
+    const task = tables.task(taskId);
+    const token = tables.id("k");
+    const { attempt, deliveries: delivery } = task;
+    tables.ready.delete(taskId);
+    tables.leases.set(taskId, { task, token, sessionId, attempt, delivery, claimMs: tables.nowMs, accepted: false });
+    const journal = tables.claimed.has(taskId) ? [...tables.journal(taskId)] : [];
+    tables.claimed.add(taskId);
+    if (tables.denied === "agent") settleLater.push({ type: "denied", task: taskId, token, session: sessionId });
+    else {
+      assigned.push({ task: taskId, token, session: sessionId, journal });
+      tables.record("task.leased", taskId);
+    }
+  }
+  return { assigned, settle: settleLater };
+}
+
+function turns(tables: Tables, facts: readonly TurnFact[]): string[] {
+  hold(tables, facts);
+  return facts.map((fact) => {
+    if (heldLease(tables, fact) === undefined) {
+      tables.record("fact.refused", fact.task);
+      return "lease_lost";
+    }
+    const journal = tables.journal(fact.task);
+    if (fact.sequence === journal.length + 1) {
+      journal.push({ kind: "turn", turn: fact.body });
+      tables.task(fact.task).deliveries = 0;
+      tables.record("turn.recorded", fact.task);
+      return "committed";
+    }
+    const there = journal[fact.sequence - 1];
+    return there?.turn?.nonce === fact.body.nonce ? "duplicate" : "refused";
+  });
+}
+
+function calls(tables: Tables, facts: readonly CallFact[]): Result {
+  hold(tables, facts);
+  const settleLater: Item[] = [];
+  const answers = facts.map((fact): Answer => {
+    const lease = heldLease(tables, fact);
+    if (lease === undefined) {
+      tables.record("fact.refused", fact.task);
+      return { type: "lease_lost" };
+    }
+    const presented = { task: fact.task, token: fact.token, session: fact.session };
+    if (lease.task.run.graph.run !== "RUNNING") return { type: "retry_after" };
+    if (tables.denied === "tool") {
+      settleLater.push({ type: "denied", ...presented });
+      return { type: "denied" };
+    }
+    return useLedger(tables, fact, lease.attempt + lease.delivery, settleLater);
+  });
+  return { answers, settle: settleLater };
+}
+
+function useLedger(tables: Tables, fact: CallFact, begun: number, settleLater: Item[]): Answer {
+  const requestId = `${fact.task}/${fact.turnSequence}/0`;
+  const row = tables.ledger.get(requestId);
+  const tool = TOOLS[fact.tool] as (typeof TOOLS)[string];
+  const digest = `${fact.tool}(${fact.arg})`;
+  const step = nextLedgerStep(row, { token: fact.token, argumentsDigest: digest, begun, tool });
+  const presented = { task: fact.task, token: fact.token, session: fact.session };
+  switch (step.type) {
+    case "cached": {
+      const journal = tables.journal(fact.task);
+      const isThere = journal.some((entry) => entry.turnSequence === fact.turnSequence);
+      if (!isThere) journal.push({ kind: "result", turnSequence: fact.turnSequence, result: step.result });
+      tables.record("tool.cached", fact.task);
+      return { type: "cached", result: step.result };
+    }
+    case "conflict":
+      settleLater.push({ type: "fail", ...presented, class: "IdempotencyConflict" });
+      return { type: "conflict" };
+    case "exhausted":
+      settleLater.push({ type: "fail", ...presented, class: "ToolAttemptsExhausted" });
+      return { type: "failed" };
+    case "unknown":
+      if (row !== undefined) row.state = "unknown";
+      settleLater.push({ type: "park", ...presented, class: "UnknownOutcome" });
+      return { type: "unknown_outcome" };
+    case "grant": {
+      const grant = tables.id("g");
+      tables.ledger.set(requestId, {
+        ...{ request_id: requestId, task: tables.task(fact.task), tool: fact.tool, arguments_digest: digest },
+        ...{ state: "granted", attempt: step.attempt, grant_id: grant, grant_token: fact.token, result: null, failure: null },
+      });
+      tables.record("tool.granted", fact.task);
+      return { type: "granted", grant, request: requestId };
+    }
+  }
+}
+
+function results(tables: Tables, facts: readonly ResultFact[]): Result {
+  hold(tables, facts);
+  const settleLater: Item[] = [];
+  const verdicts = facts.map((fact) => {
+    const holds = heldLease(tables, fact) !== undefined;
+    const row = [...tables.ledger.values()].find((call) => call.grant_id === fact.grant && call.task.id === fact.task);
+    const known = fact.ok || !fact.ambiguous;
+    if (row === undefined || !(row.state === "granted" || (row.state === "unknown" && known))) {
+      const same = fact.ok ? row?.state === "done" && row.result === fact.value : row?.failure === failureOf(fact);
+      if (same) return "duplicate";
+      tables.record("fact.refused", fact.task);
+      return "refused";
+    }
+    row.state = fact.ok ? "done" : "failed";
+    row.result = fact.ok ? fact.value : null;
+    row.failure = fact.ok ? null : failureOf(fact);
+    const journal = tables.journal(fact.task);
+    if (holds && fact.sequence > 0 && fact.sequence > journal.length) {
+      const turnSequence = Number(row.request_id.split("/")[1]);
+      journal.push({ kind: fact.ok ? "result" : "failure", turnSequence, result: fact.ok ? fact.value : "" });
+    }
+    tables.record(holds ? "tool.result" : "tool.late_result", fact.task);
+    const tool = TOOLS[row.tool] as (typeof TOOLS)[string];
+    if (known || tool.effect === "read" || tool.idempotency.onUnknownOutcome === "retry") {
+      return holds ? "committed" : "lease_lost";
+    }
+    row.state = "unknown";
+    const { task, token, session } = fact;
+    if (!holds || tables.task(task).run.graph.run !== "RUNNING") return holds ? "committed" : "lease_lost";
+    settleLater.push({ type: "park", task, token, session, class: "UnknownOutcome" });
+    return "lease_lost";
+  });
+  return { verdicts, settle: settleLater };
+}
+
+/** The class of a tool's failure: whether the effect may have happened is all that matters here. */
+export function failureOf({ ambiguous }: Pick<ResultFact, "ambiguous">): string {
+  return ambiguous ? "Timeout" : "Http503";
+}
