@@ -223,13 +223,16 @@ export function ledgerQueries(db: Queryable) {
       return rows as ToolCallRow[];
     },
 
-    /** Inserts calls or overwrites the rows of the same request ids, which the caller has locked. */
+    /**
+     * Inserts calls or overwrites the rows of the same request ids, which the caller has locked. Of several rows of one request
+     * id, as when a call and its repetition meet in a batch, the last one counts.
+     */
     putCalls: (rows: readonly ToolCallRow[]) =>
       bulkInsert(
         db,
         "tool_call",
         TOOL_CALL_COLUMNS,
-        rows,
+        [...new Map(rows.map((row) => [row.request_id, row])).values()],
         `on conflict (request_id) do update set state = excluded.state, attempt = excluded.attempt, grant_id = excluded.grant_id,
           grant_token = excluded.grant_token, grant_expire_time = excluded.grant_expire_time, task_id = excluded.task_id,
           tool_generation = excluded.tool_generation, result = excluded.result, failure_class = excluded.failure_class,

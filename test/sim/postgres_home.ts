@@ -1,0 +1,62 @@
+// The Postgres of one run of the simulator: the one named by ORLOJ_TEST_DATABASE_URL, or an embedded one without fsync.
+// Gives databases with every migration applied. Leaves nothing behind.
+
+import { randomBytes } from "node:crypto";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import pg from "pg";
+import { systemClock } from "../../kit/clock.ts";
+import { openDatabase } from "../../server/storage/database.ts";
+import { startEmbedded } from "../../server/storage/embedded/start.ts";
+import { migrate } from "../../server/storage/migrate.ts";
+
+export interface PostgresHome {
+  readonly adminUrl: string;
+  stop(): Promise<void>;
+}
+
+const SETTINGS = { fsync: "off", synchronous_commit: "off", full_page_writes: "off" };
+
+export async function startPostgres(): Promise<PostgresHome> {
+  const given = process.env["ORLOJ_TEST_DATABASE_URL"];
+  if (given !== undefined) return { adminUrl: given, stop: async () => undefined };
+  const folder = await mkdtemp(join(tmpdir(), "orloj-sim-"));
+  // Postgres may run as another user, who must be able to pass through.
+  await chmod(folder, 0o711);
+  const home = join(folder, "home");
+  const embedded = await startEmbedded({ home, clock: systemClock(), log: () => undefined, settings: SETTINGS });
+  return {
+    adminUrl: embedded.url,
+    stop: async () => {
+      await embedded.stop();
+      await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+    },
+  };
+}
+
+/** Makes a migrated database; the result drops it. */
+export async function makeDatabase(adminUrl: string): Promise<{ url: string; drop(): Promise<void> }> {
+  const name = `orloj_sim_${randomBytes(5).toString("hex")}`;
+  await administer(adminUrl, `CREATE DATABASE ${name} TEMPLATE template0 ENCODING 'UTF8'`);
+  const url = new URL(adminUrl);
+  url.pathname = `/${name}`;
+  const open = openDatabase({ url: url.href, poolMax: 1, patient: true });
+  try {
+    await migrate(open.db, { mode: "auto" });
+  } finally {
+    await open.close();
+  }
+  return { url: url.href, drop: () => administer(adminUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
+}
+
+async function administer(adminUrl: string, statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: adminUrl, connectionTimeoutMillis: 10_000 });
+  client.on("error", () => undefined);
+  await client.connect();
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,293 @@
+// The real commands over a real Postgres, driven by the same operations as the world in memory.
+// Two replicas with caches and clocks of their own, wrong ones; the database's time moves when an operation says so.
+
+import { performance } from "node:perf_hooks";
+import { sql } from "kysely";
+import { systemClock } from "../../kit/clock.ts";
+import { DomainError } from "../../kit/errors.ts";
+import { createIds } from "../../kit/ids.ts";
+import { systemRandom } from "../../kit/random.ts";
+import { apply } from "../../server/commands/apply.ts";
+import { authorizeToolCalls } from "../../server/commands/authorize_tool_call.ts";
+import { Caches } from "../../server/commands/caches.ts";
+import { claim } from "../../server/commands/claim.ts";
+import type { CommandContext } from "../../server/commands/context.ts";
+import { invoke } from "../../server/commands/invoke.ts";
+import { recordToolResults } from "../../server/commands/record_tool_results.ts";
+import { recordTurns } from "../../server/commands/record_turns.ts";
+import { settle } from "../../server/commands/settle.ts";
+import type { SettleItem } from "../../server/commands/settle_items.ts";
+import type { Principal } from "../../server/commands/views.ts";
+import { ManifestPool } from "../../server/manifests/pool.ts";
+import { structuralDenial } from "../../server/policy/evaluate.ts";
+import { type OpenDatabase, openDatabase } from "../../server/storage/database.ts";
+import { createStore, type Store } from "../../server/storage/store.ts";
+import { ACCEPT_MS, documents, FLOWS, policies, TTL_MS } from "./flows.ts";
+import { failureOf } from "./plane.ts";
+import type { Answer, Findings, Item, Op, Presented, Result } from "./rows.ts";
+import { Faults } from "./sql_faults.ts";
+import { Names } from "./sql_state.ts";
+
+const ana: Principal = {
+  ...{ id: "ana", kind: "user", groups: ["engineering"], claims: {}, method: "test", roles: ["admin"] },
+};
+const silent = () => undefined;
+/** How wrong the clocks of the two replicas are, in ms. */
+const SKEWS_MS = [-3_600_000, 5_400_000] as const;
+const realNow = Date.now;
+
+export class SqlSystem {
+  readonly database: OpenDatabase;
+  readonly faults = new Faults();
+  readonly #store: Store;
+  readonly #pool = new ManifestPool(systemClock());
+  readonly #replicas: readonly CommandContext[];
+  names = new Names();
+  #routes: readonly string[] = [];
+  #history = 0;
+  #movedAt = 0;
+  #denied: "" | "agent" | "tool" = "";
+
+  private constructor(url: string) {
+    this.database = openDatabase({ url, poolMax: 2 });
+    this.faults.install(this.database.pool);
+    this.#store = createStore(this.database.db);
+    this.#replicas = SKEWS_MS.map(() => ({
+      ...{ store: this.#store, caches: new Caches(), ids: createIds(systemClock(), systemRandom()) },
+      log: { info: silent, warn: silent, error: silent } as unknown as CommandContext["log"],
+      ...{ readSecret: () => undefined, hints: { workReady: silent, runsChanged: silent, cancel: silent } },
+    }));
+  }
+
+  static async open(url: string): Promise<SqlSystem> {
+    const system = new SqlSystem(url);
+    system.#pool.start();
+    await system.#apply(documents());
+    // Routes are stored with the first bundle that needs them.
+    await system.perform({ op: "invoke", flow: 0, key: "" }, 0);
+    system.#routes = (await system.#store.read((tx) => tx.bundles.routes())).map((row) => row.route);
+    return system;
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.stop();
+    await this.database.close();
+  }
+
+  /** Forgets what the last history left, but the trail. */
+  async startHistory(): Promise<void> {
+    await sql`
+      with a as (delete from tool_call), b as (delete from journal), c as (delete from lease), d as (delete from ready),
+        e as (delete from worker_session), f as (delete from node_state), g as (delete from task)
+      select 1`.execute(this.database.db);
+    await sql`delete from run`.execute(this.database.db);
+    if (this.#denied !== "") await this.#turnPolicies("");
+    this.names = new Names();
+    this.#history += 1;
+    this.#movedAt = performance.now();
+  }
+
+  /** The database's clock has gone on by exactly so much since the last operation that moved it. */
+  async #moveTime(ms: number): Promise<void> {
+    const now = performance.now();
+    const back = Math.round(ms - (now - this.#movedAt) + 5);
+    this.#movedAt = now;
+    const shift = sql`${back} * interval '1 ms'`;
+    await sql`
+      with s as (update worker_session set expire_time = expire_time - ${shift}),
+        l as (update lease set claim_time = claim_time - ${shift}),
+        t as (update task set due_time = due_time - ${shift}, claim_order = claim_order - ${back}),
+        q as (update ready set claim_order = claim_order - ${back}),
+        r as (update run set due_time = due_time - ${shift})
+      update tool_call set grant_expire_time = grant_expire_time - ${shift}`.execute(this.database.db);
+  }
+
+  async #apply(manifests: readonly object[]): Promise<void> {
+    const content = manifests.map((manifest) => JSON.stringify(manifest)).join("\n---\n");
+    const files = [{ name: "flows.yaml", content }];
+    const applied = await apply({ store: this.#store, pool: this.#pool }, ana, { files, defaultNamespace: "", strict: false });
+    const problem = applied.diagnostics.find((finding) => finding.severity === "error");
+    if (problem !== undefined) throw new Error(`the flows do not apply: ${JSON.stringify(problem)}`);
+  }
+
+  async #turnPolicies(denied: "" | "agent" | "tool"): Promise<void> {
+    this.#denied = denied;
+    await this.#apply(policies(denied));
+  }
+
+  /** The operation on one replica, with its wrong clock. @throws DomainError as the command does */
+  async perform(op: Op, replica: number): Promise<Result> {
+    const context = this.#replicas[replica] as CommandContext;
+    if (op.op === "time") {
+      await this.#moveTime(op.ms);
+      return {};
+    }
+    // A busy machine must not bring a deadline nearer.
+    if (performance.now() - this.#movedAt > 300) await this.#moveTime(0);
+    Date.now = () => realNow() + (SKEWS_MS[replica] ?? 0);
+    try {
+      return await this.#run(op, context, replica);
+    } finally {
+      Date.now = realNow;
+    }
+  }
+
+  session(name: string): string {
+    return name === "" ? "" : `ses_${this.#history}_${name}`;
+  }
+
+  #presented({ task, token, session }: Presented) {
+    return { taskId: this.names.real(task), token: this.names.real(token), sessionId: this.session(session) };
+  }
+
+  async #run(op: Op, context: CommandContext, replica: number): Promise<Result> {
+    const { store } = context;
+    const { names } = this;
+    switch (op.op) {
+      case "invoke": {
+        const more = { parametersJson: "{}", tags: {}, metadata: {}, idempotencyKey: op.key && `${op.key}/${this.#history}` };
+        const input = { namespace: "default", workflow: FLOWS[op.flow]?.name ?? "", ...more };
+        const [made] = await invoke(context, [{ principal: ana, input }]);
+        if (made instanceof DomainError) return { verdicts: [made.reason] };
+        return { run: names.of((made as Exclude<typeof made, Error | undefined>).run.id) };
+      }
+      case "open": {
+        const row = {
+          ...{ id: this.session(op.session), instance_id: this.session(op.instance), name: op.session, identity: "w" },
+          ...{ labels: {}, slots: 4, runtimes: ["model"], version: "1", replica_id: `rep_${replica}` },
+        };
+        const opened = await store.read((tx) => tx.sessions.open(row, this.session(op.resume), TTL_MS));
+        return { session: opened.resumed ? op.resume : op.session, epoch: Number(opened.epoch) };
+      }
+      case "renew": {
+        const row = { id: this.session(op.session), epoch: String(op.epoch) };
+        const alive = (await store.read((tx) => tx.sessions.renew([row], TTL_MS))).length > 0;
+        const held = op.held.map(({ task, token }) => ({ task_id: names.real(task), token: names.real(token) }));
+        const still = await store.read((tx) => tx.leases.stillHeld(held));
+        return { alive, still: still.map((row) => ({ token: names.of(row.token), stopping: row.run_state === "CANCELLING" })) };
+      }
+      case "accept":
+        await store.read((tx) => tx.leases.accept([{ task_id: names.real(op.task), token: names.real(op.token) }]));
+        return {};
+      case "claim": {
+        await claim(context, this.#routes, [{ sessionId: this.session(op.session), worker: op.session, free: op.free }]);
+        return {};
+      }
+      case "turns":
+        return {
+          verdicts: (
+            await recordTurns(
+              context,
+              op.facts.map((fact) => ({
+                ...{ ...this.#presented(fact), worker: fact.session, sequence: fact.sequence },
+                turnJson: JSON.stringify({
+                  text: `${fact.body.nonce}`,
+                  toolCalls: fact.body.tool === "" ? [] : [{ name: fact.body.tool, arguments: { n: fact.body.arg } }],
+                }),
+              })),
+            )
+          ).map(({ verdict }) => verdict),
+        };
+      case "calls": {
+        const facts = op.facts.map((fact) => ({
+          ...{ ...this.#presented(fact), worker: fact.session, turnSequence: fact.turnSequence, callIndex: 0 },
+          ...{ tool: fact.tool, argumentsJson: JSON.stringify({ n: fact.arg }), attempt: 1 },
+        }));
+        const decided = await authorizeToolCalls(context, facts);
+        return { answers: decided.map(({ answer }) => answerOf(answer)), settle: decided.flatMap(({ settle }) => kindOf(settle)) };
+      }
+      case "results": {
+        const facts = op.facts.map((fact) => ({
+          ...{ ...this.#presented(fact), worker: fact.session, grantId: names.real(fact.grant), durationMs: 1 },
+          journalSequence: fact.sequence,
+          result: fact.ok
+            ? ({ ok: true, resultJson: JSON.stringify(fact.value) } as const)
+            : ({ ok: false, class: failureOf(fact), message: "", ambiguous: fact.ambiguous } as const),
+        }));
+        const recorded = await recordToolResults(context, facts);
+        return { verdicts: recorded.map(({ verdict }) => verdict.verdict), settle: recorded.flatMap(({ settle }) => kindOf(settle)) };
+      }
+      case "settle":
+        return { verdicts: (await settle(context, op.items.map((item) => this.#item(item)))).map(({ verdict }) => verdict) };
+      case "find":
+        return { found: await this.#find(store, replica) };
+      case "mark_lost": {
+        const ids = op.sessions.map((session) => this.session(session));
+        await store.transaction((tx) => tx.sessions.markLost(ids));
+        return {};
+      }
+      case "drain":
+      case "close":
+        await store.read((tx) => tx.sessions.setState(this.session(op.session), op.op === "drain" ? "draining" : "closed"));
+        return {};
+      case "policy":
+        await this.#turnPolicies(op.denied);
+        return {};
+      case "time":
+        return {};
+    }
+  }
+
+  async #find(store: Store, replica: number): Promise<Findings> {
+    const { names } = this;
+    const found = await store.read((tx) =>
+      tx.sessions.tick(`rep_${replica}`, { limit: 500, acceptMs: ACCEPT_MS, sweep: true }),
+    );
+    // As the tick reads it: what was never accepted is that, whatever became of its session.
+    const unaccepted = new Set(found.lost_leases.filter(({ reason }) => reason === "unaccepted").map(({ token }) => token));
+    const lost = new Map(found.lost_leases.map((lease) => [lease.token, lease]));
+    return {
+      lost: [...lost.values()].map(({ task_id, token }) => {
+        const reason = unaccepted.has(token) ? ("unaccepted" as const) : ("expired" as const);
+        return { task: names.of(task_id), token: names.of(token), reason };
+      }),
+      due: found.due_tasks.map((id) => names.of(id)),
+      dueRuns: found.due_runs.map(({ id }) => names.of(id)),
+      expired: found.expired_sessions.map((id) => id.split("_")[2] ?? ""),
+    };
+  }
+
+  #item(item: Item): SettleItem {
+    const { names } = this;
+    const failure = { class: "Broken", message: "" };
+    switch (item.type) {
+      case "outcome": {
+        const { outcome } = item;
+        const real =
+          outcome.type === "succeeded"
+            ? ({ type: "succeeded", output: { x: outcome.x } } as const)
+            : outcome.type === "failed"
+              ? ({ type: "failed", failure: { ...failure, class: outcome.class } } as const)
+              : outcome.type === "interrupted"
+                ? ({ type: "interrupted", reason: "draining" } as const)
+                : ({ type: "cancelled" } as const);
+        return { type: "outcome", ...this.#presented(item), outcome: real, actor: `worker:${item.session}` };
+      }
+      case "denied": {
+        const decision = structuralDenial("undeclared", { checkpoint: "tool.call", policyRevision: "0", nowMs: 0 });
+        return { type: "denied", ...this.#presented(item), decision, subject: {} };
+      }
+      case "park":
+      case "fail":
+        return { type: item.type, ...this.#presented(item), failure: { ...failure, class: item.class } };
+      case "lost": {
+        const { task, token, reason } = item;
+        return { type: "lost", taskId: names.real(task), token: names.real(token), reason, actor: "server", note: "" };
+      }
+      case "wake":
+        return { type: "wake", taskId: names.real(item.task) };
+      case "stop":
+        return { type: "stop", runId: names.real(item.run), cause: item.cause, failure, actor: "ana" };
+      case "run_due":
+        return { type: "run_due", runId: names.real(item.run) };
+    }
+  }
+}
+
+function answerOf({ type }: { readonly type: string }): Answer {
+  return { type } as Answer;
+}
+
+function kindOf(item: SettleItem | undefined): Item[] {
+  return item === undefined ? [] : [{ type: item.type } as Item];
+}
