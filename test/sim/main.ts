@@ -12,7 +12,7 @@ import type { SearchReport } from "./search.ts";
 
 const HELP = `Usage: npm run sim -- [options]
 
-  --histories N  histories of the world in memory; default 240000
+  --histories N  histories of the world in memory; default 210000
   --sql N        histories that the SQL layer is held to as well; default 400
   --seed N       repeats a search; printed by every run
   --path P       only the counterexample of a seed: the path that was printed with it
@@ -21,7 +21,7 @@ const HELP = `Usage: npm run sim -- [options]
 `;
 
 const LANES = 2;
-const SQL_TIME_MS = 40_000;
+const SQL_TIME_MS = 30_000;
 
 export interface SimOptions {
   readonly histories: number;
@@ -83,7 +83,7 @@ function tell(report: SearchReport): void {
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
-      ...{ histories: { type: "string", default: "240000" }, sql: { type: "string", default: "400" } },
+      ...{ histories: { type: "string", default: "210000" }, sql: { type: "string", default: "400" } },
       ...{ seed: { type: "string" }, path: { type: "string" }, help: { type: "boolean", default: false } },
       ...{ planted: { type: "boolean", default: false }, json: { type: "boolean", default: false } },
     },
@@ -95,8 +95,8 @@ async function main(): Promise<number> {
   const startedMs = performance.now();
   const seconds = () => Math.round((performance.now() - startedMs) / 100) / 10;
   if (values.planted) {
-    const { planted, caught, names } = await runPlanted(progress);
-    process.stdout.write(`${JSON.stringify({ planted, caught, missed: names, seconds: seconds() })}\n`);
+    const { planted, caught, problems } = await runPlanted(progress);
+    process.stdout.write(`${JSON.stringify({ planted, caught, problems, seconds: seconds() })}\n`);
     return caught === planted ? 0 : 1;
   }
   const seed = numberOf(values.seed ?? String(Date.now() % 2 ** 31), "seed");

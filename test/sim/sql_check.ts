@@ -48,6 +48,7 @@ function isUnbroken(op: Op): boolean {
 
 async function plainly(system: SqlSystem, op: Op, replica: number): Promise<Result | string> {
   try {
+    await system.holdTime();
     return await system.perform(op, replica);
   } catch (error) {
     return `failed without a fault: ${error}`;
@@ -70,10 +71,11 @@ async function broken(system: SqlSystem, op: Op, replica: number, fault: "abort"
 
 /** Undefined when the product told of the loss as it should. */
 async function under(system: SqlSystem, plan: Plan, op: Op, replica: number): Promise<string | undefined> {
+  await system.holdTime();
   system.faults.set(plan);
   try {
     await system.perform(op, replica);
-    return "succeeded although the database was lost";
+    return system.faults.fired ? "succeeded although the database was lost" : undefined;
   } catch (error) {
     const isTold = error instanceof DomainError && error.reason === "STORAGE_UNAVAILABLE";
     return isTold ? undefined : `a lost database became ${error}`;

@@ -10,7 +10,7 @@ export type Plan =
   | { readonly type: "die_before"; readonly statement: number }
   /** It dies before its commit, or before its first statement outside a transaction. */
   | { readonly type: "die_before_commit" }
-  /** It dies after the commit, or after the first statement outside a transaction. */
+  /** It dies after the commit, or after the first statement outside a transaction that wrote something. */
   | { readonly type: "die_after_commit" }
   /** The commit happens and its acknowledgement is lost; everything after it works. */
   | { readonly type: "lose_ack" };
@@ -21,6 +21,11 @@ export class Faults {
   #plan: Plan = { type: "none" };
   #dead = false;
   #fired = false;
+  /** True when something broke since the plan was set. */
+  get fired(): boolean {
+    return this.#fired;
+  }
+
   /** Statements since the plan was set, commits among them. */
   statements = 0;
 
@@ -64,7 +69,7 @@ export class Faults {
       const isBegin = /^(begin|start transaction)/i.test(text);
       if (!isBegin) this.#before(isCommit || !inTransaction);
       const result = await query(...args);
-      const isAlone = !inTransaction && !isBegin;
+      const isAlone = !inTransaction && !isBegin && wrote(result);
       if (isBegin) inTransaction = true;
       if (isCommit) inTransaction = false;
       if (isCommit || isAlone) this.#after();
@@ -78,6 +83,7 @@ export class Faults {
     const { type } = this.#plan;
     const dies = type === "die_before" ? this.statements === this.#plan.statement : type === "die_before_commit" && makesDurable;
     if (!dies) return;
+    this.#fired = true;
     this.#dead = true;
     throw lost();
   }
@@ -88,6 +94,11 @@ export class Faults {
     if (this.#plan.type === "die_after_commit") this.#dead = true;
     throw lost();
   }
+}
+
+function wrote(result: unknown): boolean {
+  const { command, rowCount } = result as { command?: string; rowCount?: number | null };
+  return command !== "SELECT" && (rowCount ?? 0) > 0;
 }
 
 function lost(): Error {

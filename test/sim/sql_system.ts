@@ -74,6 +74,11 @@ export class SqlSystem {
     await this.database.close();
   }
 
+  /** What the commands of a replica are given. */
+  replica(index: number): CommandContext {
+    return this.#replicas[index] as CommandContext;
+  }
+
   /** Forgets what the last history left, but the trail. */
   async startHistory(): Promise<void> {
     await sql`
@@ -102,6 +107,11 @@ export class SqlSystem {
       update tool_call set grant_expire_time = grant_expire_time - ${shift}`.execute(this.database.db);
   }
 
+  /** Before each operation: a busy machine must not bring a deadline nearer. */
+  async holdTime(): Promise<void> {
+    if (performance.now() - this.#movedAt > 300) await this.#moveTime(0);
+  }
+
   async #apply(manifests: readonly object[]): Promise<void> {
     const content = manifests.map((manifest) => JSON.stringify(manifest)).join("\n---\n");
     const files = [{ name: "flows.yaml", content }];
@@ -122,8 +132,6 @@ export class SqlSystem {
       await this.#moveTime(op.ms);
       return {};
     }
-    // A busy machine must not bring a deadline nearer.
-    if (performance.now() - this.#movedAt > 300) await this.#moveTime(0);
     Date.now = () => realNow() + (SKEWS_MS[replica] ?? 0);
     try {
       return await this.#run(op, context, replica);
