@@ -7,7 +7,7 @@ import type { Ids } from "../../kit/ids.ts";
 import type { AuditEvent, StoredRecord, TaskDetail } from "../audit/events.ts";
 import { auditRecord } from "../audit/record.ts";
 import type { TaskEnd } from "../graph/types.ts";
-import { fence } from "../queue/fence.ts";
+import { isPresented } from "../queue/fence.ts";
 import type { LineageCall } from "../queue/replay.ts";
 import { isListed, TASK_TRANSITIONS, type TaskState } from "../queue/states.ts";
 import type { DeadLetterDecision, LockedDeadLetter, NewDeadLetter } from "../storage/dead_letter_queries.ts";
@@ -114,7 +114,7 @@ export class Settlement {
     const lease = this.#held.get(taskId);
     if (lease === undefined || this.#endedLeases.has(taskId)) return undefined;
     const { token, session_id: sessionId } = lease;
-    return fence({ lease: { token, sessionId } }, { sessionId, ...presented }) === "held" ? lease : undefined;
+    return isPresented({ token, sessionId }, presented) ? lease : undefined;
   }
 
   /** The change gathered for a task so far. */

@@ -24,6 +24,15 @@ export function fence(holders: TaskHolders, presented: PresentedToken): Fence {
   return isSame(holders.late, presented) ? "revived" : "lost";
 }
 
+/** True if a lease is the one that was presented. What the server found out by itself comes without a session: its token decides. */
+export function isPresented(
+  lease: PresentedToken,
+  presented: { readonly token: string; readonly sessionId?: string | undefined },
+): boolean {
+  const { sessionId = lease.sessionId, token } = presented;
+  return isSame(lease, { token, sessionId });
+}
+
 function isSame(holder: PresentedToken | undefined, presented: PresentedToken): boolean {
   return holder?.token === presented.token && holder.sessionId === presented.sessionId;
 }

@@ -46,7 +46,11 @@ async function play(system: SqlSystem): Promise<Finding> {
     await tick.once();
     const task = (await worker.take("assign"))?.assignments[0];
     if (task === undefined) {
-      const witness = ["another replica invoked a workflow, and its hint was lost", "tick", "the worker was sent nothing"];
+      const witness = [
+        "another replica invoked a workflow, and its hint was lost",
+        "tick",
+        "the worker was sent nothing",
+      ];
       return { rule: "the tick finds whatever a lost hint was about", witness };
     }
     return await endWithoutDatabase(system, worker, task);
@@ -90,7 +94,14 @@ async function connect(registry: SessionRegistry) {
   })();
   void reading;
   const send = (frame: Frame) => session.receive(create(SessionRequestSchema, { frame }));
-  const hello = { protocolVersion: 1, instanceId: "played-by-a-harness", workerName: "w", slots: 1, runtimes: ["model"], version: "1" };
+  const hello = {
+    protocolVersion: 1,
+    instanceId: "played-by-a-harness",
+    workerName: "w",
+    slots: 1,
+    runtimes: ["model"],
+    version: "1",
+  };
   await send({ case: "hello", value: hello });
   await send({ case: "credit", value: { freeSlots: 1, lastAssignSequence: 0n } });
   return {

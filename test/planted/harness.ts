@@ -1,8 +1,8 @@
 // One harness over the tree that this file lies in: started in a copy of the tree by main.ts, with a bug planted or without.
 // Prints one JSON object: what was broken, and the witness; `null` for a rule when nothing was. Knows nothing of the bugs.
 
-import { searchSql } from "../sim/search_sql.ts";
 import { search } from "../sim/search.ts";
+import { searchSql } from "../sim/search_sql.ts";
 import { playDispatch } from "./dispatch_harness.ts";
 
 /** memory: the simulation; sql: the SQL layer against it; dispatch: a replica's loops with a played worker. */
@@ -17,7 +17,7 @@ export interface Finding {
 const SEED = 20;
 const HISTORIES = 12_000;
 const SQL_HISTORIES = 250;
-const SQL_TIME_MS = 20_000;
+const SQL_TIME_MS = 40_000;
 
 async function run(harness: string, url: string): Promise<Finding> {
   switch (harness) {

@@ -1,7 +1,7 @@
 // Whose word counts about a task: by token and session, never by number or time.
 
 import { expect, test } from "vitest";
-import { fence, judgeStaleOutcome, settlingOrder } from "../../server/queue/fence.ts";
+import { fence, isPresented, judgeStaleOutcome, settlingOrder } from "../../server/queue/fence.ts";
 
 const a = { token: "t1", sessionId: "ses_a" };
 
@@ -15,6 +15,13 @@ test.each([
   ["anybody of a task that was given back", {}, a, "lost"],
 ] as const)("%s", (_who, holders, presented, expected) => {
   expect(fence(holders, presented)).toBe(expected);
+});
+
+test("what the server found out by itself is about the lease whose token it names, whoever holds the task by now", () => {
+  expect(isPresented(a, { token: "t1" })).toBe(true);
+  expect(isPresented(a, { token: "t0" })).toBe(false);
+  expect(isPresented(a, a)).toBe(true);
+  expect(isPresented(a, { token: "t1", sessionId: "ses_b" })).toBe(false);
 });
 
 test("an outcome sent again is a duplicate, one that contradicts the accepted one is not, one of another token is stale", () => {

@@ -116,7 +116,12 @@ export function documents(): object[] {
         nodes: nodes.map((node) => ({ name: node, agent: AGENTS[onExhausted] })),
         edges: edges.map((text) => {
           const [from, to, how] = text.split(" ");
-          return { from, to, ...(how === "when" && { when: "output.x" }), ...(how === "otherwise" && { otherwise: true }) };
+          return {
+            from,
+            to,
+            ...(how === "when" && { when: "output.x" }),
+            ...(how === "otherwise" && { otherwise: true }),
+          };
         }),
       },
       { timeout: `${RUN_TIMEOUT_MS / 1_000}s`, cancellation: { grace: `${GRACE_MS / 1_000}s` }, priority },
@@ -128,7 +133,12 @@ export function documents(): object[] {
 
 /** Policies on every agent and tool; `denied` says against which of them they are turned. */
 export function policies(denied: "" | "agent" | "tool"): object[] {
-  const policy = (name: string, targets: readonly { kind: string; name: string }[], checkpoint: string, allows: boolean) =>
+  const policy = (
+    name: string,
+    targets: readonly { kind: string; name: string }[],
+    checkpoint: string,
+    allows: boolean,
+  ) =>
     document("Policy", name, {
       ...{ mode: "enforce", attachTo: targets, checkpoints: [checkpoint] },
       allow: { match: { "requester.groups": [allows ? "engineering" : "nobody"] } },

@@ -1,9 +1,10 @@
 // One history: a list of words against the world in memory, judged after each operation, then healed: when faults stop,
 // everything must end, or be parked, within a bound.
 
+import { Violation } from "./books.ts";
 import type { Driver, FaultCounts } from "./driver.ts";
 import { STEP_MS } from "./flows.ts";
-import { Oracle, Violation } from "./oracle.ts";
+import { Oracle } from "./oracle.ts";
 import type { Traced } from "./rows.ts";
 import { act, startSystem, type Word } from "./schedule.ts";
 import { nextRequest } from "./workers.ts";
@@ -58,7 +59,11 @@ function heal(driver: Driver): void {
       if (!worker.connected) driver.connect(worker, worker.replica);
       driver.claim(worker, 2, "clean");
       for (const held of worker.held.values()) {
-        const request = nextRequest(worker, held, 0, { nowMs: driver.tables.nowMs, models: driver.models, sink: driver.sink });
+        const request = nextRequest(worker, held, 0, {
+          nowMs: driver.tables.nowMs,
+          models: driver.models,
+          sink: driver.sink,
+        });
         if (request !== undefined) driver.send(request, worker.replica, "clean");
       }
     }
@@ -79,5 +84,6 @@ function noteSeen(seen: Map<string, number>, { op, result }: Traced, { tables }:
   for (const { kind } of tables.records) note(kind);
   for (const answer of result?.answers ?? []) note(`call ${answer.type}`);
   for (const verdict of result?.verdicts ?? []) note(`${op.op} ${verdict}`);
-  if ((op.op === "settle" || op.op === "turns" || op.op === "results") && (result?.verdicts?.length ?? 0) > 1) note("batch");
+  if ((op.op === "settle" || op.op === "turns" || op.op === "results") && (result?.verdicts?.length ?? 0) > 1)
+    note("batch");
 }

@@ -1,6 +1,6 @@
 // Who holds what, in memory: the mirror of lease_queries.hold(), of renewals and of the tick's look at leases.
 
-import { fence } from "../../server/queue/fence.ts";
+import { fence, isPresented } from "../../server/queue/fence.ts";
 import { leaseLoss } from "../../server/queue/loss.ts";
 import { ACCEPT_MS } from "./flows.ts";
 import type { Findings, LeaseRow, Presented } from "./rows.ts";
@@ -22,7 +22,7 @@ export function hold(tables: Tables, presented: readonly Presented[]): void {
 
 /** True if a lease is the one that was presented; what the server found out by itself comes without a session. */
 export function presentsLease(lease: LeaseRow, presented: { token: string; session?: string }): boolean {
-  return fence({ lease }, { token: presented.token, sessionId: presented.session ?? lease.sessionId }) === "held";
+  return isPresented(lease, { token: presented.token, sessionId: presented.session });
 }
 
 /** The lease that a fact holds, after hold(). */

@@ -48,12 +48,16 @@ export async function simulate(options: SimOptions): Promise<{ memory: SearchRep
   const home = await startPostgres();
   try {
     const databases = await Promise.all(Array.from({ length: lanes }, () => makeDatabase(home.adminUrl)));
-    const sql = await Promise.all(
-      databases.map(({ url }, lane) =>
-        runLane({ layer: "sql", url, seed: seed + lane, histories: share(options.sql), timeMs: SQL_TIME_MS, ...at }),
-      ),
-    ).finally(() => Promise.all(databases.map((database) => database.drop())));
-    return { memory, sql };
+    try {
+      const sql = await Promise.all(
+        databases.map(({ url }, lane) =>
+          runLane({ layer: "sql", url, seed: seed + lane, histories: share(options.sql), timeMs: SQL_TIME_MS, ...at }),
+        ),
+      );
+      return { memory, sql };
+    } finally {
+      await Promise.all(databases.map((database) => database.drop()));
+    }
   } finally {
     await home.stop();
   }

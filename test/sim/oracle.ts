@@ -2,63 +2,16 @@
 // It keeps books of its own (who holds what, what is recorded, what was granted) from what it hears, judges each verdict by them,
 // and then holds the tables against them (oracle_state.ts). The sink of effects is the ground truth.
 
+import { type Books, demand, type TaskBook, Violation } from "./books.ts";
 import type { Driver } from "./driver.ts";
-import { ATTEMPTS_MAX, FLOWS, TOOL_ATTEMPTS_MAX, TTL_MS } from "./flows.ts";
+import { ATTEMPTS_MAX, FLOWS, TTL_MS } from "./flows.ts";
+import { FactBooks, type Heard } from "./oracle_facts.ts";
 import { checkState } from "./oracle_state.ts";
-import type { Answer, CallFact, Item, JournalRow, Outcome, ResultFact, Traced, TurnFact } from "./rows.ts";
+import type { Item, Outcome, Presented, Traced } from "./rows.ts";
 
-export class Violation extends Error {
-  readonly rule: string;
-
-  constructor(rule: string, detail: string) {
-    super(`${rule}: ${detail}`);
-    this.rule = rule;
-  }
-}
-
-export function demand(holds: boolean, rule: string, detail: () => string): void {
-  if (!holds) throw new Violation(rule, detail());
-}
-
-/** Who may speak for a task: the holder of its lease, or the last one until the next claim. */
-interface Holder {
-  readonly token: string;
-  readonly session: string;
-  late: boolean;
-  accepted: boolean;
-}
-
-/** A tool call as the model has heard of it. */
-interface Call {
-  readonly args: string;
-  readonly tool: string;
-  grant: string;
-  token: string;
-  state: "open" | "done" | "failed" | "unknown";
-  value: string;
-  failure: string;
-  attempt: number;
-}
-
-export interface TaskBook {
-  readonly id: string;
-  readonly run: string;
-  holder: Holder | undefined;
-  attempt: number;
-  deliveries: number;
-  readonly journal: JournalRow[];
-  state: string;
-  succeeded: boolean;
-  /** Attempts for which an outcome was accepted. */
-  readonly decided: Set<number>;
-  readonly accepted: Map<string, string>;
-  /** What the last look saw, so that every change is noticed. */
-  seen: string;
-}
-
-export class Oracle {
+export class Oracle implements Books {
   readonly tasks = new Map<string, TaskBook>();
-  readonly calls = new Map<string, Call>();
+  readonly #facts = new FactBooks();
   readonly runStates = new Map<string, string>();
   readonly #expiry = new Map<string, number>();
 
@@ -120,13 +73,16 @@ export class Oracle {
         }
         return;
       case "turns":
-        for (const [index, fact] of op.facts.entries()) this.#turn(fact, result?.verdicts?.[index] ?? "");
+        for (const [index, fact] of op.facts.entries())
+          this.#facts.turn(this.#counting(fact), result?.verdicts?.[index] ?? "");
         return;
       case "calls":
-        for (const [index, fact] of op.facts.entries()) this.#call(fact, result?.answers?.[index], driver);
+        for (const [index, fact] of op.facts.entries())
+          this.#facts.call(this.#counting(fact), result?.answers?.[index], driver);
         return;
       case "results":
-        for (const [index, fact] of op.facts.entries()) this.#result(fact, result?.verdicts?.[index] ?? "");
+        for (const [index, fact] of op.facts.entries())
+          this.#facts.result(this.#counting(fact), result?.verdicts?.[index] ?? "");
         return;
       case "settle":
         this.#settled(op.items, result?.verdicts ?? [], driver);
@@ -147,85 +103,17 @@ export class Oracle {
     book.holder = { token, session, late: false, accepted: false };
   }
 
+  #counting<Fact extends Presented>(fact: Fact): Heard<Fact> {
+    const counts = this.#counts(fact);
+    return { fact, counts, book: this.#book(fact.task), run: this.runStates.get(this.#book(fact.task).run) };
+  }
+
   /** True if a fact counts; a late token becomes the lease again. */
   #counts(fact: { task: string; token: string; session: string }): boolean {
     const { holder } = this.#book(fact.task);
     if (holder?.token !== fact.token || holder.session !== fact.session) return false;
     if (holder.late) Object.assign(holder, { late: false, accepted: true });
     return true;
-  }
-
-  #turn(fact: TurnFact, verdict: string): void {
-    const book = this.#book(fact.task);
-    const fenced = !this.#counts(fact);
-    demand(fenced === (verdict === "lease_lost"), "a stale token changes nothing", () => `turn ${fact.token}: ${verdict}`);
-    const there = book.journal[fact.sequence - 1];
-    if (fenced) return;
-    const isNext = fact.sequence === book.journal.length + 1;
-    demand(isNext === (verdict === "committed"), "a turn takes the next entry, once", () => `${fact.task}: ${verdict}`);
-    if (isNext) {
-      book.journal.push({ kind: "turn", turn: fact.body });
-      book.deliveries = 0;
-    } else if (there?.turn?.nonce !== fact.body.nonce) {
-      demand(verdict === "refused", "a recorded turn stays as it is", () => `${fact.task}: ${verdict}`);
-    }
-  }
-
-  #call(fact: CallFact, answer: Answer | undefined, driver: Driver): void {
-    const request = `${fact.task}/${fact.turnSequence}/0`;
-    const call = this.calls.get(request);
-    const type = answer?.type ?? "";
-    const book = this.#book(fact.task);
-    const expected = this.#counts(fact) ? this.#expectedAnswer(fact, call, driver) : ["lease_lost"];
-    const rule = expected.includes("lease_lost") ? "a stale token changes nothing" : "the ledger answers as its page says";
-    demand(expected.includes(type), rule, () => `${request} got ${type}, not ${expected.join(" or ")}`);
-    if (answer?.type === "cached") {
-      demand(answer.result === call?.value, "a stored result is the one that was recorded", () => request);
-      if (!book.journal.some((row) => row.turnSequence === fact.turnSequence)) {
-        book.journal.push({ kind: "result", turnSequence: fact.turnSequence, result: answer.result });
-      }
-    }
-    if (type === "unknown_outcome" && call !== undefined) call.state = "unknown";
-    if (answer?.type !== "granted") return;
-    const attempt = call === undefined ? 1 : call.attempt + (call.state === "failed" ? 1 : 0);
-    const args = `${fact.tool}(${fact.arg})`;
-    const open = { args, tool: fact.tool, grant: answer.grant, token: fact.token, attempt };
-    this.calls.set(request, { ...open, state: "open", value: "", failure: "" });
-  }
-
-  #expectedAnswer(fact: CallFact, call: Call | undefined, driver: Driver): readonly string[] {
-    if (this.runStates.get(this.#book(fact.task).run) !== "RUNNING") return ["retry_after"];
-    if (driver.tables.denied === "tool") return ["denied"];
-    if (call === undefined) return ["granted"];
-    if (call.args !== `${fact.tool}(${fact.arg})`) return ["conflict"];
-    const maySendAgain = call.tool !== "write";
-    if (call.state === "done") return ["cached"];
-    if (call.state === "unknown") return ["unknown_outcome"];
-    // How often a task was begun decides how often a tool may fail: between once and every attempt and delivery of it.
-    if (call.state === "failed") return call.attempt < TOOL_ATTEMPTS_MAX ? ["granted"] : ["granted", "failed"];
-    return [call.token === fact.token || maySendAgain ? "granted" : "unknown_outcome"];
-  }
-
-  #result(fact: ResultFact, verdict: string): void {
-    const book = this.#book(fact.task);
-    const counts = this.#counts(fact);
-    const found = [...this.calls].find(([id, one]) => one.grant === fact.grant && id.startsWith(`${fact.task}/`));
-    const [request = "", call] = found ?? [];
-    const known = fact.ok || !fact.ambiguous;
-    const takes = call !== undefined && (call.state === "open" || (call.state === "unknown" && known));
-    if (call === undefined || !takes) {
-      const isRefused = verdict === "refused" || verdict === "duplicate";
-      demand(isRefused, "a grant takes one result", () => `${request} ${fact.grant}: ${verdict}`);
-      return;
-    }
-    Object.assign(call, { state: fact.ok ? "done" : "failed", value: fact.value });
-    if (counts && fact.sequence > book.journal.length) {
-      const turnSequence = Number(request.split("/")[1]);
-      book.journal.push({ kind: fact.ok ? "result" : "failure", turnSequence, result: fact.value });
-    }
-    const needsPerson = !known && call.tool === "write";
-    if (needsPerson) call.state = "unknown";
-    demand((verdict === "committed") === (counts && !(needsPerson && verdict === "lease_lost")), "a result counts for its holder", () => request);
   }
 
   #settled(items: readonly Item[], verdicts: readonly string[], driver: Driver): void {
@@ -244,10 +132,18 @@ export class Oracle {
       demand(verdict !== "committed", "a stale token changes nothing", () => `${item.type} ${item.task} ${item.token}`);
       const told = item.type === "outcome" ? JSON.stringify(item.outcome) : "";
       const isRepeated = item.type === "outcome" && book.accepted.get(item.token) === told;
-      demand(isRepeated === (verdict === "duplicate"), "a resent outcome is a duplicate", () => `${item.task} ${verdict}`);
+      demand(
+        isRepeated === (verdict === "duplicate"),
+        "a resent outcome is a duplicate",
+        () => `${item.task} ${verdict}`,
+      );
       return;
     }
-    demand(verdict === "committed", "the holder's word counts", () => `${item.type} ${item.task} ${item.token}: ${verdict}`);
+    demand(
+      verdict === "committed",
+      "the holder's word counts",
+      () => `${item.type} ${item.task} ${item.token}: ${verdict}`,
+    );
     book.holder = undefined;
     // Only the last accepted token of a task is remembered.
     book.accepted.clear();
@@ -259,7 +155,11 @@ export class Oracle {
   #accepted(book: TaskBook, outcome: Outcome, driver: Driver): void {
     const task = driver.tables.task(book.id);
     if (outcome.type === "interrupted" || outcome.type === "cancelled") return;
-    demand(!book.decided.has(book.attempt), "one accepted outcome an attempt", () => `${book.id} attempt ${book.attempt}`);
+    demand(
+      !book.decided.has(book.attempt),
+      "one accepted outcome an attempt",
+      () => `${book.id} attempt ${book.attempt}`,
+    );
     book.decided.add(book.attempt);
     if (outcome.type === "succeeded") {
       demand(!book.succeeded, "a task succeeds once", () => book.id);
@@ -283,19 +183,27 @@ export class Oracle {
   // A new attempt drops the last turn, with what followed it, unless one of its calls was granted.
   #newAttempt(book: TaskBook): void {
     const last = book.journal.findLastIndex((row) => row.kind === "turn");
-    if (last >= 0 && !this.calls.has(`${book.id}/${last + 1}/0`)) book.journal.splice(last);
+    if (last >= 0 && !this.#facts.calls.has(`${book.id}/${last + 1}/0`)) book.journal.splice(last);
   }
 
   #lost(item: Extract<Item, { type: "lost" }>, verdict: string, driver: Driver): void {
     const book = this.#book(item.task);
     const { holder } = book;
     if (holder === undefined || holder.late || holder.token !== item.token) {
-      demand(verdict === "lease_lost", "a task that moved on is not taken back", () => `${item.task} ${item.token}: ${verdict}`);
+      demand(
+        verdict === "lease_lost",
+        "a task that moved on is not taken back",
+        () => `${item.task} ${item.token}: ${verdict}`,
+      );
       return;
     }
     const seen = (this.#expiry.get(holder.session) ?? 0) >= driver.tables.nowMs;
     const kept = (item.reason === "unaccepted" && holder.accepted) || (item.reason === "expired" && seen);
-    demand(kept === (verdict === "duplicate"), "only a lost worker loses its lease", () => `${item.task} ${item.reason}`);
+    demand(
+      kept === (verdict === "duplicate"),
+      "only a lost worker loses its lease",
+      () => `${item.task} ${item.reason}`,
+    );
     if (kept) return;
     const task = driver.tables.task(item.task);
     if (item.reason !== "expired" || task.state !== "READY") book.holder = undefined;

@@ -1,23 +1,23 @@
 // The tables against the model's books, after each operation: nothing lost, nothing twice, nothing unrecorded, ends are ends.
-// Called by oracle.ts. Reads rows; calls no rule of the product.
+// Called by books.ts. Reads rows; calls no rule of the product.
 
+import { type Books, demand, type TaskBook } from "./books.ts";
 import type { Driver } from "./driver.ts";
 import { FLOWS } from "./flows.ts";
-import { demand, type Oracle, type TaskBook } from "./oracle.ts";
 import type { RunRow, TaskRow, Traced } from "./rows.ts";
 
 const ENDED = ["SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT", "POLICY_DENIED"];
 const HEAD_START_MS = { high: 30_000, normal: 0, low: -30_000 };
 const CHANGE_KINDS = /^(task|lease)\./;
 
-export function checkState(oracle: Oracle, traced: Traced, driver: Driver): void {
+export function checkState(books: Books, traced: Traced, driver: Driver): void {
   const { tables } = driver;
   for (const task of tables.tasks.values()) {
-    const book = oracle.tasks.get(task.id) as TaskBook;
+    const book = books.tasks.get(task.id) as TaskBook;
     checkTask(book, task, driver);
     checkChange(book, task, driver);
   }
-  for (const run of tables.runs.values()) checkRun(oracle, run, traced, driver);
+  for (const run of tables.runs.values()) checkRun(books, run, traced, driver);
   for (const [request, effects] of driver.sink.effects) {
     const tool = effects[0]?.tool;
     if (tool === "look") continue;
@@ -29,9 +29,14 @@ function checkTask(book: TaskBook, task: TaskRow, { tables }: Driver): void {
   const { id, state } = task;
   const lease = tables.leases.get(id);
   const ready = tables.ready.get(id);
-  const places = Number(lease !== undefined) + Number(ready !== undefined) + Number(state === "WAITING" && task.dueMs !== undefined);
+  const places =
+    Number(lease !== undefined) + Number(ready !== undefined) + Number(state === "WAITING" && task.dueMs !== undefined);
   const isOpen = state === "READY" || state === "WAITING";
-  demand(places === (isOpen ? 1 : 0), "no task is lost, none is in two places", () => `${id} ${state} in ${places} places`);
+  demand(
+    places === (isOpen ? 1 : 0),
+    "no task is lost, none is in two places",
+    () => `${id} ${state} in ${places} places`,
+  );
   if (!isOpen) book.holder = undefined;
   const { holder } = book;
   const live = holder === undefined || holder.late ? undefined : holder;
@@ -39,12 +44,20 @@ function checkTask(book: TaskBook, task: TaskRow, { tables }: Driver): void {
   const late = holder?.late === true && isOpen ? holder.token : undefined;
   demand(ready?.late?.token === late, "a late token counts until the next claim", () => `${id}: ${late}`);
   if (isOpen) {
-    demand(task.deliveries === book.deliveries, "losses are counted", () => `${id}: ${task.deliveries}, not ${book.deliveries}`);
+    demand(
+      task.deliveries === book.deliveries,
+      "losses are counted",
+      () => `${id}: ${task.deliveries}, not ${book.deliveries}`,
+    );
     demand(task.attempt === book.attempt, "attempts are counted", () => `${id}: ${task.attempt}, not ${book.attempt}`);
   }
   demand(task.deliveries <= 10, "deliveries are bounded", () => `${id}: ${task.deliveries}`);
   const journal = tables.journals.get(id)?.length ?? 0;
-  demand(journal === book.journal.length, "what is recorded stays", () => `${id}: ${journal} entries, not ${book.journal.length}`);
+  demand(
+    journal === book.journal.length,
+    "what is recorded stays",
+    () => `${id}: ${journal} entries, not ${book.journal.length}`,
+  );
 }
 
 // Every change of a task has its record in the same transaction; a task that has ended changes no more.
@@ -57,35 +70,47 @@ function checkChange(book: TaskBook, task: TaskRow, { tables }: Driver): void {
   demand(!wasEnded, "an ended task stays as it is", () => `${task.id}: ${book.seen} became ${seen}`);
   const late = book.holder;
   // A late token that counts again is told by the record of its fact; a denied claim by that of the task's end.
-  const isTold = tables.records.some(({ kind, of }) => (of === task.id && CHANGE_KINDS.test(kind)) || of === task.run.id);
+  const isTold = tables.records.some(
+    ({ kind, of }) => (of === task.id && CHANGE_KINDS.test(kind)) || of === task.run.id,
+  );
   const isRevived = lease !== undefined && lease === late?.token && task.state === "READY";
   demand(isNew || isTold || isRevived, "no change without its record", () => `${task.id}: ${book.seen} became ${seen}`);
   book.seen = seen;
   book.state = task.state;
 }
 
-function checkRun(oracle: Oracle, run: RunRow, traced: Traced, { tables }: Driver): void {
-  const before = oracle.runStates.get(run.id);
+function checkRun(books: Books, run: RunRow, traced: Traced, { tables }: Driver): void {
+  const before = books.runStates.get(run.id);
   const now = run.graph.run;
   const tasks = [...tables.tasks.values()].filter((task) => task.run === run);
   if (before !== now) {
-    demand(before === undefined || !ENDED.includes(before), "an ended run stays as it is", () => `${run.id}: ${before} became ${now}`);
+    demand(
+      before === undefined || !ENDED.includes(before),
+      "an ended run stays as it is",
+      () => `${run.id}: ${before} became ${now}`,
+    );
     const isTold = tables.records.some(({ of }) => of === run.id || tasks.some((task) => task.id === of));
     demand(isTold, "no change without its record", () => `${run.id}: ${before} became ${now}`);
-    oracle.runStates.set(run.id, now);
+    books.runStates.set(run.id, now);
   }
   const open = tasks.filter((task) => task.state === "READY" || task.state === "WAITING");
   const parked = tasks.some((task) => task.state === "DEAD_LETTERED");
-  if (ENDED.includes(now)) demand(open.length === 0, "an ended run has no task that can act", () => `${run.id}: ${open[0]?.id}`);
+  if (ENDED.includes(now))
+    demand(open.length === 0, "an ended run has no task that can act", () => `${run.id}: ${open[0]?.id}`);
   else demand(open.length > 0 || parked, "a run ends when nothing can act", () => `${run.id} is ${now}`);
   if (now === "SUCCEEDED") {
-    demand(tasks.every((task) => task.state === "SUCCEEDED"), "a run succeeds by its tasks", () => run.id);
+    demand(
+      tasks.every((task) => task.state === "SUCCEEDED"),
+      "a run succeeds by its tasks",
+      () => run.id,
+    );
   }
   if (now === "CANCELLING") {
     const idle = open.find((task) => !tables.leases.has(task.id));
     demand(idle === undefined, "a stopping run queues nothing", () => `${run.id}: ${idle?.id}`);
   }
-  const isOver = traced.op.op === "settle" && traced.op.items.some((item) => item.type === "run_due" && item.run === run.id);
+  const isOver =
+    traced.op.op === "settle" && traced.op.items.some((item) => item.type === "run_due" && item.run === run.id);
   if (isOver && traced.result !== undefined && before === "CANCELLING" && run.dueMs === undefined) {
     demand(ENDED.includes(now), "a stopped run ends with its grace", () => `${run.id} is ${now}`);
   }
@@ -97,7 +122,11 @@ function checkGraph(run: RunRow, tasks: readonly TaskRow[]): void {
   const flow = FLOWS[run.flow];
   if (flow === undefined) return;
   const made = new Map(tasks.map((task) => [task.node, task]));
-  demand(made.size === tasks.length, "a join fires once", () => `${run.id}: ${tasks.map((task) => task.node).join(" ")}`);
+  demand(
+    made.size === tasks.length,
+    "a join fires once",
+    () => `${run.id}: ${tasks.map((task) => task.node).join(" ")}`,
+  );
   for (const node of flow.nodes) {
     const edges = flow.edges.map((text) => text.split(" ")).filter(([, to]) => to === node);
     const taken = edges.filter(([from = "", , how]) => {

@@ -195,7 +195,14 @@ function useLedger(tables: Tables, fact: CallFact, begun: number, settleLater: I
       const grant = tables.id("g");
       tables.ledger.set(requestId, {
         ...{ request_id: requestId, task: tables.task(fact.task), tool: fact.tool, arguments_digest: digest },
-        ...{ state: "granted", attempt: step.attempt, grant_id: grant, grant_token: fact.token, result: null, failure: null },
+        ...{
+          state: "granted",
+          attempt: step.attempt,
+          grant_id: grant,
+          grant_token: fact.token,
+          result: null,
+          failure: null,
+        },
       });
       tables.record("tool.granted", fact.task);
       return { type: "granted", grant, request: requestId };

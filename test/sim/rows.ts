@@ -147,7 +147,11 @@ export interface Assigned {
 }
 
 export interface Findings {
-  readonly lost: readonly { readonly task: string; readonly token: string; readonly reason: "expired" | "unaccepted" }[];
+  readonly lost: readonly {
+    readonly task: string;
+    readonly token: string;
+    readonly reason: "expired" | "unaccepted";
+  }[];
   readonly due: readonly string[];
   readonly dueRuns: readonly string[];
   readonly expired: readonly string[];

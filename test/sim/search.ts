@@ -60,7 +60,9 @@ export function search(options: { seed: number; histories: number; path?: string
     { seed, numRuns: options.histories, ...(path !== undefined && { path }) },
   );
   const [shortest] = checked.counterexample ?? [];
-  return report(shortest === undefined ? undefined : brokenBy(shortest, checked.seed, checked.counterexamplePath ?? ""));
+  return report(
+    shortest === undefined ? undefined : brokenBy(shortest, checked.seed, checked.counterexamplePath ?? ""),
+  );
 }
 
 function brokenBy(list: readonly Word[], seed: number, path: string): Broken {

@@ -2,12 +2,17 @@
 
 import fc from "fast-check";
 import { FAULT_KINDS, type FaultCounts } from "./driver.ts";
-import { runHistory } from "./history.ts";
+import { type History, runHistory } from "./history.ts";
 import { REGRESSIONS } from "./regressions.ts";
 import { fromText, textOf, type Word } from "./schedule.ts";
 import { type Broken, type SearchReport, words } from "./search.ts";
 import { type Divergence, replay } from "./sql_check.ts";
 import { SqlSystem } from "./sql_system.ts";
+
+/** Histories in memory for each that the database sees, at most. */
+const TRIED_MAX = 40;
+/** Times that the database sees a thing before it is no news. */
+const FAMILIAR = 3;
 
 export interface SqlSearch {
   readonly url: string;
@@ -32,8 +37,7 @@ async function searchIn(system: SqlSystem, options: Omit<SqlSearch, "url">): Pro
   const faults = Object.fromEntries(FAULT_KINDS.map((kind) => [kind, 0])) as FaultCounts;
   const commands: number[] = [];
   let histories = 0;
-  const attempt = async (list: readonly Word[]): Promise<Divergence | undefined> => {
-    const history = runHistory(list, { heal: false, keepTrace: true });
+  const attempt = async (history: History): Promise<Divergence | undefined> => {
     histories += 1;
     commands[history.commands] = (commands[history.commands] ?? 0) + 1;
     for (const kind of FAULT_KINDS) faults[kind] += history.faults[kind];
@@ -44,23 +48,51 @@ async function searchIn(system: SqlSystem, options: Omit<SqlSearch, "url">): Pro
     commands: Array.from(commands, (times = 0) => times),
   });
   const { seed, path } = options;
-  for (const regression of REGRESSIONS) {
-    const found = await attempt(regression.words.map(fromText));
-    if (found !== undefined) return report({ ...found, seed, path: regression.name, words: regression.words });
+  for (const { name, words: kept } of REGRESSIONS) {
+    const found = await attempt(runHistory(kept.map(fromText), { heal: false, keepTrace: true }));
+    if (found !== undefined) return report({ ...found, seed, path: name, words: kept });
   }
+  const novelty = new Novelty();
   let shortest: { words: readonly Word[]; found: Divergence } | undefined;
   const checked = await fc.check(
     fc.asyncProperty(words, async (list) => {
-      const found = await attempt(list);
+      // Once something is found every history counts: what follows makes it shorter.
+      const isOver = shortest === undefined && histories >= options.histories;
+      if (isOver && path === undefined) return true;
+      const history = runHistory(list, { heal: false, keepTrace: true });
+      if (shortest === undefined && path === undefined && !novelty.has(history)) return true;
+      const found = await attempt(history);
       if (found !== undefined) shortest = { words: list, found };
       return found === undefined;
     }),
     {
-      ...{ seed, numRuns: options.histories, ...(path !== undefined && { path }) },
+      ...{ seed, numRuns: TRIED_MAX * options.histories, ...(path !== undefined && { path }) },
       ...{ interruptAfterTimeLimit: options.timeMs, markInterruptAsFailure: false },
     },
   );
   if (shortest === undefined) return report(undefined);
   const { found, words: list } = shortest;
   return report({ ...found, seed: checked.seed, path: checked.counterexamplePath ?? "", words: list.map(textOf) });
+}
+
+/**
+ * A history costs the database hundreds of times what it costs in memory: only those are replayed there in which something
+ * happens that happened seldom before, told by operation, fault, answers and records.
+ */
+class Novelty {
+  readonly #times = new Map<string, number>();
+
+  has({ trace }: History): boolean {
+    let isNew = false;
+    for (const [index, { op, fault, result }] of trace.entries()) {
+      const told = [...(result?.verdicts ?? []), ...(result?.answers ?? []).map(({ type }) => type)];
+      const items = op.op === "settle" ? op.items.map((item) => (item.type === "lost" ? item.reason : item.type)) : [];
+      const what = `${op.op} ${fault === "" ? "" : `${fault} ${index % 2}`} ${items.join()} ${told.join()}`;
+      const times = (this.#times.get(what) ?? 0) + 1;
+      if (times > FAMILIAR) continue;
+      this.#times.set(what, times);
+      isNew = true;
+    }
+    return isNew;
+  }
 }

@@ -9,9 +9,7 @@ export interface Effect {
 }
 
 /** What a caller hears. */
-export type Heard =
-  | { readonly ok: true; readonly value: string }
-  | { readonly ok: false; readonly ambiguous: boolean };
+export type Heard = { readonly ok: true; readonly value: string } | { readonly ok: false; readonly ambiguous: boolean };
 
 export class Sink {
   /** Effects that happened, by request id. */

@@ -33,9 +33,18 @@ export async function replay(system: SqlSystem, history: History): Promise<Diver
   return undefined;
 }
 
-async function step(system: SqlSystem, view: SqlView, tables: Tables, { op, replica, fault }: Traced, index: number): Promise<string[] | undefined> {
+async function step(
+  system: SqlSystem,
+  view: SqlView,
+  tables: Tables,
+  { op, replica, fault }: Traced,
+  index: number,
+): Promise<string[] | undefined> {
   const expected = perform(tables, op, replica, fault);
-  const told = fault === "" || isUnbroken(op) ? await plainly(system, op, replica) : await broken(system, op, replica, fault, index);
+  const told =
+    fault === "" || isUnbroken(op)
+      ? await plainly(system, op, replica)
+      : await broken(system, op, replica, fault, index);
   if (typeof told === "string") return [`${op.op}: ${told}`];
   const shown = await view.show(system.names, tables);
   return compare(op, shownInMemory(tables), shown, fault === "" ? expected : undefined, told);
@@ -55,7 +64,13 @@ async function plainly(system: SqlSystem, op: Op, replica: number): Promise<Resu
   }
 }
 
-async function broken(system: SqlSystem, op: Op, replica: number, fault: "abort" | "lost_ack", index: number): Promise<Result | string> {
+async function broken(
+  system: SqlSystem,
+  op: Op,
+  replica: number,
+  fault: "abort" | "lost_ack",
+  index: number,
+): Promise<Result | string> {
   if (fault === "lost_ack") {
     const plan: Plan = { type: index % 2 === 0 ? "lose_ack" : "die_after_commit" };
     return (await under(system, plan, op, replica)) ?? {};
@@ -84,7 +99,13 @@ async function under(system: SqlSystem, plan: Plan, op: Op, replica: number): Pr
   }
 }
 
-function compare(op: Op, memory: Shown, database: Shown, expected: Result | undefined, told: Result): string[] | undefined {
+function compare(
+  op: Op,
+  memory: Shown,
+  database: Shown,
+  expected: Result | undefined,
+  told: Result,
+): string[] | undefined {
   const differs = [
     ...differences("row", memory.rows, database.rows),
     ...differences("record", memory.records, database.records),
@@ -96,8 +117,12 @@ function compare(op: Op, memory: Shown, database: Shown, expected: Result | unde
 function differences(what: string, memory: readonly string[], database: readonly string[]): string[] {
   const count = (lines: readonly string[], line: string) => lines.filter((other) => other === line).length;
   return [
-    ...memory.filter((line) => count(database, line) < count(memory, line)).map((line) => `${what} only in memory: ${line}`),
-    ...database.filter((line) => count(memory, line) < count(database, line)).map((line) => `${what} only in Postgres: ${line}`),
+    ...memory
+      .filter((line) => count(database, line) < count(memory, line))
+      .map((line) => `${what} only in memory: ${line}`),
+    ...database
+      .filter((line) => count(memory, line) < count(database, line))
+      .map((line) => `${what} only in Postgres: ${line}`),
   ];
 }
 

@@ -81,7 +81,8 @@ export class Faults {
     if (this.#dead) throw lost();
     this.statements += 1;
     const { type } = this.#plan;
-    const dies = type === "die_before" ? this.statements === this.#plan.statement : type === "die_before_commit" && makesDurable;
+    const dies =
+      type === "die_before" ? this.statements === this.#plan.statement : type === "die_before_commit" && makesDurable;
     if (!dies) return;
     this.#fired = true;
     this.#dead = true;

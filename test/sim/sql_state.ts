@@ -82,14 +82,57 @@ function compared(records: readonly string[]): string[] {
 }
 
 interface Raw {
-  readonly runs: { id: string; state: string; cause: string | null; conditions: string[]; due: number | null; kept: number | null }[];
-  readonly nodes: { run_id: string; node: string; state: string; unresolved: number; taken: number; open_tasks: number }[];
-  readonly tasks: { id: string; run_id: string; node: string; state: string; attempt: number; deliveries: number; due: number | null; outcome_token: string | null }[];
+  readonly runs: {
+    id: string;
+    state: string;
+    cause: string | null;
+    conditions: string[];
+    due: number | null;
+    kept: number | null;
+  }[];
+  readonly nodes: {
+    run_id: string;
+    node: string;
+    state: string;
+    unresolved: number;
+    taken: number;
+    open_tasks: number;
+  }[];
+  readonly tasks: {
+    id: string;
+    run_id: string;
+    node: string;
+    state: string;
+    attempt: number;
+    deliveries: number;
+    due: number | null;
+    outcome_token: string | null;
+  }[];
   readonly ready: { task_id: string; fresh: boolean; last_token: string | null; last_session_id: string | null }[];
-  readonly leases: { task_id: string; token: string; session_id: string; accepted: boolean; attempt: number; delivery: number }[];
+  readonly leases: {
+    task_id: string;
+    token: string;
+    session_id: string;
+    accepted: boolean;
+    attempt: number;
+    delivery: number;
+  }[];
   readonly sessions: { id: string; epoch: number; replica_id: string; state: string; due: number }[];
-  readonly journal: { task_id: string; sequence: number; kind: string; payload: string | null; turn_sequence: number | null }[];
-  readonly calls: { request_id: string; state: string; attempt: number; grant_id: string; grant_token: string; result: string | null }[];
+  readonly journal: {
+    task_id: string;
+    sequence: number;
+    kind: string;
+    payload: string | null;
+    turn_sequence: number | null;
+  }[];
+  readonly calls: {
+    request_id: string;
+    state: string;
+    attempt: number;
+    grant_id: string;
+    grant_token: string;
+    result: string | null;
+  }[];
   readonly records: { id: number; kind: string; run_id: string; task_id: string }[];
 }
 
@@ -136,17 +179,28 @@ export class SqlView {
         ({ id, state, cause, conditions, due, kept }) =>
           `run ${name(id)} ${state} ${cause ?? "-"} ${conditions.includes("Parked")} due ${left(due)} kept ${left(kept)}`,
       ),
-      ...raw.nodes.map((row) => `node ${name(row.run_id)}/${row.node} ${row.state} ${row.unresolved} ${row.taken} ${row.open_tasks}`),
+      ...raw.nodes.map(
+        (row) => `node ${name(row.run_id)}/${row.node} ${row.state} ${row.unresolved} ${row.taken} ${row.open_tasks}`,
+      ),
       ...raw.tasks.map(
-        (row) => `task ${name(row.id)} ${row.state} ${row.attempt} ${row.deliveries} due ${left(row.due)} by ${name(row.outcome_token)}`,
+        (row) =>
+          `task ${name(row.id)} ${row.state} ${row.attempt} ${row.deliveries} due ${left(row.due)} by ${name(row.outcome_token)}`,
       ),
-      ...raw.ready.map((row) => `ready ${name(row.task_id)} ${row.fresh} late ${name(row.last_token)} ${session(row.last_session_id)}`),
+      ...raw.ready.map(
+        (row) => `ready ${name(row.task_id)} ${row.fresh} late ${name(row.last_token)} ${session(row.last_session_id)}`,
+      ),
       ...raw.leases.map(
-        (row) => `lease ${name(row.task_id)} ${name(row.token)} ${session(row.session_id)} ${row.accepted} ${row.attempt} ${row.delivery}`,
+        (row) =>
+          `lease ${name(row.task_id)} ${name(row.token)} ${session(row.session_id)} ${row.accepted} ${row.attempt} ${row.delivery}`,
       ),
-      ...raw.sessions.map((row) => `session ${session(row.id)} ${row.epoch} ${row.replica_id} ${row.state} ${left(row.due)}`),
+      ...raw.sessions.map(
+        (row) => `session ${session(row.id)} ${row.epoch} ${row.replica_id} ${row.state} ${left(row.due)}`,
+      ),
       ...raw.journal.map(({ task_id, sequence, kind, payload, turn_sequence }) => {
-        const what = kind === "turn" ? JSON.parse(payload ?? "").text : `${turn_sequence} ${payload === null ? "" : JSON.parse(payload)}`;
+        const what =
+          kind === "turn"
+            ? JSON.parse(payload ?? "").text
+            : `${turn_sequence} ${payload === null ? "" : JSON.parse(payload)}`;
         return `journal ${name(task_id)}/${sequence} ${kind} ${what}`;
       }),
       ...raw.calls.map((row) => {
@@ -154,7 +208,9 @@ export class SqlView {
         return `call ${requestOf(row.request_id, names)} ${row.state} ${row.attempt} ${name(row.grant_id)} ${name(row.grant_token)} ${result}`;
       }),
     ];
-    const records = raw.records.map(({ kind, run_id, task_id }) => `${kind} ${name(task_id === "" ? run_id : task_id)}`);
+    const records = raw.records.map(
+      ({ kind, run_id, task_id }) => `${kind} ${name(task_id === "" ? run_id : task_id)}`,
+    );
     this.#lastRecord = Math.max(this.#lastRecord, ...raw.records.map(({ id }) => id));
     return { rows: rows.sort(), records: compared(records) };
   }

@@ -19,13 +19,13 @@ import { settle } from "../../server/commands/settle.ts";
 import type { SettleItem } from "../../server/commands/settle_items.ts";
 import type { Principal } from "../../server/commands/views.ts";
 import { ManifestPool } from "../../server/manifests/pool.ts";
-import { structuralDenial } from "../../server/policy/evaluate.ts";
 import { type OpenDatabase, openDatabase } from "../../server/storage/database.ts";
 import { createStore, type Store } from "../../server/storage/store.ts";
 import { ACCEPT_MS, documents, FLOWS, policies, TTL_MS } from "./flows.ts";
 import { failureOf } from "./plane.ts";
 import type { Answer, Findings, Item, Op, Presented, Result } from "./rows.ts";
 import { Faults } from "./sql_faults.ts";
+import { settleItemOf } from "./sql_items.ts";
 import { Names } from "./sql_state.ts";
 
 const ana: Principal = {
@@ -92,17 +92,17 @@ export class SqlSystem {
     this.#movedAt = performance.now();
   }
 
-  /** The database's clock has gone on by exactly so much since the last operation that moved it. */
+  // The database's clock has gone on by exactly so much since it was moved last. Claim order only ever compares: what really
+  // passed between two tasks stays between them.
   async #moveTime(ms: number): Promise<void> {
     const now = performance.now();
-    const back = Math.round(ms - (now - this.#movedAt) + 5);
+    const shift = sql`${Math.round(ms - (now - this.#movedAt))} * interval '1 ms'`;
     this.#movedAt = now;
-    const shift = sql`${back} * interval '1 ms'`;
     await sql`
       with s as (update worker_session set expire_time = expire_time - ${shift}),
         l as (update lease set claim_time = claim_time - ${shift}),
-        t as (update task set due_time = due_time - ${shift}, claim_order = claim_order - ${back}),
-        q as (update ready set claim_order = claim_order - ${back}),
+        t as (update task set due_time = due_time - ${shift}, claim_order = claim_order - ${ms}),
+        q as (update ready set claim_order = claim_order - ${ms}),
         r as (update run set due_time = due_time - ${shift})
       update tool_call set grant_expire_time = grant_expire_time - ${shift}`.execute(this.database.db);
   }
@@ -115,7 +115,11 @@ export class SqlSystem {
   async #apply(manifests: readonly object[]): Promise<void> {
     const content = manifests.map((manifest) => JSON.stringify(manifest)).join("\n---\n");
     const files = [{ name: "flows.yaml", content }];
-    const applied = await apply({ store: this.#store, pool: this.#pool }, ana, { files, defaultNamespace: "", strict: false });
+    const applied = await apply({ store: this.#store, pool: this.#pool }, ana, {
+      files,
+      defaultNamespace: "",
+      strict: false,
+    });
     const problem = applied.diagnostics.find((finding) => finding.severity === "error");
     if (problem !== undefined) throw new Error(`the flows do not apply: ${JSON.stringify(problem)}`);
   }
@@ -153,7 +157,12 @@ export class SqlSystem {
     const { names } = this;
     switch (op.op) {
       case "invoke": {
-        const more = { parametersJson: "{}", tags: {}, metadata: {}, idempotencyKey: op.key && `${op.key}/${this.#history}` };
+        const more = {
+          parametersJson: "{}",
+          tags: {},
+          metadata: {},
+          idempotencyKey: op.key && `${op.key}/${this.#history}`,
+        };
         const input = { namespace: "default", workflow: FLOWS[op.flow]?.name ?? "", ...more };
         const [made] = await invoke(context, [{ principal: ana, input }]);
         if (made instanceof DomainError) return { verdicts: [made.reason] };
@@ -172,13 +181,18 @@ export class SqlSystem {
         const alive = (await store.read((tx) => tx.sessions.renew([row], TTL_MS))).length > 0;
         const held = op.held.map(({ task, token }) => ({ task_id: names.real(task), token: names.real(token) }));
         const still = await store.read((tx) => tx.leases.stillHeld(held));
-        return { alive, still: still.map((row) => ({ token: names.of(row.token), stopping: row.run_state === "CANCELLING" })) };
+        return {
+          alive,
+          still: still.map((row) => ({ token: names.of(row.token), stopping: row.run_state === "CANCELLING" })),
+        };
       }
       case "accept":
         await store.read((tx) => tx.leases.accept([{ task_id: names.real(op.task), token: names.real(op.token) }]));
         return {};
       case "claim": {
-        await claim(context, this.#routes, [{ sessionId: this.session(op.session), worker: op.session, free: op.free }]);
+        await claim(context, this.#routes, [
+          { sessionId: this.session(op.session), worker: op.session, free: op.free },
+        ]);
         return {};
       }
       case "turns":
@@ -202,7 +216,10 @@ export class SqlSystem {
           ...{ tool: fact.tool, argumentsJson: JSON.stringify({ n: fact.arg }), attempt: 1 },
         }));
         const decided = await authorizeToolCalls(context, facts);
-        return { answers: decided.map(({ answer }) => answerOf(answer)), settle: decided.flatMap(({ settle }) => kindOf(settle)) };
+        return {
+          answers: decided.map(({ answer }) => answerOf(answer)),
+          settle: decided.flatMap(({ settle }) => kindOf(settle)),
+        };
       }
       case "results": {
         const facts = op.facts.map((fact) => ({
@@ -213,10 +230,20 @@ export class SqlSystem {
             : ({ ok: false, class: failureOf(fact), message: "", ambiguous: fact.ambiguous } as const),
         }));
         const recorded = await recordToolResults(context, facts);
-        return { verdicts: recorded.map(({ verdict }) => verdict.verdict), settle: recorded.flatMap(({ settle }) => kindOf(settle)) };
+        return {
+          verdicts: recorded.map(({ verdict }) => verdict.verdict),
+          settle: recorded.flatMap(({ settle }) => kindOf(settle)),
+        };
       }
       case "settle":
-        return { verdicts: (await settle(context, op.items.map((item) => this.#item(item)))).map(({ verdict }) => verdict) };
+        return {
+          verdicts: (
+            await settle(
+              context,
+              op.items.map((item) => settleItemOf(item, names, (one) => this.#presented(one))),
+            )
+          ).map(({ verdict }) => verdict),
+        };
       case "find":
         return { found: await this.#find(store, replica) };
       case "mark_lost": {
@@ -226,7 +253,9 @@ export class SqlSystem {
       }
       case "drain":
       case "close":
-        await store.read((tx) => tx.sessions.setState(this.session(op.session), op.op === "drain" ? "draining" : "closed"));
+        await store.read((tx) =>
+          tx.sessions.setState(this.session(op.session), op.op === "drain" ? "draining" : "closed"),
+        );
         return {};
       case "policy":
         await this.#turnPolicies(op.denied);
@@ -242,7 +271,9 @@ export class SqlSystem {
       tx.sessions.tick(`rep_${replica}`, { limit: 500, acceptMs: ACCEPT_MS, sweep: true }),
     );
     // As the tick reads it: what was never accepted is that, whatever became of its session.
-    const unaccepted = new Set(found.lost_leases.filter(({ reason }) => reason === "unaccepted").map(({ token }) => token));
+    const unaccepted = new Set(
+      found.lost_leases.filter(({ reason }) => reason === "unaccepted").map(({ token }) => token),
+    );
     const lost = new Map(found.lost_leases.map((lease) => [lease.token, lease]));
     return {
       lost: [...lost.values()].map(({ task_id, token }) => {
@@ -253,42 +284,6 @@ export class SqlSystem {
       dueRuns: found.due_runs.map(({ id }) => names.of(id)),
       expired: found.expired_sessions.map((id) => id.split("_")[2] ?? ""),
     };
-  }
-
-  #item(item: Item): SettleItem {
-    const { names } = this;
-    const failure = { class: "Broken", message: "" };
-    switch (item.type) {
-      case "outcome": {
-        const { outcome } = item;
-        const real =
-          outcome.type === "succeeded"
-            ? ({ type: "succeeded", output: { x: outcome.x } } as const)
-            : outcome.type === "failed"
-              ? ({ type: "failed", failure: { ...failure, class: outcome.class } } as const)
-              : outcome.type === "interrupted"
-                ? ({ type: "interrupted", reason: "draining" } as const)
-                : ({ type: "cancelled" } as const);
-        return { type: "outcome", ...this.#presented(item), outcome: real, actor: `worker:${item.session}` };
-      }
-      case "denied": {
-        const decision = structuralDenial("undeclared", { checkpoint: "tool.call", policyRevision: "0", nowMs: 0 });
-        return { type: "denied", ...this.#presented(item), decision, subject: {} };
-      }
-      case "park":
-      case "fail":
-        return { type: item.type, ...this.#presented(item), failure: { ...failure, class: item.class } };
-      case "lost": {
-        const { task, token, reason } = item;
-        return { type: "lost", taskId: names.real(task), token: names.real(token), reason, actor: "server", note: "" };
-      }
-      case "wake":
-        return { type: "wake", taskId: names.real(item.task) };
-      case "stop":
-        return { type: "stop", runId: names.real(item.run), cause: item.cause, failure, actor: "ana" };
-      case "run_due":
-        return { type: "run_due", runId: names.real(item.run) };
-    }
   }
 }
 
