@@ -1,5 +1,5 @@
 // Decides what a lease that ended without an outcome does to its task: expired, never accepted, given back, taken away.
-// Called by commands/settle_loss.ts under the locks of run and lease; `leaseLoss` is repeated in SQL by the tick.
+// Called by commands/settle_loss.ts under the locks of run and lease; `leaseLoss` and `watchSweep` are repeated in SQL by the tick.
 // Pure. Only an expiry of an accepted lease spends a delivery, and only then the token stays good until the next claim (I4).
 
 import type { RunState } from "./states.ts";
@@ -55,4 +55,24 @@ export function leaseLoss(lease: SweptLease, nowMs: number, acceptMs: number): "
   if (lease.claimMs >= nowMs - acceptMs) return undefined;
   if (!lease.accepted) return "unaccepted";
   return lease.sessionExpireMs === undefined || lease.sessionExpireMs < nowMs ? "expired" : undefined;
+}
+
+/** The watch that all replicas share: when one of them last looked for lost leases, and from when on those may be taken away. */
+export interface SweepWatch {
+  readonly seenMs: number;
+  readonly sweepFromMs: number;
+}
+
+/**
+ * The watch after a look, and whether that look may take leases away. After a gap in which nobody looked, all replicas or the
+ * database were away: workers get one ttl to renew first. It is written every tenth of a ttl at most.
+ */
+export function watchSweep(
+  watch: SweepWatch,
+  nowMs: number,
+  { ttlMs, gapMs }: { readonly ttlMs: number; readonly gapMs: number },
+): { readonly watch: SweepWatch; readonly sweeps: boolean } {
+  const isWritten = watch.seenMs < nowMs - ttlMs / 10;
+  const sweepFromMs = isWritten && watch.seenMs < nowMs - gapMs ? nowMs + ttlMs : watch.sweepFromMs;
+  return { watch: { seenMs: isWritten ? nowMs : watch.seenMs, sweepFromMs }, sweeps: sweepFromMs <= nowMs };
 }

@@ -1,7 +1,7 @@
 // What the end of a lease without an outcome does to its task, row by row.
 
 import { expect, test } from "vitest";
-import { afterLoss, DELIVERIES_MAX, type LosingLease, leaseLoss } from "../../server/queue/loss.ts";
+import { afterLoss, DELIVERIES_MAX, type LosingLease, leaseLoss, watchSweep } from "../../server/queue/loss.ts";
 
 const expired: LosingLease = { reason: "expired", accepted: true, alive: false, runState: "RUNNING", deliveries: 0 };
 
@@ -48,4 +48,15 @@ test.each([
   ["claimed a moment ago, whatever its session", { accepted: false, claimMs: 95 }, undefined],
 ] as const)("a lease %s", (_what, lease, expected) => {
   expect(leaseLoss(lease, 100, 10)).toBe(expected);
+});
+
+const TIMES = { ttlMs: 30, gapMs: 15 };
+test.each([
+  ["nobody ever looked", { seenMs: -Infinity, sweepFromMs: -Infinity }, { seenMs: 100, sweepFromMs: 130 }, false],
+  ["somebody looked a moment ago", { seenMs: 98, sweepFromMs: 0 }, { seenMs: 98, sweepFromMs: 0 }, true],
+  ["somebody looked within the gap", { seenMs: 86, sweepFromMs: 0 }, { seenMs: 100, sweepFromMs: 0 }, true],
+  ["nobody looked for longer than the gap", { seenMs: 84, sweepFromMs: 0 }, { seenMs: 100, sweepFromMs: 130 }, false],
+  ["workers may still renew", { seenMs: 99, sweepFromMs: 101 }, { seenMs: 99, sweepFromMs: 101 }, false],
+] as const)("the sweep when %s", (_when, before, after, sweeps) => {
+  expect(watchSweep(before, 100, TIMES)).toEqual({ watch: after, sweeps });
 });

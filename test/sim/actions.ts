@@ -8,6 +8,9 @@ import { type HeldTask, nextRequest, type Request, type Worker } from "./workers
 
 export type Action = (driver: Driver, word: Word) => boolean;
 
+/** Steps of time that the sweep's watch outlives. */
+const GAP_STEPS = 3;
+
 /** Actions with their weights in 128. */
 export const ACTIONS: Readonly<Record<string, readonly [number, Action]>> = {
   work: [39, work],
@@ -69,10 +72,18 @@ function invoke(driver: Driver, { a, b, c, fate }: Word): boolean {
   return true;
 }
 
-function passTime(driver: Driver, { a }: Word): boolean {
-  const steps = [1, 1, 2, 3, 4, 8, 9, 40][a % 8] ?? 1;
-  driver.perform({ op: "time", ms: steps * STEP_MS }, 0);
+function passTime(driver: Driver, { a, b }: Word): boolean {
+  pass(driver, [1, 1, 2, 3, 4, 8, 9, 40][a % 8] ?? 1, b % 4 !== 0);
   return true;
+}
+
+// Watched: some replica looks all along, so that the sweep goes on; else all of them are away.
+function pass(driver: Driver, steps: number, watched: boolean): void {
+  const stride = watched ? GAP_STEPS : steps;
+  for (let left = steps; left > 0; left -= stride) {
+    driver.perform({ op: "time", ms: Math.min(left, stride) * STEP_MS }, 0);
+    if (watched) driver.perform({ op: "find" }, 1);
+  }
 }
 
 function tick(driver: Driver, { a, fate }: Word): boolean {
@@ -232,7 +243,7 @@ function dieOften(driver: Driver, { a, b }: Word): boolean {
     driver.startWorker(index, b % 2);
     driver.claim(driver.workers[index] as Worker, 1, "clean");
     driver.faults.crash += 1;
-    driver.perform({ op: "time", ms: 10 * STEP_MS }, 0);
+    pass(driver, 9, true);
     driver.find(b % 2);
     driver.settleFindings(b % 2, "");
   }

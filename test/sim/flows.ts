@@ -12,6 +12,8 @@ export const STEP_MS = 4_000;
 export const TTL_MS = 30_000;
 /** How long an Accept may take to reach the store: as the tick computes it from the ttl. */
 export const ACCEPT_MS = 6_250;
+/** Time without any tick after which the sweep waits. */
+export const GAP_MS = 15_000;
 export const GRACE_MS = 6_000;
 export const RUN_TIMEOUT_MS = 150_000;
 export const RETRY_DELAY_MS = 10_000;

@@ -1,8 +1,8 @@
 // Who holds what, in memory: the mirror of lease_queries.hold(), of renewals and of the tick's look at leases.
 
 import { fence, isPresented } from "../../server/queue/fence.ts";
-import { leaseLoss } from "../../server/queue/loss.ts";
-import { ACCEPT_MS } from "./flows.ts";
+import { leaseLoss, watchSweep } from "../../server/queue/loss.ts";
+import { ACCEPT_MS, GAP_MS, TTL_MS } from "./flows.ts";
 import type { Findings, LeaseRow, Presented } from "./rows.ts";
 import type { Tables } from "./tables.ts";
 
@@ -44,15 +44,18 @@ export function isAlive(tables: Tables, sessionId: string): boolean {
 /** What a tick finds. */
 export function find(tables: Tables): Findings {
   const { nowMs } = tables;
+  const { watch, sweeps } = watchSweep(tables.watch, nowMs, { ttlMs: TTL_MS, gapMs: GAP_MS });
+  tables.watch = watch;
   const lost = [];
-  for (const { task, token, accepted, claimMs, sessionId } of tables.leases.values()) {
+  for (const { task, token, accepted, claimMs, sessionId } of sweeps ? tables.leases.values() : []) {
     const swept = { accepted, claimMs, sessionExpireMs: expiryOf(tables, sessionId) };
     const reason = leaseLoss(swept, nowMs, ACCEPT_MS);
     if (reason !== undefined) lost.push({ task: task.id, token, reason });
   }
   const due = [...tables.tasks.values()].filter((task) => task.dueMs !== undefined && task.dueMs <= nowMs);
   const dueRuns = [...tables.runs.values()].filter((run) => run.dueMs !== undefined && run.dueMs <= nowMs);
-  const expired = [...tables.sessions.values()].filter((session) => (expiryOf(tables, session.id) ?? nowMs) < nowMs);
+  const sessions = sweeps ? [...tables.sessions.values()] : [];
+  const expired = sessions.filter((session) => (expiryOf(tables, session.id) ?? nowMs) < nowMs);
   const ids = (rows: readonly { id: string }[]) => rows.map((row) => row.id);
   return { lost, due: ids(due), dueRuns: ids(dueRuns), expired: ids(expired) };
 }

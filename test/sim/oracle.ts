@@ -4,15 +4,17 @@
 
 import { type Books, demand, type TaskBook, Violation } from "./books.ts";
 import type { Driver } from "./driver.ts";
-import { ATTEMPTS_MAX, FLOWS, TTL_MS } from "./flows.ts";
+import { ATTEMPTS_MAX, FLOWS, GAP_MS, TTL_MS } from "./flows.ts";
 import { FactBooks, type Heard } from "./oracle_facts.ts";
 import { checkState } from "./oracle_state.ts";
-import type { Item, Outcome, Presented, Traced } from "./rows.ts";
+import type { Findings, Item, Outcome, Presented, Traced } from "./rows.ts";
 
 export class Oracle implements Books {
   readonly tasks = new Map<string, TaskBook>();
   readonly #facts = new FactBooks();
   readonly runStates = new Map<string, string>();
+  #lookedMs = Number.NEGATIVE_INFINITY;
+  #quietUntilMs = 0;
   readonly #expiry = new Map<string, number>();
 
   /** After each operation. @throws Violation */
@@ -58,6 +60,9 @@ export class Oracle implements Books {
           }
         }
         return;
+      case "find":
+        this.#looked(result?.found, nowMs);
+        return;
       case "accept": {
         const holder = this.#book(op.task).holder;
         if (holder?.token === op.token && !holder.late) holder.accepted = true;
@@ -89,6 +94,14 @@ export class Oracle implements Books {
         return;
       default:
     }
+  }
+
+  // After a time in which nobody looked, workers get one ttl to renew. (The watch may be a tenth of a ttl behind.)
+  #looked(found: Findings | undefined, nowMs: number): void {
+    if (nowMs - this.#lookedMs > GAP_MS + TTL_MS / 10) this.#quietUntilMs = nowMs + TTL_MS;
+    this.#lookedMs = nowMs;
+    const taken = (found?.lost.length ?? 0) + (found?.expired.length ?? 0);
+    demand(taken === 0 || nowMs >= this.#quietUntilMs, "nothing is swept before workers could renew", () => `${taken}`);
   }
 
   #claimed(task: string, token: string, session: string, driver: Driver): void {
@@ -214,6 +227,7 @@ export class Oracle implements Books {
     }
     if (item.reason !== "expired" || task.state === "CANCELLED" || task.state === "TIMED_OUT") return;
     book.deliveries += 1;
+    if (task.state === "DEAD_LETTERED") book.accepted.clear();
     if (book.deliveries >= 10) demand(task.state !== "READY", "ten losses end a task", () => item.task);
   }
 }

@@ -21,7 +21,7 @@ import type { Principal } from "../../server/commands/views.ts";
 import { ManifestPool } from "../../server/manifests/pool.ts";
 import { type OpenDatabase, openDatabase } from "../../server/storage/database.ts";
 import { createStore, type Store } from "../../server/storage/store.ts";
-import { ACCEPT_MS, documents, FLOWS, policies, TTL_MS } from "./flows.ts";
+import { ACCEPT_MS, documents, FLOWS, GAP_MS, policies, TTL_MS } from "./flows.ts";
 import { failureOf } from "./plane.ts";
 import type { Answer, Findings, Item, Op, Presented, Result } from "./rows.ts";
 import { Faults } from "./sql_faults.ts";
@@ -85,6 +85,7 @@ export class SqlSystem {
       with a as (delete from tool_call), b as (delete from journal), c as (delete from lease), d as (delete from ready),
         e as (delete from worker_session), f as (delete from node_state), g as (delete from task)
       select 1`.execute(this.database.db);
+    await sql`update sweep set seen_time = '-infinity', sweep_from = '-infinity'`.execute(this.database.db);
     await sql`delete from run`.execute(this.database.db);
     if (this.#denied !== "") await this.#turnPolicies("");
     this.names = new Names();
@@ -103,6 +104,7 @@ export class SqlSystem {
         l as (update lease set claim_time = claim_time - ${shift}),
         t as (update task set due_time = due_time - ${shift}, claim_order = claim_order - ${ms}),
         q as (update ready set claim_order = claim_order - ${ms}),
+        w as (update sweep set seen_time = seen_time - ${shift}, sweep_from = sweep_from - ${shift}),
         r as (update run set due_time = due_time - ${shift})
       update tool_call set grant_expire_time = grant_expire_time - ${shift}`.execute(this.database.db);
   }
@@ -268,7 +270,7 @@ export class SqlSystem {
   async #find(store: Store, replica: number): Promise<Findings> {
     const { names } = this;
     const found = await store.read((tx) =>
-      tx.sessions.tick(`rep_${replica}`, { limit: 500, acceptMs: ACCEPT_MS, sweep: true }),
+      tx.sessions.tick(`rep_${replica}`, { limit: 500, acceptMs: ACCEPT_MS, ttlMs: TTL_MS, gapMs: GAP_MS }),
     );
     // As the tick reads it: what was never accepted is that, whatever became of its session.
     const unaccepted = new Set(

@@ -3,6 +3,7 @@
 
 import { initialState } from "../../server/graph/advance.ts";
 import { claimOrder } from "../../server/queue/claim_order.ts";
+import type { SweepWatch } from "../../server/queue/loss.ts";
 import { isListed, TASK_TRANSITIONS, type TaskState } from "../../server/queue/states.ts";
 import { FLOWS, PLANS } from "./flows.ts";
 import type { JournalRow, LeaseRow, LedgerRow, ReadyRow, RecordRow, RunRow, SessionRow, TaskRow } from "./rows.ts";
@@ -21,6 +22,7 @@ export class Tables {
   readonly journals = new Map<string, JournalRow[]>();
   readonly ledger = new Map<string, LedgerRow>();
   readonly keys = new Map<string, RunRow>();
+  watch: SweepWatch = { seenMs: Number.NEGATIVE_INFINITY, sweepFromMs: Number.NEGATIVE_INFINITY };
   denied: "" | "agent" | "tool" = "";
   /** Records of the operation that runs. */
   records: RecordRow[] = [];
