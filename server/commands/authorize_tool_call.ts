@@ -193,6 +193,6 @@ async function useLedger(
       };
     }
     case "grant":
-      return await grantTool(tx, batch, call, decided, { attempt: step.attempt, ledger });
+      return await grantTool(tx, batch, call, decided, { ...step, ledger });
   }
 }

@@ -20,7 +20,7 @@ export async function grantTool(
   batch: ToolBatch,
   call: SoundCall,
   decided: Decided,
-  of: { attempt: number; ledger: Map<string, ToolCallRow> },
+  of: { attempt: number; grantId?: string; ledger: Map<string, ToolCallRow> },
 ): Promise<Authorized> {
   const spec = call.tool.tool.spec;
   const rendered = renderMeans(spec, call.args, batch.context.readSecret, { requestId: call.requestId });
@@ -30,7 +30,7 @@ export async function grantTool(
     const failure = { class: rendered.class, message: `tool ${call.tool.tool.name}: ${rendered.message}` };
     return { answer: { type: "failed" }, settle: { type: "fail", taskId, token, sessionId, failure } };
   }
-  const grantId = batch.context.ids.next("gra");
+  const grantId = of.grantId ?? batch.context.ids.next("gra");
   const row: ToolCallRow = {
     request_id: call.requestId,
     namespace: call.task.namespace,

@@ -6,7 +6,7 @@ import type { ToolCallRow } from "../storage/ledger_queries.ts";
 
 /** What a call gets. */
 export type LedgerStep =
-  | { readonly type: "grant"; readonly attempt: number }
+  | { readonly type: "grant"; readonly attempt: number; readonly grantId?: string }
   | { readonly type: "cached"; readonly result: string }
   /** Same request id, other arguments. */
   | { readonly type: "conflict" }
@@ -26,7 +26,7 @@ export interface AskingCall {
 
 /** See the file header. */
 export function nextLedgerStep(
-  row: Pick<ToolCallRow, "state" | "attempt" | "arguments_digest" | "grant_token" | "result"> | undefined,
+  row: Pick<ToolCallRow, "state" | "attempt" | "arguments_digest" | "grant_id" | "grant_token" | "result"> | undefined,
   call: AskingCall,
 ): LedgerStep {
   if (row === undefined) return { type: "grant", attempt: 1 };
@@ -43,8 +43,9 @@ export function nextLedgerStep(
     case "unknown":
       return { type: "unknown" };
     case "granted":
-      // The holder itself asks again: its answer was lost on the way, so nothing was sent with that grant.
-      if (row.grant_token === call.token) return { type: "grant", attempt: row.attempt };
+      // The holder itself asks again: the answer was lost, or this is a late copy of its question. It gets the same grant, for with
+      // another one the result of the first, which it may be using, would be refused.
+      if (row.grant_token === call.token) return { type: "grant", attempt: row.attempt, grantId: row.grant_id };
       // The grant went to a holder that is gone. A read is simply repeated; a write only where the endpoint honours the key.
       if (call.tool.effect === "read" || call.tool.idempotency.onUnknownOutcome === "retry") {
         return { type: "grant", attempt: row.attempt };

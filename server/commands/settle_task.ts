@@ -72,7 +72,9 @@ function refuse(settlement: Settlement, task: TaskRow, item: FencedItem): Settle
 }
 
 function wake(settlement: Settlement, work: RunWork, task: TaskRow): SettleVerdict {
-  if (task.state !== "WAITING" || settlement.changeOf(task.id) !== undefined) return { verdict: "duplicate" };
+  // Found due by a tick that was slow, a task may have been woken, tried and put off again meanwhile.
+  const isDue = task.due_time !== null && task.due_time <= work.run.now;
+  if (!isDue || settlement.changeOf(task.id) !== undefined) return { verdict: "duplicate" };
   if (work.state.run !== "RUNNING") {
     settlement.cancelIdle(task);
     return COMMITTED;

@@ -142,6 +142,8 @@ export interface TaskRow {
   readonly outcome_digest: string | null;
   /** Absent: the run's. */
   readonly bundle_digest: string | null;
+  /** When a WAITING task is tried again. */
+  readonly due_time: Date | null;
 }
 
 /** A task with what a decision about one of its tool calls needs. */
@@ -211,7 +213,7 @@ export function taskQueries(db: Queryable) {
       if (taskIds.length === 0) return [];
       const result = await sql<TaskRow>`
         select id, run_id, namespace, node, iteration, item, agent, route, state, attempt, deliveries, claim_order,
-          origin_task_id, worker, outcome_token, outcome_digest, bundle_digest
+          origin_task_id, worker, outcome_token, outcome_digest, bundle_digest, due_time
         from task where id = any(${taskIds}::text[])`.execute(db);
       return result.rows;
     },

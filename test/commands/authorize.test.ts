@@ -157,15 +157,25 @@ test("failed: the next attempt is granted until the tool's retry is used up", as
   });
 });
 
-test("granted to this holder: asked again gets a new grant of the same attempt, and the old one is void", async () => {
+test("granted to this holder: asked again gets the same grant, so that the answer to either question takes its result", async () => {
   const first = await granted("write");
   const second = await granted("write");
-  expect(second.grantId).not.toBe(first.grantId);
-  expect(await ledger()).toMatchObject([{ attempt: 1, grant_id: second.grantId }]);
-  expect(await tell(first.grantId, { ok: true, resultJson: "1" })).toMatchObject({ verdict: { verdict: "refused" } });
+  expect(second.grantId).toBe(first.grantId);
+  expect(await ledger()).toMatchObject([{ attempt: 1, grant_id: first.grantId }]);
+  expect(await tell(first.grantId, { ok: true, resultJson: "1" })).toMatchObject({ verdict: { verdict: "committed" } });
   expect(await tell(second.grantId, { ok: true, resultJson: "1" })).toMatchObject({
-    verdict: { verdict: "committed" },
+    verdict: { verdict: "duplicate" },
   });
+});
+
+test("a call and its copy in one batch are one grant", async () => {
+  const { task, token, sessionId } = held;
+  const call = { turnSequence: 1, callIndex: 0, tool: "write", argumentsJson: '{"n":1}', attempt: 1, worker: "w" };
+  const fact = { taskId: task.id, token, sessionId, ...call };
+  const [first, second] = await authorizeToolCalls(stage.context, [fact, fact]);
+  expect(first?.answer).toMatchObject({ type: "granted" });
+  expect(second?.answer).toEqual(first?.answer);
+  expect(await ledger()).toHaveLength(1);
 });
 
 test.each([

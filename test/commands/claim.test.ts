@@ -113,6 +113,7 @@ test("the next holder gets the journal and a new token; a new attempt counts att
   expect(next?.token).not.toBe(held.token);
   if (next === undefined) throw new Error("nothing was claimed");
   await stage.settle(outcomeOf(next, TIMEOUT));
+  await stage.makeDue(held.task.id);
   await stage.settle({ type: "wake", taskId: held.task.id });
   const [third] = (await stage.claimAs("ses_b")).assigned;
   // Nothing of the last turn was granted: a new attempt asks it again.

@@ -102,6 +102,10 @@ export async function commandStage() {
       await claim(on, await routes(), [{ sessionId, worker: `worker-${sessionId}`, free }]),
     /** Settles a batch in one transaction. */
     settle: (...items: SettleItem[]): Promise<SettleVerdict[]> => settle(context, items),
+    /** The wait of a task before its retry is over. */
+    async makeDue(taskId: string): Promise<void> {
+      await database.pool.query("update task set due_time = clock_timestamp() where id = $1", [taskId]);
+    },
     async run(runId: string) {
       return await database.db.selectFrom("run").selectAll().where("id", "=", runId).executeTakeFirstOrThrow();
     },

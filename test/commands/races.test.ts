@@ -133,6 +133,7 @@ test.each(ORDERS)(
 test.each(ORDERS)("wake vs cancel, order %i %i: the task ends once and is never queued", async (...order) => {
   const { runId, held } = await leased();
   await stage.settle(outcomeOf(held, TIMEOUT));
+  await stage.makeDue(held.task.id);
   const actions = [one({ type: "wake", taskId: held.task.id }), one(stopOf(runId), other)] as const;
   const verdicts = await meet(lockRun(runId), actions, order);
   expect(verdicts).toEqual(order[0] === 0 ? ["committed", "committed"] : ["duplicate", "committed"]);

@@ -143,7 +143,10 @@ test("a lease found unaccepted is kept if its Accept was stored before the lock;
 test("a run stopped in the batch that requeues, wakes or retries one of its tasks leaves nothing in the queue", async () => {
   for (const how of ["interrupted", "retry", "lost", "wake"] as const) {
     const { runId, first, second } = await leased("pair", 2);
-    if (how === "wake") await stage.settle(outcomeOf(first, TIMEOUT));
+    if (how === "wake") {
+      await stage.settle(outcomeOf(first, TIMEOUT));
+      await stage.makeDue(first.task.id);
+    }
     const item =
       how === "interrupted"
         ? outcomeOf(first, { type: "interrupted", reason: "draining" })
@@ -158,6 +161,17 @@ test("a run stopped in the batch that requeues, wakes or retries one of its task
     expect((await stage.tasksOf(runId)).map((task) => task.state).sort(), how).toEqual(["CANCELLED", "FAILED"]);
     expect(await stage.run(runId), how).toMatchObject({ state: "FAILED", cause: "failed" });
   }
+});
+
+test("a task that a slow tick found due is not woken again before the end of its next wait", async () => {
+  const { runId, first: held } = await leased("one", 1);
+  await stage.settle(outcomeOf(held, TIMEOUT));
+  expect(await stage.settle({ type: "wake", taskId: held.task.id })).toEqual([{ verdict: "duplicate" }]);
+  expect(await stage.task(held.task.id)).toMatchObject({ state: "WAITING" });
+  await stage.makeDue(held.task.id);
+  expect(await stage.settle({ type: "wake", taskId: held.task.id })).toEqual([COMMITTED]);
+  expect(await stage.queued(runId)).toHaveLength(1);
+  await stage.settle(stopOf(runId));
 });
 
 test("an outcome resent after its task was requeued and cancelled in one batch is still a duplicate", async () => {

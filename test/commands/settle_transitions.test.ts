@@ -34,6 +34,7 @@ async function waiting() {
 const SCENARIOS: Record<string, () => Promise<{ taskId: string }>> = {
   "WAITING wake": async () => {
     const { taskId } = await waiting();
+    await stage.makeDue(taskId);
     await stage.settle({ type: "wake", taskId });
     return { taskId };
   },

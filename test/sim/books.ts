@@ -43,6 +43,8 @@ export interface TaskBook {
   deliveries: number;
   readonly journal: JournalRow[];
   state: string;
+  /** Before then a task that waits is not woken. */
+  dueMs: number;
   succeeded: boolean;
   /** Attempts for which an outcome was accepted. */
   readonly decided: Set<number>;

@@ -4,7 +4,7 @@
 
 import { type Books, demand, type TaskBook, Violation } from "./books.ts";
 import type { Driver } from "./driver.ts";
-import { ATTEMPTS_MAX, FLOWS, GAP_MS, TTL_MS } from "./flows.ts";
+import { ATTEMPTS_MAX, FLOWS, GAP_MS, RETRY_DELAY_MS, TTL_MS } from "./flows.ts";
 import { FactBooks, type Heard } from "./oracle_facts.ts";
 import { checkState } from "./oracle_state.ts";
 import type { Findings, Item, Outcome, Presented, Traced } from "./rows.ts";
@@ -29,7 +29,17 @@ export class Oracle implements Books {
 
   #open(id: string, run: string): void {
     this.tasks.set(id, {
-      ...{ id, run, holder: undefined, attempt: 1, deliveries: 0, journal: [], state: "READY", succeeded: false },
+      ...{
+        id,
+        run,
+        holder: undefined,
+        attempt: 1,
+        deliveries: 0,
+        journal: [],
+        state: "READY",
+        succeeded: false,
+        dueMs: 0,
+      },
       ...{ decided: new Set(), accepted: new Map(), seen: "" },
     });
   }
@@ -132,11 +142,20 @@ export class Oracle implements Books {
   #settled(items: readonly Item[], verdicts: readonly string[], driver: Driver): void {
     for (const late of [false, true]) {
       for (const [index, item] of items.entries()) {
-        if ("run" in item || item.type === "wake" || (item.type === "lost") !== late) continue;
+        if (item.type === "wake") {
+          if (!late && verdicts[index] === "committed") this.#woken(item.task, driver);
+          continue;
+        }
+        if ("run" in item || (item.type === "lost") !== late) continue;
         if (item.type === "lost") this.#lost(item, verdicts[index] ?? "", driver);
         else this.#ended(item, verdicts[index] ?? "", driver);
       }
     }
+  }
+
+  #woken(task: string, driver: Driver): void {
+    const { dueMs } = this.#book(task);
+    demand(dueMs <= driver.tables.nowMs, "a retry waits for its delay", () => task);
   }
 
   #ended(item: Exclude<Item, { run: string } | { type: "wake" | "lost" }>, verdict: string, driver: Driver): void {
@@ -186,6 +205,7 @@ export class Oracle implements Books {
     if (retries && task.state === "WAITING") {
       book.attempt += 1;
       book.deliveries = 0;
+      book.dueMs = driver.tables.nowMs + RETRY_DELAY_MS;
       this.#newAttempt(book);
     }
     if (!runs) return;

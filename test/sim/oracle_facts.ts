@@ -16,6 +16,9 @@ export interface Heard<Fact extends Presented> {
 
 export class FactBooks {
   readonly calls = new Map<string, Call>();
+  /** Tokens by the grants that were made for them. */
+  readonly #granted = new Map<string, string>();
+  readonly #answered = new Set<string>();
 
   turn({ fact, counts, book }: Heard<TurnFact>, verdict: string): void {
     const fenced = !counts;
@@ -53,6 +56,7 @@ export class FactBooks {
     }
     if (type === "unknown_outcome" && call !== undefined) call.state = "unknown";
     if (answer?.type !== "granted") return;
+    this.#granted.set(answer.grant, fact.token);
     const attempt = call === undefined ? 1 : call.attempt + (call.state === "failed" ? 1 : 0);
     const args = `${fact.tool}(${fact.arg})`;
     const open = { args, tool: fact.tool, grant: answer.grant, token: fact.token, attempt };
@@ -67,8 +71,11 @@ export class FactBooks {
     if (call === undefined || !takes) {
       const isRefused = verdict === "refused" || verdict === "duplicate";
       demand(isRefused, "a grant takes one result", () => `${request} ${fact.grant}: ${verdict}`);
+      const isFirst = this.#granted.get(fact.grant) === fact.token && !this.#answered.has(fact.grant);
+      demand(!isFirst || !counts, "a grant that its holder has stays good", () => `${fact.grant}: ${verdict}`);
       return;
     }
+    this.#answered.add(fact.grant);
     Object.assign(call, { state: fact.ok ? "done" : "failed", value: fact.value });
     if (counts && fact.sequence > book.journal.length) {
       const turnSequence = Number(request.split("/")[1]);

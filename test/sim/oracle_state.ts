@@ -1,5 +1,5 @@
 // The tables against the model's books, after each operation: nothing lost, nothing twice, nothing unrecorded, ends are ends.
-// Called by books.ts. Reads rows; calls no rule of the product.
+// Called by oracle.ts. Reads rows; calls no rule of the product.
 
 import { type Books, demand, type TaskBook } from "./books.ts";
 import type { Driver } from "./driver.ts";
@@ -17,12 +17,12 @@ export function checkState(books: Books, traced: Traced, driver: Driver): void {
     checkTask(book, task, driver);
     checkChange(book, task, driver);
   }
-  for (const run of tables.runs.values()) checkRun(books, run, traced, driver);
-  for (const [request, effects] of driver.sink.effects) {
-    const tool = effects[0]?.tool;
-    if (tool === "look") continue;
-    demand(effects.length <= 1, "an effect happens once", () => `${request}: ${effects.length} times`);
+  const { op } = traced.op;
+  if (op === "settle" || op === "invoke" || op === "claim") {
+    for (const run of tables.runs.values()) checkRun(books, run, traced, driver);
   }
+  const { repeated } = driver.sink;
+  demand(repeated === undefined, "an effect happens once", () => `${repeated?.request} happened again`);
 }
 
 function checkTask(book: TaskBook, task: TaskRow, { tables }: Driver): void {
@@ -66,6 +66,10 @@ function checkChange(book: TaskBook, task: TaskRow, { tables }: Driver): void {
   const seen = `${task.state} ${lease ?? ""} ${task.attempt}`;
   if (seen === book.seen) return;
   const isNew = book.seen === "";
+  if (isNew) {
+    const head = HEAD_START_MS[FLOWS[task.run.flow]?.priority ?? "normal"];
+    demand(task.claimOrder === tables.nowMs - head, "priority is a bounded head start", () => task.id);
+  }
   const wasEnded = ENDED.includes(book.state) || book.state === "DEAD_LETTERED";
   demand(!wasEnded, "an ended task stays as it is", () => `${task.id}: ${book.seen} became ${seen}`);
   const late = book.holder;
@@ -109,26 +113,34 @@ function checkRun(books: Books, run: RunRow, traced: Traced, { tables }: Driver)
     const idle = open.find((task) => !tables.leases.has(task.id));
     demand(idle === undefined, "a stopping run queues nothing", () => `${run.id}: ${idle?.id}`);
   }
-  const isOver =
-    traced.op.op === "settle" && traced.op.items.some((item) => item.type === "run_due" && item.run === run.id);
-  if (isOver && traced.result !== undefined && before === "CANCELLING" && run.dueMs === undefined) {
+  if (before === "CANCELLING" && isOverdue(run, traced)) {
     demand(ENDED.includes(now), "a stopped run ends with its grace", () => `${run.id} is ${now}`);
   }
   checkGraph(run, tasks);
 }
 
+// The end of its grace, or of its time, was found and settled.
+function isOverdue(run: RunRow, { op, result }: Traced): boolean {
+  if (op.op !== "settle") return false;
+  const index = op.items.findIndex((item) => item.type === "run_due" && item.run === run.id);
+  return index >= 0 && result?.verdicts?.[index] === "committed";
+}
+
+/** Incoming edges of each node of each flow. */
+const INCOMING = FLOWS.map(({ nodes, edges }) => {
+  const split = edges.map((text) => text.split(" "));
+  return nodes.map((node) => ({ node, edges: split.filter(([, to]) => to === node) }));
+});
+
 // A node has a task once, and exactly when its edges say so. Outputs are read from the graph's rows.
 function checkGraph(run: RunRow, tasks: readonly TaskRow[]): void {
-  const flow = FLOWS[run.flow];
-  if (flow === undefined) return;
   const made = new Map(tasks.map((task) => [task.node, task]));
   demand(
     made.size === tasks.length,
     "a join fires once",
     () => `${run.id}: ${tasks.map((task) => task.node).join(" ")}`,
   );
-  for (const node of flow.nodes) {
-    const edges = flow.edges.map((text) => text.split(" ")).filter(([, to]) => to === node);
+  for (const { node, edges } of INCOMING[run.flow] ?? []) {
     const taken = edges.filter(([from = "", , how]) => {
       if (made.get(from)?.state !== "SUCCEEDED") return false;
       if (how === undefined) return true;
@@ -138,12 +150,5 @@ function checkGraph(run: RunRow, tasks: readonly TaskRow[]): void {
     const isDue = edges.length === 0 || taken.length === edges.length;
     if (made.has(node)) demand(isDue, "a task has its edge", () => `${run.id} ${node}`);
     else if (run.graph.run === "RUNNING") demand(!isDue, "what is due is queued", () => `${run.id} ${node}`);
-    const task = made.get(node);
-    if (task !== undefined) checkOrder(task, flow.priority);
   }
-}
-
-function checkOrder(task: TaskRow, priority: keyof typeof HEAD_START_MS): void {
-  const enqueuedMs = task.claimOrder + HEAD_START_MS[priority];
-  demand(enqueuedMs > 1_000_000_000, "priority is a bounded head start", () => task.id);
 }

@@ -192,7 +192,7 @@ function useLedger(tables: Tables, fact: CallFact, begun: number, settleLater: I
       settleLater.push({ type: "park", ...presented, class: "UnknownOutcome" });
       return { type: "unknown_outcome" };
     case "grant": {
-      const grant = tables.id("g");
+      const grant = step.grantId ?? tables.id("g");
       tables.ledger.set(requestId, {
         ...{ request_id: requestId, task: tables.task(fact.task), tool: fact.tool, arguments_digest: digest },
         ...{

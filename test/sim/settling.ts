@@ -216,7 +216,8 @@ class Settling {
   }
 
   #wake(work: Work, task: TaskRow): string {
-    if (task.state !== "WAITING" || this.#changed.has(task)) return "duplicate";
+    const isDue = task.dueMs !== undefined && task.dueMs <= this.#tables.nowMs;
+    if (!isDue || this.#changed.has(task)) return "duplicate";
     if (work.run.graph.run !== "RUNNING") {
       this.#cancelIdle(task, "WAITING");
       return "committed";

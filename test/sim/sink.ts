@@ -14,6 +14,8 @@ export type Heard = { readonly ok: true; readonly value: string } | { readonly o
 export class Sink {
   /** Effects that happened, by request id. */
   readonly effects = new Map<string, Effect[]>();
+  /** An effect of a write that happened before. */
+  repeated: Effect | undefined;
   readonly #answers = new Map<string, string>();
   #values = 0;
 
@@ -27,7 +29,10 @@ export class Sink {
       value = `v${this.#values}`;
       const happened = this.effects.get(effect.request);
       if (happened === undefined) this.effects.set(effect.request, [effect]);
-      else happened.push(effect);
+      else {
+        happened.push(effect);
+        if (effect.tool !== "look") this.repeated ??= effect;
+      }
       this.#answers.set(effect.request, value);
     }
     return how === 6 ? { ok: false, ambiguous: true } : { ok: true, value };
