@@ -4,6 +4,7 @@ import { sql } from "kysely";
 import { expect, test } from "vitest";
 import type { Assigned } from "../../server/commands/claim.ts";
 import { createServices } from "../../server/commands/services.ts";
+import { structuralDenial } from "../../server/policy/evaluate.ts";
 import { BROKEN, commandStage, DONE, lostOf, outcomeOf, stopOf, TIMEOUT } from "./command_stage.ts";
 
 const stage = await commandStage();
@@ -161,6 +162,20 @@ test("a run stopped in the batch that requeues, wakes or retries one of its task
     expect((await stage.tasksOf(runId)).map((task) => task.state).sort(), how).toEqual(["CANCELLED", "FAILED"]);
     expect(await stage.run(runId), how).toMatchObject({ state: "FAILED", cause: "failed" });
   }
+});
+
+test("an outcome that a denied task never accepted is no duplicate, though an earlier attempt ended alike", async () => {
+  const { first, runId } = await leased("one", 1);
+  await stage.settle(outcomeOf(first, TIMEOUT));
+  await stage.makeDue(first.task.id);
+  await stage.settle({ type: "wake", taskId: first.task.id });
+  const [again] = (await stage.claimAs("ses_a")).assigned.filter((one) => one.task.run_id === runId);
+  if (again === undefined) throw new Error("nothing was claimed");
+  const decision = structuralDenial("undeclared", { checkpoint: "tool.call", policyRevision: "0", nowMs: 0 });
+  const { token, sessionId } = again;
+  await stage.settle({ type: "denied", taskId: again.task.id, token, sessionId, decision, subject: {} });
+  const settled = await stage.settle(outcomeOf(again, TIMEOUT));
+  expect(settled.map(({ verdict }) => verdict)).not.toContain("duplicate");
 });
 
 test("a task that a slow tick found due is not woken again before the end of its next wait", async () => {
