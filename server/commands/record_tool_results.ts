@@ -5,6 +5,7 @@
 import { sha256 } from "../../kit/json.ts";
 import { type StoredRecord, type ToolEnd, workerActor } from "../audit/events.ts";
 import { auditRecord, tokenHash } from "../audit/record.ts";
+import { type AnsweredRow, isSameAnswer, needsPerson, type ToolAnswerFact } from "../queue/tool_answer.ts";
 import type { JournalRow } from "../storage/ledger_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { CommandContext } from "./context.ts";
@@ -82,18 +83,18 @@ function firstOfEachGrant(facts: readonly ToolResultFact[]): Set<ToolResultFact>
   return new Set(new Map(facts.toReversed().map((fact) => [`${fact.grantId} ${fact.taskId}`, fact])).values());
 }
 
+function answerOf({ result }: ToolResultFact): ToolAnswerFact {
+  return result.ok
+    ? { result: result.resultJson, known: true }
+    : { failureClass: boundedFailure(result).class, known: !result.ambiguous };
+}
+
 function repeatOrRefuse(
   fact: ToolResultFact,
-  row: { task_id: string; state: string; result: string | null; failure_class: string | null } | undefined,
+  row: (AnsweredRow & { task_id: string }) | undefined,
   audit: StoredRecord[],
 ): RecordedResult {
-  const { result } = fact;
-  const same =
-    row?.task_id === fact.taskId &&
-    (result.ok
-      ? row.state === "done" && row.result === result.resultJson
-      : row.failure_class === boundedFailure(result).class);
-  if (same) return { verdict: { verdict: "duplicate" } };
+  if (row?.task_id === fact.taskId && isSameAnswer(row, answerOf(fact))) return { verdict: { verdict: "duplicate" } };
   const detail = {
     fact: "tool_result",
     tokenHash: tokenHash(fact.token),
@@ -114,16 +115,17 @@ async function judge(
   holds: boolean,
 ): Promise<RecordedResult> {
   const committed: RecordedResult = { verdict: { verdict: holds ? "committed" : "lease_lost" } };
-  if (fact.result.ok || !fact.result.ambiguous) return committed;
+  const answer = answerOf(fact);
+  if (answer.known) return committed;
   const [task] = await tx.tasks.calling([fact.taskId]);
   if (task === undefined) return committed;
   const bundle = await context.caches.bundle(tx, task.bundle_digest);
   const spec = [...(bundle.agents.get(task.agent)?.tools.values() ?? [])].find((tool) => tool.tool.name === row.tool)
     ?.tool.spec;
-  if (spec === undefined || spec.effect === "read" || spec.idempotency.onUnknownOutcome === "retry") return committed;
+  if (spec === undefined || !needsPerson(answer, spec)) return committed;
   await tx.ledger.markUnknown(fact.grantId);
   if (!holds || task.run_state !== "RUNNING") return committed;
-  const message = `${row.tool} failed with ${fact.result.class} after the request was sent (request ${row.request_id}); a person has to decide`;
+  const message = `${row.tool} failed with ${answer.failureClass} after the request was sent (request ${row.request_id}); a person has to decide`;
   const { taskId, token, sessionId } = fact;
   return {
     verdict: { verdict: "lease_lost" },

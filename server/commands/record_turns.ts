@@ -5,6 +5,7 @@ import { isJsonObject, sha256 } from "../../kit/json.ts";
 import { workerActor } from "../audit/events.ts";
 import { auditRecord, tokenHash } from "../audit/record.ts";
 import { fence } from "../queue/fence.ts";
+import { judgeOtherTurn, takesNextEntry } from "../queue/journal.ts";
 import type { JournalRow } from "../storage/ledger_queries.ts";
 import type { CommandContext } from "./context.ts";
 import type { Presented, SettleVerdict } from "./settle_items.ts";
@@ -74,12 +75,12 @@ export async function recordTurns(context: CommandContext, facts: readonly TurnF
         results.push({ verdict: "committed" });
       } else {
         const row = stored.find((entry) => entry.task_id === fact.taskId && entry.sequence === fact.sequence);
-        const same = row?.kind === "turn" && row.payload === fact.turnJson;
+        const judged = judgeOtherTurn(row, fact.turnJson);
         const error =
-          row === undefined
+          judged === "gap"
             ? `journal entry ${fact.sequence} would leave a gap; the next one is ${(lengths.get(fact.taskId) ?? 0) + 1}`
             : `journal entry ${fact.sequence} is already there with other content`;
-        results.push(same ? { verdict: "duplicate" } : { verdict: "refused", error });
+        results.push(judged === "duplicate" ? { verdict: "duplicate" } : { verdict: "refused", error });
       }
     }
     await tx.tasks.forgetLosses(lossesOvercome(written, tasks));
@@ -103,7 +104,7 @@ function lossesOvercome(
 function inOrder(facts: readonly TurnFact[], lengths: Map<string, number>): Set<TurnFact> {
   const next = new Set<TurnFact>();
   for (const fact of facts) {
-    if (fact.sequence !== (lengths.get(fact.taskId) ?? 0) + 1) continue;
+    if (!takesNextEntry(fact.sequence, lengths.get(fact.taskId) ?? 0)) continue;
     lengths.set(fact.taskId, fact.sequence);
     next.add(fact);
   }

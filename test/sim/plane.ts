@@ -2,7 +2,9 @@
 // Called by the simulated replicas (driver.ts). Decisions are the product's: queue/, graph/ and the ledger's step.
 
 import { nextLedgerStep } from "../../server/commands/ledger_step.ts";
+import { judgeOtherTurn, takesNextEntry } from "../../server/queue/journal.ts";
 import { matchTasks } from "../../server/queue/match.ts";
+import { isSameAnswer, needsPerson, takesAnswer } from "../../server/queue/tool_answer.ts";
 import { RUN_TIMEOUT_MS, TOOLS, TTL_MS } from "./flows.ts";
 import { find, heldLease, hold } from "./holding.ts";
 import type { Answer, Assigned, CallFact, Fault, Item, Op, Result, ResultFact, TurnFact } from "./rows.ts";
@@ -135,14 +137,15 @@ function turns(tables: Tables, facts: readonly TurnFact[]): string[] {
       return "lease_lost";
     }
     const journal = tables.journal(fact.task);
-    if (fact.sequence === journal.length + 1) {
+    if (takesNextEntry(fact.sequence, journal.length)) {
       journal.push({ kind: "turn", turn: fact.body });
       tables.task(fact.task).deliveries = 0;
       tables.record("turn.recorded", fact.task);
       return "committed";
     }
     const there = journal[fact.sequence - 1];
-    return there?.turn?.nonce === fact.body.nonce ? "duplicate" : "refused";
+    const recorded = there && { kind: there.kind, payload: there.turn === undefined ? null : `${there.turn.nonce}` };
+    return judgeOtherTurn(recorded, `${fact.body.nonce}`) === "duplicate" ? "duplicate" : "refused";
   });
 }
 
@@ -216,10 +219,11 @@ function results(tables: Tables, facts: readonly ResultFact[]): Result {
   const verdicts = facts.map((fact) => {
     const holds = heldLease(tables, fact) !== undefined;
     const row = [...tables.ledger.values()].find((call) => call.grant_id === fact.grant && call.task.id === fact.task);
-    const known = fact.ok || !fact.ambiguous;
-    if (row === undefined || !(row.state === "granted" || (row.state === "unknown" && known))) {
-      const same = fact.ok ? row?.state === "done" && row.result === fact.value : row?.failure === failureOf(fact);
-      if (same) return "duplicate";
+    const answer = fact.ok
+      ? { result: fact.value, known: true }
+      : { failureClass: failureOf(fact), known: !fact.ambiguous };
+    if (row === undefined || !takesAnswer(row, answer)) {
+      if (row !== undefined && isSameAnswer({ ...row, failure_class: row.failure }, answer)) return "duplicate";
       tables.record("fact.refused", fact.task);
       return "refused";
     }
@@ -233,9 +237,7 @@ function results(tables: Tables, facts: readonly ResultFact[]): Result {
     }
     tables.record(holds ? "tool.result" : "tool.late_result", fact.task);
     const tool = TOOLS[row.tool] as (typeof TOOLS)[string];
-    if (known || tool.effect === "read" || tool.idempotency.onUnknownOutcome === "retry") {
-      return holds ? "committed" : "lease_lost";
-    }
+    if (!needsPerson(answer, tool)) return holds ? "committed" : "lease_lost";
     row.state = "unknown";
     const { task, token, session } = fact;
     if (!holds || tables.task(task).run.graph.run !== "RUNNING") return holds ? "committed" : "lease_lost";

@@ -4,6 +4,7 @@
 import { advance } from "../../server/graph/advance.ts";
 import type { GraphEvent, TaskEnd } from "../../server/graph/types.ts";
 import { judgeStaleOutcome, settlingOrder } from "../../server/queue/fence.ts";
+import { keptEntries } from "../../server/queue/journal.ts";
 import { afterLoss, type LossReason } from "../../server/queue/loss.ts";
 import { afterFailure, afterStop, cancelledState } from "../../server/queue/outcome.ts";
 import { isTerminal, RUN_TRANSITIONS, type TaskState } from "../../server/queue/states.ts";
@@ -271,9 +272,7 @@ class Settling {
   // A new attempt asks again what failed, unless one of its last turn's calls was granted.
   #dropUnansweredTurn(task: TaskRow): void {
     const journal = this.#tables.journal(task.id);
-    const last = journal.findLastIndex((row) => row.kind === "turn");
-    if (last < 0 || this.#tables.ledger.has(`${task.id}/${last + 1}/0`)) return;
-    journal.length = last;
+    journal.length = keptEntries(journal, (turn) => this.#tables.ledger.has(`${task.id}/${turn}/0`));
   }
 
   finish(): void {
