@@ -6,6 +6,7 @@ import { FAULT_KINDS, type FaultCounts } from "./driver.ts";
 import { type History, runHistory } from "./history.ts";
 import { REGRESSIONS } from "./regressions.ts";
 import { fromText, textOf, WORD_MAX, type Word, wordOf } from "./schedule.ts";
+import { shorten } from "./shorten.ts";
 import { witnessOf } from "./witness.ts";
 
 export const WORDS_MAX = 76;
@@ -65,7 +66,8 @@ export function search(options: { seed: number; histories: number; path?: string
   );
 }
 
-function brokenBy(list: readonly Word[], seed: number, path: string): Broken {
+function brokenBy(found: readonly Word[], seed: number, path: string): Broken {
+  const list = shorten(found, (shorter) => runHistory(shorter).violation !== undefined);
   const { violation, trace } = runHistory(list, { keepTrace: true });
   const rule = violation?.message ?? "it holds when it is run again";
   return { rule, seed, path, words: list.map(textOf), witness: witnessOf(trace) };

@@ -6,9 +6,23 @@ import type { Op, Traced } from "./rows.ts";
 const LINES_MAX = 40;
 
 export function witnessOf(trace: readonly Traced[]): string[] {
-  const lines = trace.filter(({ op }) => op.op !== "open" && op.op !== "find").map(lineOf);
+  const lines = trace.filter(didSomething).map(lineOf);
   const left = lines.length - LINES_MAX;
   return left > 0 ? [`… ${left} operations before`, ...lines.slice(left)] : lines;
+}
+
+function didSomething({ op, result }: Traced): boolean {
+  switch (op.op) {
+    case "open":
+    case "find":
+      return false;
+    case "renew":
+      return result?.alive !== true;
+    case "claim":
+      return result === undefined || (result.assigned?.length ?? 0) + (result.settle?.length ?? 0) > 0;
+    default:
+      return true;
+  }
 }
 
 /** One operation, such as "replica 0 settle outcome t4 k6 s2 succeeded → committed". */
