@@ -3,12 +3,13 @@
 
 import { performance } from "node:perf_hooks";
 import { parseArgs } from "node:util";
+import { Cleanup } from "../../demo/fleet.ts";
 import { messageOf } from "../../kit/errors.ts";
 import { runPlanted } from "../planted/main.ts";
 import { FAULT_KINDS } from "./driver.ts";
 import { runLane } from "./lane.ts";
 import { makeDatabase, startPostgres } from "./postgres_home.ts";
-import type { SearchReport } from "./search.ts";
+import { medianOf, type SearchReport } from "./search.ts";
 
 const HELP = `Usage: npm run sim -- [options]
 
@@ -23,17 +24,18 @@ const HELP = `Usage: npm run sim -- [options]
 const LANES = 2;
 const SQL_TIME_MS = 30_000;
 
-export interface SimOptions {
+interface SimOptions {
   readonly histories: number;
   readonly sql: number;
   readonly seed: number;
   readonly path?: string;
 }
 
+const cleanup = new Cleanup();
 const progress = (line: string) => void process.stderr.write(`${line}\n`);
 
 /** Searches both layers; lanes that found nothing, and those that found something. */
-export async function simulate(options: SimOptions): Promise<{ memory: SearchReport[]; sql: SearchReport[] }> {
+async function simulate(options: SimOptions): Promise<{ memory: SearchReport[]; sql: SearchReport[] }> {
   const { seed, path } = options;
   const lanes = path === undefined ? LANES : 1;
   const share = (total: number) => Math.ceil(total / lanes);
@@ -46,33 +48,18 @@ export async function simulate(options: SimOptions): Promise<{ memory: SearchRep
   if (options.sql === 0 || memory.some((report) => report.broken !== undefined)) return { memory, sql: [] };
   progress(`sim: ${memory.reduce((sum, report) => sum + report.histories, 0)} histories in memory; now the SQL layer`);
   const home = await startPostgres();
+  cleanup.add(() => home.stop());
+  const databases = await Promise.all(Array.from({ length: lanes }, () => makeDatabase(home.adminUrl)));
   try {
-    const databases = await Promise.all(Array.from({ length: lanes }, () => makeDatabase(home.adminUrl)));
-    try {
-      const sql = await Promise.all(
-        databases.map(({ url }, lane) =>
-          runLane({ layer: "sql", url, seed: seed + lane, histories: share(options.sql), timeMs: SQL_TIME_MS, ...at }),
-        ),
-      );
-      return { memory, sql };
-    } finally {
-      await Promise.all(databases.map((database) => database.drop()));
-    }
+    const sql = await Promise.all(
+      databases.map(({ url }, lane) =>
+        runLane({ layer: "sql", url, seed: seed + lane, histories: share(options.sql), timeMs: SQL_TIME_MS, ...at }),
+      ),
+    );
+    return { memory, sql };
   } finally {
-    await home.stop();
+    await Promise.all(databases.map((database) => database.drop()));
   }
-}
-
-/** Half of the histories had at least so many commands. */
-export function medianOf(reports: readonly SearchReport[]): number {
-  const total = reports.reduce((sum, report) => sum + report.histories, 0);
-  const longest = Math.max(...reports.map((report) => report.commands.length));
-  let below = 0;
-  for (let commands = 0; commands < longest; commands += 1) {
-    below += reports.reduce((sum, report) => sum + (report.commands[commands] ?? 0), 0);
-    if (2 * below >= total) return commands;
-  }
-  return longest;
 }
 
 function tell(report: SearchReport): void {
@@ -99,7 +86,7 @@ async function main(): Promise<number> {
   const startedMs = performance.now();
   const seconds = () => Math.round((performance.now() - startedMs) / 100) / 10;
   if (values.planted) {
-    const { planted, caught, problems } = await runPlanted(progress);
+    const { planted, caught, problems } = await runPlanted(progress, cleanup);
     process.stdout.write(`${JSON.stringify({ planted, caught, problems, seconds: seconds() })}\n`);
     return caught === planted ? 0 : 1;
   }
@@ -142,10 +129,18 @@ function numberOf(text: string, option: string): number {
 }
 
 if (import.meta.main) {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => {
+      progress(`sim: ${signal}, cleaning up`);
+      void cleanup.run().then(() => process.exit(signal === "SIGINT" ? 130 : 143));
+    });
+  }
   try {
     process.exitCode = await main();
   } catch (error) {
     progress(`sim: ${messageOf(error)}`);
     process.exitCode = 2;
+  } finally {
+    await cleanup.run();
   }
 }

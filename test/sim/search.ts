@@ -72,3 +72,15 @@ function brokenBy(found: readonly Word[], seed: number, path: string): Broken {
   const rule = violation?.message ?? "it holds when it is run again";
   return { rule, seed, path, words: list.map(textOf), witness: witnessOf(trace) };
 }
+
+/** Half of the histories had at least so many commands. */
+export function medianOf(reports: readonly SearchReport[]): number {
+  const total = reports.reduce((sum, report) => sum + report.histories, 0);
+  const longest = Math.max(...reports.map((report) => report.commands.length));
+  let below = 0;
+  for (let commands = 0; commands < longest; commands += 1) {
+    below += reports.reduce((sum, report) => sum + (report.commands[commands] ?? 0), 0);
+    if (2 * below >= total) return commands;
+  }
+  return longest;
+}

@@ -4,11 +4,10 @@
 import { expect, inject, test } from "vitest";
 import { Violation } from "./books.ts";
 import { runHistory } from "./history.ts";
-import { medianOf } from "./main.ts";
 import { Oracle } from "./oracle.ts";
 import { makeDatabase } from "./postgres_home.ts";
 import { fromText, startSystem, textOf, wordOf } from "./schedule.ts";
-import { search } from "./search.ts";
+import { medianOf, search } from "./search.ts";
 import { searchSql } from "./search_sql.ts";
 
 const SEED = 1;
