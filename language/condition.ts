@@ -1,12 +1,13 @@
-// Compiles CEL conditions: `when` of edges, `cel` of policies, `when` of model scripts.
+// Compiles bare CEL: conditions (`when` of edges, `cel` of policies, `when` of model scripts), and values such as keys.
 // Called by manifests (to check), graph, policy and the worker (to evaluate). A result that is not a boolean is an error
 // value; nothing here throws.
 
 import { celType } from "@bufbuild/cel";
-import { bindVariables, type SchemaHints } from "./binder.ts";
+import type { Json } from "../kit/json.ts";
+import { bindVariables, jsonOf, type SchemaHints } from "./binder.ts";
 import { type Compiled, compileExpression } from "./expression.ts";
 import type { Reference } from "./references.ts";
-import type { Condition, Evaluated } from "./types.ts";
+import type { Bindings, Condition, Evaluated } from "./types.ts";
 
 export type { Compiled, CompileError } from "./expression.ts";
 export type { Reference } from "./references.ts";
@@ -36,6 +37,24 @@ export function compileCondition(text: string, options: ExpressionOptions): Comp
       },
     },
   };
+}
+
+/** A compiled expression of any type. */
+export interface ValueExpression {
+  readonly text: string;
+  /** Its value as JSON; what JSON cannot say is an error. */
+  evaluate(bindings: Bindings): Evaluated<Json>;
+}
+
+/** Compiles a bare expression. An error's offset is in UTF-16 units within the text. */
+export function compileValue(text: string, options: ExpressionOptions): Compiled<ValueExpression> {
+  const compiled = compileExpression(text, options.variables);
+  if (!compiled.ok) return compiled;
+  const evaluate = (bindings: Bindings): Evaluated<Json> => {
+    const result = compiled.value.run(bindVariables(bindings, options.schemas));
+    return result.ok ? jsonOf(result.value) : result;
+  };
+  return { ok: true, value: { text, evaluate } };
 }
 
 /** What a text reads, for static checks; an empty list if it does not compile. */

@@ -10,13 +10,15 @@ import { workerActor } from "../audit/events.ts";
 import { auditRecord, tokenHash } from "../audit/record.ts";
 import { structuralDenial } from "../policy/evaluate.ts";
 import type { Decision, PolicyInput, Requester } from "../policy/types.ts";
+import { nextLedgerStep } from "../queue/ledger.ts";
+import { declaredRequestId, placedRequestId } from "../queue/request_id.ts";
 import type { ToolCallRow } from "../storage/ledger_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { CallingTask } from "../storage/task_queries.ts";
+import type { CompiledBundle, CompiledTool } from "./compiled_bundle.ts";
 import type { CommandContext } from "./context.ts";
 import { type Decided, decideSubject, noted } from "./decisions.ts";
 import { grantTool } from "./grant_tool.ts";
-import { nextLedgerStep } from "./ledger_step.ts";
 import {
   callDetail,
   journalAnswer,
@@ -30,11 +32,6 @@ import type { Authorized, ToolCallFact } from "./tool_facts.ts";
 /** How long a worker waits that asks for a tool of a run that is being stopped. */
 const STOPPING_RETRY_MS = SECOND;
 
-/** The request id of a call: the same for every repetition, whoever runs the task. */
-export function requestIdOf(originTaskId: string, turnSequence: number, callIndex: number): string {
-  return `auto:${originTaskId}/${turnSequence}/${callIndex}`;
-}
-
 /** See the file header. @throws DomainError for database trouble: nothing of the batch happened, no grant left */
 export async function authorizeToolCalls(
   context: CommandContext,
@@ -44,24 +41,23 @@ export async function authorizeToolCalls(
     const held = await tx.leases.hold(
       facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })),
     );
-    const holding = new Set(held.map((lease) => `${lease.task_id} ${lease.token}`));
+    const holding = new Set(held.map((lease) => `${lease.task_id} ${lease.token} ${lease.session_id}`));
     const tasks = new Map((await tx.tasks.calling(held.map((lease) => lease.task_id))).map((task) => [task.id, task]));
     const revisions = await tx.bundles.revisions();
     const live = await context.caches.live(tx, revisions.policy);
     const begun = new Map(held.map((lease) => [lease.task_id, lease.attempt + lease.delivery]));
     const writes = { calls: [], journal: [], audit: [] };
     const batch: ToolBatch = { context, live, revision: revisions.policy, now: revisions.now, begun, ...writes };
-    const requestIds = facts.flatMap((fact) => {
-      const task = tasks.get(fact.taskId);
-      return task === undefined ? [] : [requestIdOf(task.origin_task_id, fact.turnSequence, fact.callIndex)];
-    });
-    const ledger = new Map(
-      (await tx.ledger.lockCalls([...new Set(requestIds)].sort())).map((row) => [row.request_id, row]),
-    );
-    const results: Authorized[] = [];
+    const calls: (IdentifiedCall | undefined)[] = [];
     for (const fact of facts) {
-      const task = holding.has(`${fact.taskId} ${fact.token}`) ? tasks.get(fact.taskId) : undefined;
-      results.push(task === undefined ? loseLease(batch, fact) : await authorize(tx, batch, fact, task, ledger));
+      const task = holding.has(`${fact.taskId} ${fact.token} ${fact.sessionId}`) ? tasks.get(fact.taskId) : undefined;
+      calls.push(task && (await identify(tx, context, fact, task)));
+    }
+    const ledger = await lockLedger(tx, calls, held);
+    const results: Authorized[] = [];
+    for (const [index, fact] of facts.entries()) {
+      const call = calls[index];
+      results.push(call === undefined ? loseLease(batch, fact) : await authorize(tx, batch, call, ledger));
     }
     await tx.ledger.putCalls(batch.calls);
     await tx.ledger.append(batch.journal);
@@ -83,17 +79,66 @@ function loseLease(batch: ToolBatch, fact: ToolCallFact): Authorized {
   return { answer: { type: "lease_lost" } };
 }
 
+/** A call of a held task with its identity, or why it has none. */
+interface IdentifiedCall {
+  readonly fact: ToolCallFact;
+  readonly task: CallingTask;
+  readonly bundle: CompiledBundle;
+  readonly tool: CompiledTool | undefined;
+  readonly args: Json | undefined;
+  readonly requestId: string;
+  /** What is wrong with the arguments, if anything. */
+  readonly problem: string | undefined;
+}
+
+/** The rows of a batch's calls, locked, and the tokens that hold their tasks. */
+interface LockedLedger {
+  readonly rows: Map<string, ToolCallRow>;
+  readonly living: ReadonlySet<string>;
+}
+
+async function identify(
+  tx: StoreQueries,
+  context: CommandContext,
+  fact: ToolCallFact,
+  task: CallingTask,
+): Promise<IdentifiedCall> {
+  const bundle = await context.caches.bundle(tx, task.bundle_digest);
+  const tool = bundle.agents.get(task.agent)?.tools.get(fact.tool);
+  const requestId = placedRequestId(task.origin_task_id, fact.turnSequence, fact.callIndex);
+  const args = parseArguments(fact.argumentsJson);
+  const problem = args === undefined ? "the arguments are not a JSON object" : tool?.input.check(args);
+  const call = { fact, task, bundle, tool, args, requestId, problem };
+  if (tool?.key === undefined || args === undefined || problem !== undefined) return call;
+  const key = tool.key.evaluate({ args });
+  const { namespace, name } = tool.tool;
+  const declared = key.ok
+    ? declaredRequestId(namespace, name, key.value)
+    : ({ ok: false, error: `idempotency.key: ${key.error}` } as const);
+  return declared.ok ? { ...call, requestId: declared.value } : { ...call, problem: declared.error };
+}
+
+async function lockLedger(
+  tx: StoreQueries,
+  calls: readonly (IdentifiedCall | undefined)[],
+  held: readonly { readonly token: string }[],
+): Promise<LockedLedger> {
+  const ids = [...new Set(calls.flatMap((call) => (call === undefined ? [] : [call.requestId])))].sort();
+  await tx.ledger.lockKeys(ids.filter((id) => id.startsWith("key:")));
+  const rows = await tx.ledger.lockCalls(ids);
+  const own = new Set(held.map((lease) => lease.token));
+  const others = rows.filter((row) => row.state === "granted" && !own.has(row.grant_token));
+  const living = await tx.ledger.livingTokens(others.map((row) => ({ task_id: row.task_id, token: row.grant_token })));
+  return { rows: new Map(rows.map((row) => [row.request_id, row])), living: new Set([...living, ...own]) };
+}
+
 async function authorize(
   tx: StoreQueries,
   batch: ToolBatch,
-  fact: ToolCallFact,
-  task: CallingTask,
-  ledger: Map<string, ToolCallRow>,
+  { fact, task, bundle, tool, args, requestId, problem }: IdentifiedCall,
+  ledger: LockedLedger,
 ): Promise<Authorized> {
   if (task.run_state !== "RUNNING") return { answer: { type: "retry_after", delayMs: STOPPING_RETRY_MS } };
-  const bundle = await batch.context.caches.bundle(tx, task.bundle_digest);
-  const tool = bundle.agents.get(task.agent)?.tools.get(fact.tool);
-  const requestId = requestIdOf(task.origin_task_id, fact.turnSequence, fact.callIndex);
   if (tool === undefined) {
     const decision = structuralDenial("undeclared", {
       checkpoint: "tool.call",
@@ -102,8 +147,6 @@ async function authorize(
     });
     return deny(fact, { decision }, { tool: fact.tool, requestId });
   }
-  const args = parseArguments(fact.argumentsJson);
-  const problem = args === undefined ? "the arguments are not a JSON object" : tool.input.check(args);
   if (args === undefined || problem !== undefined) {
     return await refuseArguments(tx, batch, { fact, task, requestId, tool }, problem ?? "");
   }
@@ -148,16 +191,19 @@ async function useLedger(
   batch: ToolBatch,
   call: SoundCall,
   decided: Decided,
-  ledger: Map<string, ToolCallRow>,
+  ledger: LockedLedger,
 ): Promise<Authorized> {
-  const row = ledger.get(call.requestId);
+  const row = ledger.rows.get(call.requestId);
   const { taskId, token, sessionId } = call.fact;
   const presented = { taskId, token, sessionId };
   const step = nextLedgerStep(row, {
     token,
     argumentsDigest: call.argumentsDigest,
+    originTaskId: call.task.origin_task_id,
     begun: batch.begun.get(taskId) ?? 1,
     tool: call.tool.tool.spec,
+    holderLives: row !== undefined && ledger.living.has(row.grant_token),
+    nowMs: batch.now.getTime(),
   });
   switch (step.type) {
     case "cached": {
@@ -169,6 +215,8 @@ async function useLedger(
       recordCall(batch, call, { kind: "tool.cached", detail: { ...detail, ...noted(decided) } });
       return { answer: { type: "cached", resultJson: step.result } };
     }
+    case "in_flight":
+      return { answer: { type: "retry_after", delayMs: step.delayMs } };
     case "conflict": {
       const failure = {
         class: "IdempotencyConflict",
@@ -193,6 +241,6 @@ async function useLedger(
       };
     }
     case "grant":
-      return await grantTool(tx, batch, call, decided, { ...step, ledger });
+      return await grantTool(tx, batch, call, decided, { ...step, ledger: ledger.rows });
   }
 }

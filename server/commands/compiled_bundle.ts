@@ -3,6 +3,7 @@
 
 import { DomainError } from "../../kit/errors.ts";
 import type { Json, JsonObject } from "../../kit/json.ts";
+import { compileValue, type ValueExpression } from "../../language/condition.ts";
 import { compileSchema, type SchemaCheck } from "../../language/json_schema.ts";
 import { compileTemplate } from "../../language/template.ts";
 import type { Template } from "../../language/types.ts";
@@ -18,6 +19,8 @@ export interface CompiledTool {
   readonly declared: AgentTool;
   readonly tool: Resolved<ToolSpec>;
   readonly input: SchemaCheck;
+  /** The declared idempotency key, over {args}. */
+  readonly key?: ValueExpression;
 }
 
 /** An agent of a bundle. */
@@ -54,12 +57,22 @@ function template(value: Json, variables: string[], where: string): Template {
   return compiled.value;
 }
 
+function keyOf(tool: ToolSpec, where: string): ValueExpression | undefined {
+  const text = tool.idempotency.key;
+  if (text === undefined) return undefined;
+  const compiled = compileValue(text, { variables: ["args"] });
+  if (!compiled.ok) throw new DomainError("INVARIANT_BROKEN", `stored key of ${where} does not compile`);
+  return compiled.value;
+}
+
 function compileAgent(bundle: Bundle, agent: Resolved<AgentSpec>): CompiledAgent {
   const tools = new Map<string, CompiledTool>();
   for (const declared of agent.spec.tools) {
     const tool = bundle.tools[declared.ref];
     if (tool === undefined) throw new DomainError("INVARIANT_BROKEN", `bundle lacks tool ${declared.ref}`);
-    tools.set(declared.as, { declared, tool, input: schema(tool.spec.inputSchema, `input schema of ${declared.ref}`) });
+    const input = schema(tool.spec.inputSchema, `input schema of ${declared.ref}`);
+    const key = keyOf(tool.spec, declared.ref);
+    tools.set(declared.as, { declared, tool, input, ...(key && { key }) });
   }
   const requirements = requirementsOf(agent.spec);
   return { agent, route: routeOf(requirements), requirements, tools };

@@ -48,6 +48,9 @@ export async function grantTool(
     result: null,
     failure_class: null,
     failure_message: null,
+    turn_sequence: call.fact.turnSequence,
+    call_index: call.fact.callIndex,
+    ...sharing(batch, call),
   };
   of.ledger.set(call.requestId, row);
   batch.calls.push(row);
@@ -67,4 +70,11 @@ export async function grantTool(
     ...(spec.outputSchema !== undefined && { outputSchemaJson: JSON.stringify(spec.outputSchema) }),
   };
   return { answer: { type: "granted", grant: made } };
+}
+
+// A declared key is shared: its row says whose it is, and how long others may take its result.
+function sharing(batch: ToolBatch, call: SoundCall): Pick<ToolCallRow, "origin_task_id" | "expire_time"> {
+  const { ttlMs } = call.tool.tool.spec.idempotency;
+  if (ttlMs === undefined) return { origin_task_id: null, expire_time: null };
+  return { origin_task_id: call.task.origin_task_id, expire_time: new Date(batch.now.getTime() + ttlMs) };
 }

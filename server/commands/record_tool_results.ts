@@ -134,7 +134,6 @@ async function judge(
 }
 
 function journalRow(fact: ToolResultFact, row: Answered): JournalRow {
-  const [, turn = "0", index = "0"] = row.request_id.split("/");
   const { result } = fact;
   const failure = result.ok ? undefined : boundedFailure(result);
   return {
@@ -142,8 +141,8 @@ function journalRow(fact: ToolResultFact, row: Answered): JournalRow {
     sequence: fact.journalSequence,
     kind: result.ok ? "result" : "failure",
     payload: result.ok ? result.resultJson : null,
-    turn_sequence: Number(turn),
-    call_index: Number(index),
+    turn_sequence: row.turn_sequence,
+    call_index: row.call_index,
     tool: row.tool,
     failure_class: failure?.class ?? null,
     failure_message: failure?.message ?? null,

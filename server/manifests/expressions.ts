@@ -4,7 +4,7 @@
 
 import type { JsonObject } from "../../kit/json.ts";
 import { isJsonObject } from "../../kit/json.ts";
-import { compileCondition } from "../../language/condition.ts";
+import { compileCondition, compileValue } from "../../language/condition.ts";
 import { compileSchema } from "../../language/json_schema.ts";
 import { type CompiledTemplate, compileTemplate, type JsonPath } from "../../language/template.ts";
 import type { Bindings, Condition } from "../../language/types.ts";
@@ -47,6 +47,22 @@ export function checkCondition(
     return undefined;
   }
   return { text, condition: compiled.value };
+}
+
+/** Checks a bare CEL expression of any type. */
+export function checkExpression(
+  findings: Findings,
+  tree: Tree,
+  path: string,
+  variables: readonly string[],
+): string | undefined {
+  const text = readString(findings, tree, path);
+  if (text === undefined || findings.trusted) return text;
+  const compiled = compileValue(text, { variables });
+  if (compiled.ok) return text;
+  const hint = text.includes("${{") ? "remove ${{ and }}: it is bare CEL" : unknownNameHint(compiled.error, variables);
+  findings.error("E-EXPRESSION", positionInside(tree as ScalarTree, compiled.offset), path, compiled.error, hint);
+  return undefined;
 }
 
 /** Checks a template; undefined if it does not compile or the document is trusted. */

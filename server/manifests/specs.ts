@@ -132,6 +132,10 @@ export interface ToolSpec {
   readonly guarded: boolean;
   readonly idempotency: {
     readonly mode: "cached" | "none";
+    /** CEL over {args}; absent: the call's place in the journal of its task. */
+    readonly key?: string;
+    /** How long other tasks may reuse the result of a declared key. */
+    readonly ttlMs?: number;
     readonly header: string;
     readonly onUnknownOutcome: "deadLetter" | "retry";
   };

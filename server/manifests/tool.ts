@@ -3,9 +3,9 @@
 // version executes (E-NOT-YET). Never renders a template: server/grant does, when a call is granted.
 
 import type { JsonObject } from "../../kit/json.ts";
-import { HOUR, SECOND } from "../../kit/units.ts";
+import { DAY, HOUR, MINUTE, SECOND } from "../../kit/units.ts";
 import type { Findings } from "./diagnostics.ts";
-import { checkSchema } from "./expressions.ts";
+import { checkExpression, checkSchema } from "./expressions.ts";
 import { compact, Fields, formatDuration, notYet } from "./fields.ts";
 import { READ_RETRY, readRetry, retryJson, TOOL_CLASSES, WRITE_RETRY } from "./retry.ts";
 import type { ToolEffect, ToolSpec } from "./specs.ts";
@@ -30,6 +30,8 @@ const AMBIGUOUS = ["Timeout", "ConnectionReset", "Http5xx"];
 const TOKEN = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
 /** Timeout of a tool call that declares none, in ms. */
 export const TOOL_TIMEOUT_MS = 30 * SECOND;
+/** How long the result of a declared key may be reused by other tasks, unless the tool says otherwise. */
+export const KEY_TTL_MS = 24 * HOUR;
 
 /** Reads the spec of a Tool; after errors the result only serves to find more of them. */
 export function readTool(findings: Findings, tree: Tree, path: string): ToolSpec | undefined {
@@ -111,7 +113,18 @@ function readIdempotency(parent: Fields, effect: ToolEffect): ToolSpec["idempote
     tree &&
     Fields.of(parent.findings, tree, parent.at("idempotency"), ["mode", "key", "ttl", "header", "onUnknownOutcome"]);
   if (fields === undefined) return fallback;
-  for (const key of ["key", "ttl"]) fields.notYet(key, `idempotency.${key}`);
+  const key = readKey(fields);
+  if (key === undefined && fields.has("ttl")) {
+    const hint = "add a key, such as key: args.orderId, or remove ttl";
+    fields.findings.error(
+      "E-VALUE",
+      fields.positionOf("ttl"),
+      fields.at("ttl"),
+      "ttl says how long a declared key counts, and there is none",
+      hint,
+    );
+  }
+  const ttlMs = fields.duration("ttl", { min: MINUTE, max: 365 * DAY }, KEY_TTL_MS);
   const header = fields.string("header") ?? fallback.header;
   if (!TOKEN.test(header)) {
     fields.findings.error(
@@ -122,10 +135,31 @@ function readIdempotency(parent: Fields, effect: ToolEffect): ToolSpec["idempote
     );
   }
   return {
-    mode: fields.oneOf("mode", ["cached", "none"], mode),
+    mode: modeWithKey(fields, key, mode),
+    ...(key !== undefined && { key, ttlMs }),
     header,
     onUnknownOutcome: fields.oneOf("onUnknownOutcome", ["deadLetter", "retry"], "deadLetter"),
   };
+}
+
+// A key is the identity of an effect: without a cache it would name the effect and let it happen again.
+function modeWithKey(fields: Fields, key: string | undefined, fallback: "cached" | "none"): "cached" | "none" {
+  const mode = fields.oneOf("mode", ["cached", "none"], key === undefined ? fallback : "cached") ?? fallback;
+  if (key === undefined || mode === "cached") return mode;
+  const hint = "use mode: cached, or remove the key";
+  fields.findings.error(
+    "E-VALUE",
+    fields.positionOf("mode"),
+    fields.at("mode"),
+    "mode: none cannot have a key, whose result is kept",
+    hint,
+  );
+  return mode;
+}
+
+function readKey(fields: Fields): string | undefined {
+  const tree = fields.get("key");
+  return tree && checkExpression(fields.findings, tree, fields.at("key"), ["args"]);
 }
 
 function reportUnsafe(fields: Fields, effect: ToolEffect): void {
@@ -151,8 +185,12 @@ export function toolJson(spec: ToolSpec): JsonObject {
     outputSchema: spec.outputSchema,
     effect: spec.effect,
     guarded: spec.guarded,
-    idempotency: { ...spec.idempotency },
+    idempotency: idempotencyJson(spec.idempotency),
     retry: retryJson(spec.retry),
     timeout: formatDuration(spec.timeoutMs),
   });
+}
+
+function idempotencyJson({ ttlMs, ...rest }: ToolSpec["idempotency"]): JsonObject {
+  return { ...rest, ...(ttlMs !== undefined && { ttl: formatDuration(ttlMs) }) };
 }

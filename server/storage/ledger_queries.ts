@@ -47,6 +47,13 @@ export interface ToolCallRow {
   readonly result: string | null;
   readonly failure_class: string | null;
   readonly failure_message: string | null;
+  /** Where in its task's journal the call was asked for that has the grant. */
+  readonly turn_sequence: number;
+  readonly call_index: number;
+  /** Root of the lineage that has it; declared keys only: other request ids name it. */
+  readonly origin_task_id: string | null;
+  /** Until when other lineages may reuse its result; declared keys only. */
+  readonly expire_time: Date | null;
 }
 
 const TOOL_CALL_COLUMNS: Columns = {
@@ -66,6 +73,10 @@ const TOOL_CALL_COLUMNS: Columns = {
   result: "text",
   failure_class: "text",
   failure_message: "text",
+  turn_sequence: "integer",
+  call_index: "integer",
+  origin_task_id: "text",
+  expire_time: "timestamptz",
 };
 
 /** One call of a lineage. */
@@ -157,7 +168,7 @@ export function ledgerQueries(db: Queryable) {
         delete from journal j using last
         where j.task_id = last.task_id and j.sequence >= last.sequence and not exists (
           select from tool_call c where c.task_id = last.task_id
-            and split_part(c.request_id, '/', 2) = last.sequence::text)`.execute(db);
+            and c.turn_sequence = last.sequence)`.execute(db);
     },
 
     /**
@@ -167,15 +178,15 @@ export function ledgerQueries(db: Queryable) {
     async inherit(from: string, to: string, originTaskId: string): Promise<void> {
       await sql`
         with calls as (
-          select request_id, state from tool_call
-          where request_id >= ${`auto:${originTaskId}/`} and request_id < ${`auto:${originTaskId}0`}),
+          select turn_sequence, call_index, state from tool_call
+          where (request_id >= ${`auto:${originTaskId}/`} and request_id < ${`auto:${originTaskId}0`})
+            or origin_task_id = ${originTaskId}),
         cut as (
           select min(sequence) as sequence from journal j where task_id = ${from} and (
             (kind = 'turn' and sequence = (select max(sequence) from journal where task_id = ${from} and kind = 'turn')
-              and not exists (select from calls where split_part(request_id, '/', 2) = j.sequence::text))
-            or (kind = 'failure' and exists (select from calls where state <> 'done'
-              and split_part(request_id, '/', 2) = j.turn_sequence::text
-              and split_part(request_id, '/', 3) = j.call_index::text
+              and not exists (select from calls c where c.turn_sequence = j.sequence))
+            or (kind = 'failure' and exists (select from calls c where c.state <> 'done'
+              and c.turn_sequence = j.turn_sequence and c.call_index = j.call_index
               and j.failure_class <> 'InvalidArguments')
               and sequence = (select max(sequence) from journal where task_id = ${from}))))
         insert into journal (task_id, sequence, kind, payload, turn_sequence, call_index, tool, failure_class, failure_message)
@@ -183,12 +194,13 @@ export function ledgerQueries(db: Queryable) {
         where task_id = ${from} and sequence < coalesce((select sequence from cut), 2147483647)`.execute(db);
     },
 
-    /** Locks the calls of lineages, ids ascending; tool_call_pkey by prefix. */
+    /** Locks the calls of lineages, ids ascending; tool_call_pkey by prefix, tool_call_origin_idx. */
     async lockLineages(originTaskIds: readonly string[]): Promise<LineageRow[]> {
       if (originTaskIds.length === 0) return [];
       const { rows } = await sql<LineageRow>`
         select c.request_id, c.tool, c.state, c.effect, o.id as origin_task_id from unnest(${originTaskIds}::text[]) as o(id)
-        join tool_call c on c.request_id >= 'auto:' || o.id || '/' and c.request_id < 'auto:' || o.id || '0'
+        join tool_call c on (c.request_id >= 'auto:' || o.id || '/' and c.request_id < 'auto:' || o.id || '0')
+          or c.origin_task_id = o.id
         order by c.request_id for update of c`.execute(db);
       return rows;
     },
@@ -208,6 +220,26 @@ export function ledgerQueries(db: Queryable) {
       await sql`update tool_call set state = 'failed', attempt = 0 where request_id = any(${requestIds}::text[])`.execute(
         db,
       );
+    },
+
+    /**
+     * Locks declared keys, ascending, until the end of the transaction: two that ask for a call which has no row yet wait for each
+     * other here. Rows that exist are locked by lockCalls.
+     */
+    async lockKeys(requestIds: readonly string[]): Promise<void> {
+      if (requestIds.length === 0) return;
+      await sql`select pg_advisory_xact_lock(hashtextextended(id, 0))
+        from (select id from unnest(${requestIds}::text[]) as x(id) order by id) o`.execute(db);
+    },
+
+    /** Of lease tokens, those that still hold their task: a live lease, or one that expired and that nobody superseded. */
+    async livingTokens(tokens: readonly { task_id: string; token: string }[]): Promise<Set<string>> {
+      if (tokens.length === 0) return new Set();
+      const { rows } = await sql<{ token: string }>`
+        select x.token from json_to_recordset(${recordSet(tokens)}::json) as x(task_id text, token text)
+        where exists (select from lease l where l.task_id = x.task_id and l.token = x.token)
+          or exists (select from ready q where q.task_id = x.task_id and q.last_token = x.token)`.execute(db);
+      return new Set(rows.map((row) => row.token));
     },
 
     /** Locks ledger rows by request id, ascending. */
@@ -235,6 +267,9 @@ export function ledgerQueries(db: Queryable) {
         [...new Map(rows.map((row) => [row.request_id, row])).values()],
         `on conflict (request_id) do update set state = excluded.state, attempt = excluded.attempt, grant_id = excluded.grant_id,
           grant_token = excluded.grant_token, grant_expire_time = excluded.grant_expire_time, task_id = excluded.task_id,
+          run_id = excluded.run_id, arguments_digest = excluded.arguments_digest, effect = excluded.effect,
+          turn_sequence = excluded.turn_sequence, call_index = excluded.call_index,
+          origin_task_id = excluded.origin_task_id, expire_time = excluded.expire_time,
           tool_generation = excluded.tool_generation, result = excluded.result, failure_class = excluded.failure_class,
           failure_message = excluded.failure_message, end_time = null`,
       ),
@@ -254,15 +289,16 @@ export function ledgerQueries(db: Queryable) {
         tool: string;
         attempt: number;
         arguments_digest: string;
+        turn_sequence: number;
+        call_index: number;
       }>`
         update tool_call c set state = x.state, result = x.result, failure_class = x.failure_class,
           failure_message = x.failure_message, end_time = clock_timestamp()
         from json_to_recordset(${recordSet(answers)}::json)
           as x(grant_id text, task_id text, state text, result text, failure_class text, failure_message text, known boolean)
         where c.grant_id = x.grant_id and c.task_id = x.task_id and (c.state = 'granted' or (c.state = 'unknown' and x.known))
-        returning c.grant_id, c.request_id, c.task_id, c.run_id, c.namespace, c.tool, c.attempt, c.arguments_digest`.execute(
-        db,
-      );
+        returning c.grant_id, c.request_id, c.task_id, c.run_id, c.namespace, c.tool, c.attempt, c.arguments_digest,
+          c.turn_sequence, c.call_index`.execute(db);
       return result.rows;
     },
 

@@ -81,7 +81,7 @@ export function deadLetterReads(db: Queryable) {
       return rows[0];
     },
 
-    /** Every call of a lineage, oldest first; tool_call_pkey by prefix. */
+    /** Every call of a lineage, oldest first; tool_call_pkey by prefix, tool_call_origin_idx. */
     async lineageCalls(originTaskId: string) {
       return await db
         .selectFrom("tool_call")
@@ -89,8 +89,12 @@ export function deadLetterReads(db: Queryable) {
           ...(["request_id", "tool", "state", "attempt", "arguments_digest"] as const),
           ...(["failure_class", "failure_message", "create_time", "end_time"] as const),
         ])
-        .where("request_id", ">=", `auto:${originTaskId}/`)
-        .where("request_id", "<", `auto:${originTaskId}0`)
+        .where((eb) =>
+          eb.or([
+            eb.and([eb("request_id", ">=", `auto:${originTaskId}/`), eb("request_id", "<", `auto:${originTaskId}0`)]),
+            eb("origin_task_id", "=", originTaskId),
+          ]),
+        )
         .orderBy("create_time")
         .orderBy("request_id")
         .execute();

@@ -257,9 +257,13 @@ export interface ToolCallTable {
   result: string | null;
   failure_class: string | null;
   failure_message: string | null;
+  turn_sequence: number;
+  call_index: number;
+  /** Declared keys only: root of the lineage that has it. */
+  origin_task_id: string | null;
   create_time: Time;
   end_time: OptionalTime;
-  /** Declared keys only: how long the row outlives its run. */
+  /** Declared keys only: how long others may reuse it, and how long it outlives its run. */
   expire_time: OptionalTime;
 }
 

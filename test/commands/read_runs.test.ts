@@ -188,6 +188,7 @@ test("a task is read with input, turns and tool calls", async () => {
         grant_id: "g",
         grant_token: "t",
       },
+      ...{ turn_sequence: 1, call_index: 0 },
       ...{ grant_expire_time: new Date(), failure_class: "Http5xx", failure_message: "502", end_time: new Date() },
     })
     .execute();

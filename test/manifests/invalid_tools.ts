@@ -106,10 +106,18 @@ export const INVALID_TOOLS: readonly InvalidManifest[] = [
     'quote it: "1"',
   ),
   row(
-    "E-NOT-YET",
-    "an idempotency key",
-    tool(`${HTTP}\nidempotency: {§key: args.id}`),
-    "not supported by this version",
+    "E-EXPRESSION",
+    "a key that reads something else",
+    tool(`${HTTP}\nidempotency: {key: §input.id}`),
+    "unknown name",
+  ),
+  row("E-EXPRESSION", "a key as a template", tool(`${HTTP}\nidempotency: {key: "§$\{{ args.id }}"}`), "bare CEL"),
+  row("E-VALUE", "a ttl without a key", tool(`${HTTP}\nidempotency: {§ttl: 1h}`), "there is none"),
+  row(
+    "E-VALUE",
+    "a key whose result is not kept",
+    tool(`${HTTP}\nidempotency: {key: args.id, §mode: none}`),
+    "cannot have a key",
   ),
   row("E-NOT-YET", "a tool's concurrency", tool(`${HTTP}\n§concurrency: 3`), "not supported by this version"),
   row(

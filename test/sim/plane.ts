@@ -1,8 +1,8 @@
 // The control plane in memory: each operation is the thin mirror of one command, and one transaction.
 // Called by the simulated replicas (driver.ts). Decisions are the product's: queue/, graph/ and the ledger's step.
 
-import { nextLedgerStep } from "../../server/commands/ledger_step.ts";
 import { judgeOtherTurn, takesNextEntry } from "../../server/queue/journal.ts";
+import { nextLedgerStep } from "../../server/queue/ledger.ts";
 import { matchTasks } from "../../server/queue/match.ts";
 import { isSameAnswer, needsPerson, takesAnswer } from "../../server/queue/tool_answer.ts";
 import { RUN_TIMEOUT_MS, TOOLS, TTL_MS } from "./flows.ts";
@@ -174,7 +174,12 @@ function useLedger(tables: Tables, fact: CallFact, begun: number, settleLater: I
   const row = tables.ledger.get(requestId);
   const tool = TOOLS[fact.tool] as (typeof TOOLS)[string];
   const digest = `${fact.tool}(${fact.arg})`;
-  const step = nextLedgerStep(row, { token: fact.token, argumentsDigest: digest, begun, tool });
+  // Calls are named by their place in one lineage: whoever asks is its only living holder.
+  const placed = { grant_expire_time: new Date(tables.nowMs), origin_task_id: null, expire_time: null };
+  const step = nextLedgerStep(row && { ...row, ...placed }, {
+    ...{ token: fact.token, argumentsDigest: digest, originTaskId: fact.task, begun, tool },
+    ...{ holderLives: false, nowMs: tables.nowMs },
+  });
   const presented = { task: fact.task, token: fact.token, session: fact.session };
   switch (step.type) {
     case "cached": {
@@ -184,6 +189,8 @@ function useLedger(tables: Tables, fact: CallFact, begun: number, settleLater: I
       tables.record("tool.cached", fact.task);
       return { type: "cached", result: step.result };
     }
+    case "in_flight":
+      throw new Error("a lineage has one living holder");
     case "conflict":
       settleLater.push({ type: "fail", ...presented, class: "IdempotencyConflict" });
       return { type: "conflict" };

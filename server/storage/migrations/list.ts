@@ -4,6 +4,7 @@
 import type { Kysely } from "kysely";
 import { up as initial } from "./0001_initial.ts";
 import { up as deadLetters } from "./0002_dead_letters.ts";
+import { up as ledgerKeys } from "./0003_ledger_keys.ts";
 import { up as retention } from "./0004_retention.ts";
 import { up as sweep } from "./0005_sweep.ts";
 
@@ -17,6 +18,7 @@ export interface Migration {
 export const migrations: readonly Migration[] = [
   { name: "0001_initial", up: initial },
   { name: "0002_dead_letters", up: deadLetters },
+  { name: "0003_ledger_keys", up: ledgerKeys },
   { name: "0004_retention", up: retention },
   { name: "0005_sweep", up: sweep },
 ];
