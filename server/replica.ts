@@ -122,6 +122,7 @@ export function createReplica(options: ReplicaOptions): Replica {
     },
     async stop() {
       await Promise.all([claimer.stop(), retention.stop()]);
+      await registry.drain(timing.drainMs, clock);
       await registry.close();
       await tick.stop();
       await renewer.stop();

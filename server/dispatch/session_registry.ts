@@ -3,6 +3,7 @@
 // A stream that ends without Goodbye keeps its leases until the session expires: the worker may be back within the ttl.
 
 import { create } from "@bufbuild/protobuf";
+import type { Clock } from "../../kit/clock.ts";
 import { DomainError, messageOf } from "../../kit/errors.ts";
 import { type Hello, type Welcome, WelcomeSchema } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import { workerActor } from "../audit/events.ts";
@@ -35,6 +36,7 @@ export class SessionRegistry implements SessionHost {
   readonly #connecting = new Set<WorkerSession>();
   readonly #background = new Set<Promise<void>>();
   #closing = false;
+  #onEmpty: () => void = () => undefined;
 
   constructor(options: RegistryOptions) {
     this.#options = options;
@@ -88,6 +90,7 @@ export class SessionRegistry implements SessionHost {
     });
     session.id = opened.id;
     session.epoch = opened.epoch;
+    session.draining = opened.state === "draining";
     for (const { taskId, token } of hello.held) {
       // An Accept of the older stream may not have reached the store; the worker sends it again.
       if (opened.held.has(token)) session.held.set(token, { taskId, token, accepted: false, stopping: false });
@@ -118,6 +121,7 @@ export class SessionRegistry implements SessionHost {
   ended(session: WorkerSession, how: { polite: boolean; wasOpen: boolean; reason: string }): void {
     this.#connecting.delete(session);
     if (this.#sessions.get(session.id) === session) this.#sessions.delete(session.id);
+    if (this.#sessions.size === 0) this.#onEmpty();
     if (!how.wasOpen) return;
     this.#recordAccepts(session);
     const { name, id } = session;
@@ -166,6 +170,19 @@ export class SessionRegistry implements SessionHost {
   cancel(orders: readonly CancelOrder[]): void {
     for (const [sessionId, own] of Map.groupBy(orders, (order) => order.sessionId))
       this.#sessions.get(sessionId)?.cancel(own);
+  }
+
+  /**
+   * Asks every worker to move to another replica while this one still answers: no new streams, no assignments. Resolves when all
+   * have left, or when their time is over.
+   */
+  async drain(windowMs: number, clock: Clock): Promise<void> {
+    this.#closing = true;
+    for (const session of this.sessions()) session.askToDrain(windowMs, "the server is shutting down", true);
+    const over = new AbortController();
+    this.#onEmpty = () => over.abort();
+    if (this.#sessions.size > 0) await clock.sleep(windowMs, over.signal);
+    this.#onEmpty = () => undefined;
   }
 
   /** Politely ends every stream: no new ones, workers are told to go elsewhere. */

@@ -22,6 +22,8 @@ export interface Timing {
   readonly flushMs: number;
   /** Pace of the tick. */
   readonly tickMs: number;
+  /** How long workers may take to move to another replica when this one shuts down. */
+  readonly drainMs: number;
   /** Time without a tick of any replica after which the sweep waits: sessions may have had no chance to renew. */
   readonly sweepGapMs: number;
 }
@@ -35,6 +37,7 @@ export function timingOf(leaseTtlMs: number): Timing {
     acceptMs: Math.floor(leaseTtlMs / 6),
     flushMs: Math.min(250, Math.floor(renewMs / 4)),
     tickMs: Math.min(SECOND, renewMs),
+    drainMs: Math.min(2 * SECOND, renewMs),
     sweepGapMs: Math.floor(leaseTtlMs / 2),
   };
   assert(timing.leaseTtlMs >= 3 * timing.renewMs, "a lease outlives three renewals");

@@ -185,10 +185,10 @@ export class WorkerSession implements ConnectedWorker {
     if (tasks.length > 0) this.send(frameOf({ case: "cancel", value: { tasks } }));
   }
 
-  /** Asks the worker to finish and leave. */
-  askToDrain(windowMs: number, reason: string): void {
+  /** Asks the worker to finish what it holds; move: to take its session to another replica. It is assigned nothing more here. */
+  askToDrain(windowMs: number, reason: string, move = false): void {
     this.draining = true;
-    this.send(frameOf({ case: "drain", value: { window: durationOf(windowMs), reason } }));
+    this.send(frameOf({ case: "drain", value: { window: durationOf(windowMs), reason, move } }));
   }
 
   /** Says the polite end and closes. */

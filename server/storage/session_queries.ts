@@ -52,19 +52,20 @@ export function sessionQueries(db: Queryable) {
   return {
     /**
      * Opens a session, or takes it over with the next epoch when the same instance resumes it. One that was marked lost
-     * comes back to life: its tokens that nobody superseded count again (I4).
+     * comes back to life: its tokens that nobody superseded count again (I4). One that drains goes on draining.
      */
     async open(
       session: NewSession,
       resumeId: string,
       ttlMs: number,
-    ): Promise<{ id: string; epoch: bigint; resumed: boolean }> {
-      const resumed = await sql<{ id: string; epoch: bigint }>`
-        update worker_session set epoch = epoch + 1, replica_id = ${session.replica_id}, state = 'active', slots = ${session.slots},
+    ): Promise<{ id: string; epoch: bigint; state: string; resumed: boolean }> {
+      const resumed = await sql<{ id: string; epoch: bigint; state: string }>`
+        update worker_session set epoch = epoch + 1, replica_id = ${session.replica_id},
+          state = case state when 'draining' then state else 'active' end, slots = ${session.slots},
           last_seen_time = clock_timestamp(), expire_time = clock_timestamp() + ${ttlMs} * interval '1 ms'
         where id = ${resumeId} and instance_id = ${session.instance_id} and identity = ${session.identity}
           and state <> 'closed'
-        returning id, epoch`.execute(db);
+        returning id, epoch, state`.execute(db);
       const row = resumed.rows[0];
       if (row !== undefined) return { ...row, resumed: true };
       await sql`insert into worker_session
@@ -72,7 +73,7 @@ export function sessionQueries(db: Queryable) {
         values (${session.id}, 1, ${session.instance_id}, ${session.name}, ${session.identity}, ${JSON.stringify(session.labels)}::jsonb,
           ${session.slots}, ${session.runtimes}::text[], ${session.version}, ${session.replica_id}, 'active',
           clock_timestamp() + ${ttlMs} * interval '1 ms')`.execute(db);
-      return { id: session.id, epoch: 1n, resumed: false };
+      return { id: session.id, epoch: 1n, state: "active", resumed: false };
     },
 
     /** Renews sessions seen since the last tick; one row a worker. A lost or newer session is left alone. */

@@ -33,6 +33,9 @@ export class PlayedStream {
   #arrived: () => void = () => {};
   #wake: () => void = () => {};
   #closed = false;
+  readonly #over = Promise.withResolvers<void>();
+  /** Resolves when the worker has ended the stream. */
+  readonly ended = this.#over.promise;
 
   constructor(hello: Hello, authorization: string, connection: ServerHttp2Session) {
     this.hello = hello;
@@ -95,6 +98,7 @@ export class PlayedStream {
 
   close(): void {
     this.#closed = true;
+    this.#over.resolve();
     this.#arrived();
     this.#wake();
   }
@@ -118,6 +122,7 @@ export class PlayedServer {
   #arrived: () => void = () => {};
   /** Refuses every stream with this code. */
   refusal: Code | undefined;
+  #refusals = 0;
   readonly #server = createServer(
     connectNodeAdapter({
       routes: (router) => {
@@ -139,6 +144,20 @@ export class PlayedServer {
     this.endpoint = `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
+  /** Resolves when so many streams were refused. */
+  async refused(count: number): Promise<void> {
+    while (this.#refusals < count) {
+      await new Promise<void>((resolve) => {
+        this.#arrived = resolve;
+      });
+    }
+  }
+
+  /** Streams that came and that nobody took. */
+  get streams(): number {
+    return this.#streams.length;
+  }
+
   /** The next stream, after its Hello. */
   async stream(): Promise<PlayedStream> {
     for (;;) {
@@ -156,7 +175,11 @@ export class PlayedServer {
   }
 
   async *#session(requests: AsyncIterable<SessionRequest>, authorization: string): AsyncIterable<SessionResponse> {
-    if (this.refusal !== undefined) throw new ConnectError("not you", this.refusal);
+    if (this.refusal !== undefined) {
+      this.#refusals += 1;
+      this.#arrived();
+      throw new ConnectError("not you", this.refusal);
+    }
     const iterator = requests[Symbol.asyncIterator]();
     const first = await iterator.next();
     if (first.done === true || first.value.frame.case !== "hello")

@@ -282,7 +282,8 @@ test("drain: no credit, finishes what it can, gives the rest back as interrupted
   await worker.ended;
 });
 
-test("a draining server is left for the next endpoint at once, with everything held", async () => {
+/** A worker with two endpoints that runs a task at the first. */
+async function holding() {
   const first = await played();
   const second = await played();
   const worker = playedWorker([first.endpoint, second.endpoint]);
@@ -294,9 +295,40 @@ test("a draining server is left for the next endpoint at once, with everything h
   assign(stream, 1);
   await serveView(stream, hangs);
   await stream.next("accept");
-  stream.send({ case: "drain", value: { reason: "restart" } });
+  return { first, second, stream };
+}
+
+test("a server that shuts down is left once the next one has taken over: with everything held, renewed all along", async () => {
+  const { second, stream } = await holding();
+  stream.send({ case: "drain", value: { reason: "restart", move: true } });
   const next = await second.stream();
   expect(next.hello).toMatchObject({ resumeSessionId: "ses_1", held: [{ taskId: "task_1", token: "token_1" }] });
+  // Until it is welcomed there, the first one still has the session.
+  assign(stream, 2);
+  expect((await stream.next("accept")).tokens).toEqual(["token_2"]);
+  next.welcome({ held: [{ taskId: "task_1", keep: true }] });
+  await stream.ended;
+  expect((await next.next("accept", (accept) => accept.tokens.length === 2)).tokens).toEqual(["token_1", "token_2"]);
+});
+
+test("while no other server takes it, a drained worker stays, and looks again", async () => {
+  const { second, stream } = await holding();
+  second.refusal = Code.Unavailable;
+  stream.send({ case: "drain", value: { reason: "restart", move: true } });
+  await second.refused(2);
+  assign(stream, 2);
+  expect((await stream.next("accept")).tokens).toEqual(["token_2"]);
+  second.refusal = undefined;
+  (await second.stream()).welcome({ held: [{ taskId: "task_1", keep: true }] });
+  await stream.ended;
+});
+
+test("a drain of the worker by an operator moves nothing", async () => {
+  const { stream, second } = await holding();
+  stream.send({ case: "drain", value: { reason: "an operator drains this worker" } });
+  assign(stream, 2);
+  expect((await stream.next("accept")).tokens).toEqual(["token_2"]);
+  expect(second.streams).toBe(0);
 });
 
 test("goodbye of the only server leads to a new stream there", async () => {

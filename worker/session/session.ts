@@ -1,6 +1,7 @@
 // This worker's session with the control plane, across streams: connects, says Hello, hands frames on, reconnects, ends politely.
 // Started and stopped by worker.ts. What frames mean is decided by the task table, the facts, the fetches and the lease keeper.
-// One stream at a time. A stream that ends is replaced after a jittered wait; facts without an answer are then sent again.
+// One stream at a time, two while a drained replica is left: the next one takes over first. A stream that ends is replaced after a
+// jittered wait. Facts without an answer are sent again on the new stream.
 // States: connecting → greeting (Hello sent) → attached (Welcome came) → connecting … → ended.
 
 import { create } from "@bufbuild/protobuf";
@@ -25,6 +26,8 @@ import { durationMs } from "./translate.ts";
 export const PROTOCOL_VERSION = 1;
 /** Waits between connections. */
 export const RECONNECT_BACKOFF = { initialMs: 100, maxMs: 5 * SECOND, factor: 2, jitter: "full" } as const;
+/** Waits between tries to find another replica while a drained one still serves. */
+const MOVE_BACKOFF = { initialMs: 50, maxMs: 500, factor: 2, jitter: "full" } as const;
 /** Longest wait for Welcome. */
 const WELCOME_MS_MAX = 10 * SECOND;
 /** Longest wait for acknowledgements at the end of a drain, and for the server to close after Goodbye. */
@@ -52,7 +55,14 @@ export interface SessionOptions {
   readonly log: Log;
 }
 
-type EndOfStream = StreamEnd & { readonly polite: boolean };
+/** A stream that ended: how, where, and when it was opened (monotonic). */
+interface Connected {
+  readonly end: StreamEnd & { readonly polite: boolean };
+  /** The server had taken the worker in. */
+  readonly attached: boolean;
+  readonly endpoint: string;
+  readonly startMs: number;
+}
 
 /** See the file header. */
 export class WorkerSession {
@@ -64,7 +74,12 @@ export class WorkerSession {
   readonly #keeper: LeaseKeeper;
   readonly #tasks: TaskTable;
   readonly #stopping = new AbortController();
+  /** The stream that the server answered with Welcome last: everything is sent there. */
   #stream: FrameStream | undefined;
+  /** Every stream that has not ended. */
+  readonly #opened = new Set<FrameStream>();
+  /** The stream that is to follow a drained one, from the Drain on. */
+  #next: Promise<Connected> | undefined;
   #sessionId = "";
   #frameBytesMax = FRAME_BYTES_DEFAULT;
   #callId = 0n;
@@ -144,7 +159,7 @@ export class WorkerSession {
   abort(): void {
     this.#stopping.abort();
     this.#tasks.interrupt();
-    this.#stream?.cancel();
+    for (const stream of this.#opened) stream.cancel();
   }
 
   // Commands that were told to stop are killed when they do not: the process must not end before.
@@ -157,11 +172,11 @@ export class WorkerSession {
     const { clock, random, endpoints, log } = this.#options;
     let failures = 0;
     while (!this.#stopping.signal.aborted) {
-      const endpoint = endpoints[this.#endpoint % endpoints.length] as string;
       const attachedBefore = this.#sessionId !== "";
-      const startMs = clock.monotonic();
-      const { end, attached } = await this.#connection(endpoint);
+      const { end, attached, endpoint, startMs } = await this.#takeNext();
       if (this.#stopping.signal.aborted || this.#ending) return;
+      // A stream that took over from a drained one is the next one to wait for.
+      if (this.#next !== undefined) continue;
       if (end.refused && !attachedBefore && !attached) {
         throw new DomainError("CREDENTIALS_INVALID", `the server at ${endpoint} refused this worker: ${end.message}`);
       }
@@ -176,26 +191,34 @@ export class WorkerSession {
     }
   }
 
-  // One stream from Hello to its end.
-  #connection(endpoint: string): Promise<{ end: EndOfStream; attached: boolean }> {
-    const { clock, openStream, log } = this.#options;
+  #takeNext(): Promise<Connected> {
+    const next = this.#next ?? this.#connection();
+    this.#next = undefined;
+    return next;
+  }
+
+  // One stream from Hello to its end, at the endpoint whose turn it is.
+  #connection(): Promise<Connected> {
+    const { clock, openStream, endpoints, log } = this.#options;
+    const endpoint = endpoints[this.#endpoint % endpoints.length] as string;
     return new Promise((resolve) => {
       let attached = false;
       let polite: string | undefined;
-      const helloSentMs = clock.monotonic();
+      const startMs = clock.monotonic();
       const stream = openStream(endpoint, {
         onFrame: (frame) => {
           try {
             if (frame.case === "welcome") {
               cancelWelcome();
               attached = true;
-              this.#attach(stream, frame.value, helloSentMs);
+              this.#attach(stream, frame.value, startMs);
             } else if (frame.case === "goodbye") {
               polite = `the server said goodbye: ${frame.value.reason}`;
               stream.cancel();
-            } else if (frame.case === "drain") {
-              polite = this.#moveOn(frame.value, stream);
-            } else if (attached) this.#take(frame);
+              // What a stream says that another one took over from is answered there again.
+            } else if (this.#stream !== stream) return;
+            else if (frame.case === "drain") this.#drained(frame.value, stream);
+            else this.#take(frame);
           } catch (error) {
             log("error", "a frame could not be handled, reconnecting", { error: messageOf(error) });
             stream.cancel();
@@ -206,22 +229,34 @@ export class WorkerSession {
         },
         onEnd: (end) => {
           cancelWelcome();
-          this.#detach();
-          resolve({ end: { ...end, message: polite ?? end.message, polite: polite !== undefined }, attached });
+          this.#opened.delete(stream);
+          if (this.#stream === stream) this.#detach();
+          const message = polite ?? end.message;
+          resolve({ end: { ...end, message, polite: polite !== undefined }, attached, endpoint, startMs });
         },
       });
       const cancelWelcome = clock.after(WELCOME_MS_MAX, () => stream.cancel());
-      this.#stream = stream;
+      this.#opened.add(stream);
       stream.write({ case: "hello", value: this.#hello() });
     });
   }
 
-  // With another endpoint at hand the drained one is left at once; facts and leases go along by resume.
-  #moveOn(drain: Drain, stream: FrameStream): string | undefined {
-    this.#options.log("info", "the server is draining", { reason: drain.reason });
-    if (this.#options.endpoints.length < 2) return undefined;
-    stream.cancel();
-    return `the server is draining: ${drain.reason}`;
+  // A replica that shuts down is left only when another one has taken the session over: leases are renewed all along. A drain that is
+  // for this worker is a word: the server assigns nothing more.
+  #drained({ move, reason }: Drain, drained: FrameStream): void {
+    this.#options.log("info", move ? "the server is shutting down, moving on" : "drained by an operator", { reason });
+    if (move && this.#next === undefined) this.#next = this.#dialBeside(drained);
+  }
+
+  // Behind one address a balancer may lead to the same replica again, which refuses: then once more, as long as it still serves.
+  async #dialBeside(drained: FrameStream): Promise<Connected> {
+    const { clock, random } = this.#options;
+    for (let failures = 1; ; failures += 1) {
+      this.#endpoint += 1;
+      const ended = await this.#connection();
+      if (ended.attached || this.#stream !== drained || this.#stopping.signal.aborted) return ended;
+      await clock.sleep(backoffDelay(MOVE_BACKOFF, failures, random), this.#stopping.signal);
+    }
   }
 
   #hello() {
@@ -246,7 +281,10 @@ export class WorkerSession {
     if (welcome.frameBytesMax > 0) this.#frameBytesMax = welcome.frameBytesMax;
     const ttlMs = durationMs(welcome.leaseTtl) ?? 30 * SECOND;
     const renewMs = durationMs(welcome.renewInterval) ?? ttlMs / 3;
+    const drained = this.#stream;
+    this.#stream = stream;
     this.#outbox.attach(stream);
+    drained?.cancel();
     this.#keeper.connected({ ttlMs, renewMs }, helloSentMs);
     this.#tasks.keepOnly(new Set(welcome.held.filter(({ keep }) => !keep).map(({ taskId }) => taskId)));
     this.#tasks.resend();
