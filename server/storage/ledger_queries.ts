@@ -161,14 +161,23 @@ export function ledgerQueries(db: Queryable) {
      */
     async dropUnansweredTurn(taskIds: readonly string[]): Promise<void> {
       if (taskIds.length === 0) return;
+      // Calls of the lineage and not of the task alone: those that a replay inherited are still its predecessor's. By task and by
+      // origin for declared keys, by request id for the others.
       await sql`
         with last as (
-          select task_id, max(sequence) as sequence from journal
-          where task_id = any(${taskIds}::text[]) and kind = 'turn' group by task_id)
+          select distinct on (j.task_id) j.task_id, j.sequence, t.origin_task_id, j.payload::json -> 'toolCalls' as calls
+          from journal j join task t on t.id = j.task_id
+          where j.task_id = any(${taskIds}::text[]) and j.kind = 'turn' order by j.task_id, j.sequence desc)
         delete from journal j using last
-        where j.task_id = last.task_id and j.sequence >= last.sequence and not exists (
-          select from tool_call c where c.task_id = last.task_id
-            and c.turn_sequence = last.sequence)`.execute(db);
+        where j.task_id = last.task_id and j.sequence >= last.sequence
+          and not exists (select from tool_call c where c.task_id = last.task_id and c.turn_sequence = last.sequence)
+          and not exists (
+            select from tool_call c where c.origin_task_id = last.origin_task_id and c.turn_sequence = last.sequence)
+          and not exists (
+            select from generate_series(0, case json_typeof(last.calls) when 'array' then json_array_length(last.calls) else 0 end - 1) as i
+            join tool_call c on c.request_id = 'auto:' || last.origin_task_id || '/' || last.sequence || '/' || i)`.execute(
+        db,
+      );
     },
 
     /**

@@ -13,7 +13,7 @@ const GAP_STEPS = 3;
 
 /** Actions with their weights in 128. */
 export const ACTIONS: Readonly<Record<string, readonly [number, Action]>> = {
-  work: [39, work],
+  work: [36, work],
   claim: [19, claim],
   invoke: [8, invoke],
   passTime: [9, passTime],
@@ -33,6 +33,8 @@ export const ACTIONS: Readonly<Record<string, readonly [number, Action]>> = {
   turnPolicies: [1, turnPolicies],
   drain: [1, drain],
   dieOften: [1, dieOften],
+  replay: [2, replay],
+  discard: [1, discard],
 };
 
 const pick = <T>(from: readonly T[], index: number): T | undefined => from[index % Math.max(1, from.length)];
@@ -247,5 +249,24 @@ function dieOften(driver: Driver, { a, b }: Word): boolean {
     driver.find(b % 2);
     driver.settleFindings(b % 2, "");
   }
+  return true;
+}
+
+function letters(driver: Driver): string[] {
+  return [...driver.tables.tasks.values()].filter((task) => task.letter !== undefined).map((task) => task.id);
+}
+
+/** A person looks at a dead letter, perhaps one that somebody has dealt with already. */
+function replay(driver: Driver, { a, b, c, fate }: Word): boolean {
+  const task = pick(letters(driver), a);
+  if (task === undefined) return false;
+  driver.perform({ op: "settle", items: [{ type: "replay", task, repeat: b % 2 === 0 }] }, c % 2, faultOf(fate));
+  return true;
+}
+
+function discard(driver: Driver, { a, c, fate }: Word): boolean {
+  const task = pick(letters(driver), a);
+  if (task === undefined) return false;
+  driver.perform({ op: "settle", items: [{ type: "discard", task }] }, c % 2, faultOf(fate));
   return true;
 }

@@ -25,6 +25,7 @@ export interface Holder {
 
 /** A tool call as the model has heard of it. */
 export interface Call {
+  readonly task: string;
   readonly args: string;
   readonly tool: string;
   grant: string;
@@ -38,6 +39,7 @@ export interface Call {
 export interface TaskBook {
   readonly id: string;
   readonly run: string;
+  readonly origin: string;
   holder: Holder | undefined;
   attempt: number;
   deliveries: number;

@@ -7,7 +7,7 @@ import type { Driver } from "./driver.ts";
 import { ATTEMPTS_MAX, FLOWS, GAP_MS, RETRY_DELAY_MS, TTL_MS } from "./flows.ts";
 import { FactBooks, type Heard } from "./oracle_facts.ts";
 import { checkState } from "./oracle_state.ts";
-import type { Findings, Item, Outcome, Presented, Traced } from "./rows.ts";
+import type { Findings, Item, Outcome, Presented, TaskRow, Traced } from "./rows.ts";
 
 export class Oracle implements Books {
   readonly tasks = new Map<string, TaskBook>();
@@ -21,25 +21,16 @@ export class Oracle implements Books {
   observe(traced: Traced, driver: Driver): void {
     const { tables } = driver;
     for (const task of tables.tasks.values()) {
-      if (!this.tasks.has(task.id)) this.#open(task.id, task.run.id);
+      if (!this.tasks.has(task.id)) this.#open(task);
     }
     if (traced.result !== undefined) this.#hear(traced, driver);
     checkState(this, traced, driver);
   }
 
-  #open(id: string, run: string): void {
+  #open({ id, run, origin, replayOf }: TaskRow): void {
     this.tasks.set(id, {
-      ...{
-        id,
-        run,
-        holder: undefined,
-        attempt: 1,
-        deliveries: 0,
-        journal: [],
-        state: "READY",
-        succeeded: false,
-        dueMs: 0,
-      },
+      ...{ id, run: run.id, origin, holder: undefined, attempt: 1, deliveries: 0, succeeded: false, dueMs: 0 },
+      ...{ journal: replayOf === "" ? [] : this.#facts.inherited(this.#book(replayOf)), state: "READY" },
       ...{ decided: new Set(), accepted: new Map(), seen: "" },
     });
   }
@@ -146,6 +137,10 @@ export class Oracle implements Books {
           if (!late && verdicts[index] === "committed") this.#woken(item.task, driver);
           continue;
         }
+        if (item.type === "replay" || item.type === "discard") {
+          if (!late) this.#decided(item, verdicts[index] ?? "", driver);
+          continue;
+        }
         if ("run" in item || (item.type === "lost") !== late) continue;
         if (item.type === "lost") this.#lost(item, verdicts[index] ?? "", driver);
         else this.#ended(item, verdicts[index] ?? "", driver);
@@ -153,12 +148,30 @@ export class Oracle implements Books {
     }
   }
 
+  #decided(item: Extract<Item, { type: "replay" | "discard" }>, verdict: string, driver: Driver): void {
+    const book = this.#book(item.task);
+    const made = [...driver.tables.tasks.values()].filter((task) => task.replayOf === item.task);
+    demand(made.length <= 1, "a dead letter is replayed once", () => `${item.task}: ${made.map(({ id }) => id)}`);
+    if (verdict !== "committed") return;
+    demand(book.state === "DEAD_LETTERED", "only what is parked is decided about", () => `${item.task} ${book.state}`);
+    if (item.type === "discard") return;
+    const open = this.#facts.undecided(book.origin);
+    demand(item.repeat || open.length === 0, "what nobody knows is not repeated unasked", () => open.join());
+    this.#facts.renew(book.origin);
+    // Somebody said that it may happen again.
+    for (const request of open) driver.sink.allowAgain(request);
+  }
+
   #woken(task: string, driver: Driver): void {
     const { dueMs } = this.#book(task);
     demand(dueMs <= driver.tables.nowMs, "a retry waits for its delay", () => task);
   }
 
-  #ended(item: Exclude<Item, { run: string } | { type: "wake" | "lost" }>, verdict: string, driver: Driver): void {
+  #ended(
+    item: Exclude<Item, { run: string } | { type: "wake" | "lost" | "replay" | "discard" }>,
+    verdict: string,
+    driver: Driver,
+  ): void {
     const book = this.#book(item.task);
     if (!this.#counts(item)) {
       demand(verdict !== "committed", "a stale token changes nothing", () => `${item.type} ${item.task} ${item.token}`);
@@ -216,7 +229,7 @@ export class Oracle implements Books {
   // A new attempt drops the last turn, with what followed it, unless one of its calls was granted.
   #newAttempt(book: TaskBook): void {
     const last = book.journal.findLastIndex((row) => row.kind === "turn");
-    if (last >= 0 && !this.#facts.calls.has(`${book.id}/${last + 1}/0`)) book.journal.splice(last);
+    if (last >= 0 && !this.#facts.calls.has(`${book.origin}/${last + 1}/0`)) book.journal.splice(last);
   }
 
   #lost(item: Extract<Item, { type: "lost" }>, verdict: string, driver: Driver): void {

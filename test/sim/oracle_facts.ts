@@ -4,7 +4,7 @@
 import { type Call, demand, type TaskBook } from "./books.ts";
 import type { Driver } from "./driver.ts";
 import { TOOL_ATTEMPTS_MAX } from "./flows.ts";
-import type { Answer, CallFact, Presented, ResultFact, TurnFact } from "./rows.ts";
+import type { Answer, CallFact, JournalRow, Presented, ResultFact, TurnFact } from "./rows.ts";
 
 /** A fact with what the books say of its sender. */
 export interface Heard<Fact extends Presented> {
@@ -19,6 +19,31 @@ export class FactBooks {
   /** Tokens by the grants that were made for them. */
   readonly #granted = new Map<string, string>();
   readonly #answered = new Set<string>();
+
+  /** The journal of a replay: what its predecessor recorded, without what made it end. */
+  inherited({ origin, journal }: TaskBook): JournalRow[] {
+    const last = journal.findLastIndex((row) => row.kind === "turn");
+    if (last >= 0 && !this.calls.has(`${origin}/${last + 1}/0`)) return journal.slice(0, last);
+    const end = journal.at(-1);
+    const isOpen = end?.kind === "failure" && this.calls.get(`${origin}/${end.turnSequence}/0`)?.state !== "done";
+    return journal.slice(0, isOpen ? -1 : undefined);
+  }
+
+  /** Requests of a lineage of which nobody knows whether they had their effect. */
+  undecided(origin: string): string[] {
+    const mayHave = (call: Call) => call.state === "unknown" || (call.state === "open" && call.tool !== "look");
+    return this.#of(origin).flatMap(([request, call]) => (mayHave(call) ? [request] : []));
+  }
+
+  /** A replay tries again what did not end well. */
+  renew(origin: string): void {
+    for (const [, call] of this.#of(origin))
+      if (call.state !== "done") Object.assign(call, { state: "failed", attempt: 0 });
+  }
+
+  #of(origin: string): [string, Call][] {
+    return [...this.calls].filter(([request]) => request.startsWith(`${origin}/`));
+  }
 
   turn({ fact, counts, book }: Heard<TurnFact>, verdict: string): void {
     const fenced = !counts;
@@ -40,7 +65,7 @@ export class FactBooks {
   }
 
   call({ fact, counts, book, run }: Heard<CallFact>, answer: Answer | undefined, driver: Driver): void {
-    const request = `${fact.task}/${fact.turnSequence}/0`;
+    const request = `${book.origin}/${fact.turnSequence}/0`;
     const call = this.calls.get(request);
     const type = answer?.type ?? "";
     const expected = counts ? expectedAnswer(fact, call, run, driver) : ["lease_lost"];
@@ -59,12 +84,14 @@ export class FactBooks {
     this.#granted.set(answer.grant, fact.token);
     const attempt = call === undefined ? 1 : call.attempt + (call.state === "failed" ? 1 : 0);
     const args = `${fact.tool}(${fact.arg})`;
-    const open = { args, tool: fact.tool, grant: answer.grant, token: fact.token, attempt };
+    const open = { task: fact.task, args, tool: fact.tool, grant: answer.grant, token: fact.token, attempt };
     this.calls.set(request, { ...open, state: "open", value: "", failure: "" });
   }
 
   result({ fact, counts, book }: Heard<ResultFact>, verdict: string): void {
-    const found = [...this.calls].find(([id, one]) => one.grant === fact.grant && id.startsWith(`${fact.task}/`));
+    const found = [...this.calls].find(
+      ([id, one]) => one.grant === fact.grant && id.startsWith(`${book.origin}/`) && one.task === fact.task,
+    );
     const [request = "", call] = found ?? [];
     const known = fact.ok || !fact.ambiguous;
     const takes = call !== undefined && (call.state === "open" || (call.state === "unknown" && known));

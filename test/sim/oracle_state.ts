@@ -8,7 +8,7 @@ import type { RunRow, TaskRow, Traced } from "./rows.ts";
 
 const ENDED = ["SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT", "POLICY_DENIED"];
 const HEAD_START_MS = { high: 30_000, normal: 0, low: -30_000 };
-const CHANGE_KINDS = /^(task|lease)\./;
+const CHANGE_KINDS = /^(task|lease|dead_letter)\./;
 
 export function checkState(books: Books, traced: Traced, driver: Driver): void {
   const { tables } = driver;
@@ -86,7 +86,8 @@ function checkChange(book: TaskBook, task: TaskRow, { tables }: Driver): void {
 function checkRun(books: Books, run: RunRow, traced: Traced, { tables }: Driver): void {
   const before = books.runStates.get(run.id);
   const now = run.graph.run;
-  const tasks = [...tables.tasks.values()].filter((task) => task.run === run);
+  // A task that was replayed is no part of its run any more.
+  const tasks = [...tables.tasks.values()].filter((task) => task.run === run && task.letter !== "replayed");
   if (before !== now) {
     demand(
       before === undefined || !ENDED.includes(before),

@@ -170,7 +170,7 @@ function calls(tables: Tables, facts: readonly CallFact[]): Result {
 }
 
 function useLedger(tables: Tables, fact: CallFact, begun: number, settleLater: Item[]): Answer {
-  const requestId = `${fact.task}/${fact.turnSequence}/0`;
+  const requestId = `${tables.task(fact.task).origin}/${fact.turnSequence}/0`;
   const row = tables.ledger.get(requestId);
   const tool = TOOLS[fact.tool] as (typeof TOOLS)[string];
   const digest = `${fact.tool}(${fact.arg})`;

@@ -24,4 +24,18 @@ export const REGRESSIONS: readonly Regression[] = [
       "lookOnly delay 4 20 21",
     ],
   },
+  {
+    name: "a retry of a replayed task forgot the turn that its predecessor had recorded, for its call is the predecessor's",
+    words: [
+      ...[
+        "invoke clean 4 1 0",
+        "claim clean 0 0 2",
+        "work clean 0 0 0",
+        "work clean 0 0 0",
+        "work clean 0 0 0",
+        "fail clean 0 1 0",
+      ],
+      ...["replay clean 0 1 0", "claim clean 0 0 2", "fail clean 0 0 0"],
+    ],
+  },
 ];

@@ -21,6 +21,12 @@ export interface TaskRow {
   readonly run: RunRow;
   readonly node: string;
   readonly claimOrder: number;
+  /** Root of its lineage: what its requests are named after. */
+  readonly origin: string;
+  readonly replayOf: string;
+  /** What became of it as a dead letter, and by which request. */
+  letter: "open" | "replayed" | "discarded" | undefined;
+  letterRequest: string;
   state: TaskState;
   attempt: number;
   deliveries: number;
@@ -106,6 +112,8 @@ export type Item =
   | (Presented & { readonly type: "park" | "fail"; readonly class: string })
   | { readonly type: "lost"; readonly task: string; readonly token: string; readonly reason: LossReason }
   | { readonly type: "wake"; readonly task: string }
+  | { readonly type: "replay"; readonly task: string; readonly repeat: boolean }
+  | { readonly type: "discard"; readonly task: string }
   | { readonly type: "stop"; readonly run: string; readonly cause: RunCause }
   | { readonly type: "run_due"; readonly run: string };
 

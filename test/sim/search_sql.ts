@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { FAULT_KINDS, type FaultCounts } from "./driver.ts";
 import { type History, runHistory } from "./history.ts";
 import { REGRESSIONS } from "./regressions.ts";
+import type { Op, Result } from "./rows.ts";
 import { fromText, textOf, type Word } from "./schedule.ts";
 import { type Broken, type SearchReport, words } from "./search.ts";
 import { type Divergence, replay } from "./sql_check.ts";
@@ -12,7 +13,7 @@ import { SqlSystem } from "./sql_system.ts";
 /** Histories in memory for each that the database sees, at most. */
 const TRIED_MAX = 40;
 /** Times that the database sees a thing before it is no news. */
-const FAMILIAR = 3;
+const FAMILIAR = 2;
 
 export interface SqlSearch {
   readonly url: string;
@@ -77,22 +78,50 @@ async function searchIn(system: SqlSystem, options: Omit<SqlSearch, "url">): Pro
 
 /**
  * A history costs the database hundreds of times what it costs in memory: only those are replayed there in which something
- * happens that happened seldom before, told by operation, fault, answers and records.
+ * happens that happened seldom before: an operation with its fault and answers, or one event of a task after another.
  */
 class Novelty {
   readonly #times = new Map<string, number>();
 
   has({ trace }: History): boolean {
     let isNew = false;
-    for (const [index, { op, fault, result }] of trace.entries()) {
-      const told = [...(result?.verdicts ?? []), ...(result?.answers ?? []).map(({ type }) => type)];
-      const items = op.op === "settle" ? op.items.map((item) => (item.type === "lost" ? item.reason : item.type)) : [];
-      const what = `${op.op} ${fault === "" ? "" : `${fault} ${index % 2}`} ${items.join()} ${told.join()}`;
+    const note = (what: string) => {
       const times = (this.#times.get(what) ?? 0) + 1;
-      if (times > FAMILIAR) continue;
+      if (times > FAMILIAR) return;
       this.#times.set(what, times);
       isNew = true;
+    };
+    const last = new Map<string, string>();
+    for (const [index, { op, fault, result }] of trace.entries()) {
+      const told = [...(result?.verdicts ?? []), ...(result?.answers ?? []).map(({ type }) => type)];
+      const broken = fault === "" ? "" : `${fault} ${index % 2}`;
+      note(`${op.op} ${broken} ${told.join()}`);
+      for (const { task, what } of eventsOf(op, result)) {
+        note(`${last.get(task) ?? "new"}, then ${what} ${broken}`);
+        last.set(task, what);
+      }
     }
     return isNew;
+  }
+}
+
+/** What an operation did to which task. */
+function eventsOf(op: Op, result: Result | undefined): { task: string; what: string }[] {
+  switch (op.op) {
+    case "claim":
+      return (result?.assigned ?? []).map(({ task, journal }) => ({ task, what: `claim ${journal.length > 0}` }));
+    case "turns":
+    case "results":
+      return op.facts.map(({ task }, index) => ({ task, what: `${op.op} ${result?.verdicts?.[index]}` }));
+    case "calls":
+      return op.facts.map(({ task }, index) => ({ task, what: `call ${result?.answers?.[index]?.type}` }));
+    case "settle":
+      return op.items.flatMap((item, index) => {
+        if (!("task" in item)) return [];
+        const kind = item.type === "lost" ? item.reason : item.type === "outcome" ? item.outcome.type : item.type;
+        return [{ task: item.task, what: `${kind} ${result?.verdicts?.[index]}` }];
+      });
+    default:
+      return [];
   }
 }

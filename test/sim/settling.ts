@@ -7,14 +7,18 @@ import { judgeStaleOutcome, settlingOrder } from "../../server/queue/fence.ts";
 import { keptEntries } from "../../server/queue/journal.ts";
 import { afterLoss, type LossReason } from "../../server/queue/loss.ts";
 import { afterFailure, afterStop, cancelledState } from "../../server/queue/outcome.ts";
+import { refuseReplay } from "../../server/queue/replay.ts";
 import { isTerminal, RUN_TRANSITIONS, type TaskState } from "../../server/queue/states.ts";
 import { FLOWS, GRACE_MS, RETRY } from "./flows.ts";
 import { hold, isAlive, presentsLease } from "./holding.ts";
+import { beginReplay, lineage } from "./replaying.ts";
 import type { Item, LeaseRow, Outcome, RunRow, TaskRow } from "./rows.ts";
 import type { Tables } from "./tables.ts";
 
 const NO_RANDOM = { next: () => 0.5, bytes: (count: number) => new Uint8Array(count) };
 const FAILURE = { class: "Broken", message: "" };
+
+type FencedItem = Exclude<Item, { run: string } | { type: "wake" | "replay" | "discard" }>;
 
 /** A run inside the transaction. */
 interface Work {
@@ -71,6 +75,8 @@ class Settling {
     if (task === undefined) return "refused";
     const work = this.#work(task.run);
     if (item.type === "wake") return this.#wake(work, task);
+    if (item.type === "replay") return this.#replay(work, task, item.repeat);
+    if (item.type === "discard") return this.#discard(work, task);
     const lease = this.#ended.has(task) ? undefined : this.#tables.leases.get(task.id);
     if (lease === undefined || !presentsLease(lease, item)) return this.#refuse(task, item);
     switch (item.type) {
@@ -181,6 +187,7 @@ class Settling {
     const { task } = lease;
     if (how === "park" && work.run.graph.run === "RUNNING") {
       this.#end(work, lease, "DEAD_LETTERED", { type: "parked", failure: FAILURE }, "task.dead_lettered");
+      task.letter = "open";
     } else this.#end(work, lease, "FAILED", { type: "failed", failure: FAILURE }, "task.failed");
     task.outcomeToken = lease.token;
     task.outcomeDigest = digest;
@@ -231,7 +238,32 @@ class Settling {
     return "committed";
   }
 
-  #refuse(task: TaskRow, item: Exclude<Item, { run: string } | { type: "wake" }>): string {
+  #replay(work: Work, task: TaskRow, repeat: boolean): string {
+    if (task.letter === undefined) return "failed";
+    if (task.letter !== "open") {
+      return task.letter === "replayed" && task.letterRequest === String(repeat) ? "duplicate" : "failed";
+    }
+    if (work.run.graph.run !== "RUNNING") return "failed";
+    const calls = lineage(this.#tables, task.origin);
+    const request = { anew: false, repeatEffects: repeat, results: new Set<string>() };
+    if (refuseReplay(calls, request) !== undefined) return "failed";
+    this.#apply(work, { type: "replayed", node: task.node, iteration: 0 });
+    work.made.push(beginReplay(this.#tables, task));
+    task.letter = "replayed";
+    task.letterRequest = String(repeat);
+    this.#tell(work, "dead_letter.replayed", task.id);
+    return "committed";
+  }
+
+  #discard(work: Work, task: TaskRow): string {
+    if (task.letter !== "open") return task.letter === "discarded" ? "duplicate" : "failed";
+    task.letter = "discarded";
+    this.#apply(work, { type: "discarded", node: task.node, iteration: 0, failure: FAILURE });
+    this.#tell(work, "dead_letter.discarded", task.id);
+    return "committed";
+  }
+
+  #refuse(task: TaskRow, item: FencedItem): string {
     if (item.type === "lost") return "lease_lost";
     if (item.type === "outcome") {
       const judged = judgeStaleOutcome(
@@ -272,7 +304,7 @@ class Settling {
   // A new attempt asks again what failed, unless one of its last turn's calls was granted.
   #dropUnansweredTurn(task: TaskRow): void {
     const journal = this.#tables.journal(task.id);
-    journal.length = keptEntries(journal, (turn) => this.#tables.ledger.has(`${task.id}/${turn}/0`));
+    journal.length = keptEntries(journal, (turn) => this.#tables.ledger.has(`${task.origin}/${turn}/0`));
   }
 
   finish(): void {
@@ -318,6 +350,9 @@ class Settling {
     } else if (!work.touched && run.graph.run === "RUNNING" && run.parked && run.dueMs !== undefined) {
       run.remainingMs = Math.max(0, run.dueMs - this.#tables.nowMs);
       run.dueMs = undefined;
+    } else if (!work.touched && run.graph.run === "RUNNING" && !run.parked && run.remainingMs !== undefined) {
+      run.dueMs = this.#tables.nowMs + run.remainingMs;
+      run.remainingMs = undefined;
     }
   }
 }

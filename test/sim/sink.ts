@@ -19,6 +19,12 @@ export class Sink {
   readonly #answers = new Map<string, string>();
   #values = 0;
 
+  /** A person lets a request have its effect again. */
+  allowAgain(request: string): void {
+    this.effects.delete(request);
+    this.#answers.delete(request);
+  }
+
   /** A call arrives. how: 0..4 works, 5 fails before its effect and says so, 6 works and the answer is lost, 7 is lost on the way. */
   call(effect: Effect, how: number): Heard {
     if (how === 5) return { ok: false, ambiguous: false };

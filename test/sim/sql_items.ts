@@ -10,6 +10,7 @@ export function settleItemOf(
   item: Item,
   names: Names,
   presentedOf: (item: Presented) => { taskId: string; token: string; sessionId: string },
+  newTask: () => string,
 ): SettleItem {
   const failure = { class: "Broken", message: "" };
   switch (item.type) {
@@ -36,6 +37,18 @@ export function settleItemOf(
       const { task, token, reason } = item;
       return { type: "lost", taskId: names.real(task), token: names.real(token), reason, actor: "server", note: "" };
     }
+    case "replay": {
+      const { repeat } = item;
+      const plan = { taskId: newTask(), how: "plain", digest: String(repeat), repeatEffects: repeat } as const;
+      return {
+        type: "replay",
+        taskId: names.real(item.task),
+        plan: { ...plan, results: new Map(), input: "{}" },
+        actor: "ana",
+      };
+    }
+    case "discard":
+      return { type: "discard", taskId: names.real(item.task), reason: "", actor: "ana" };
     case "wake":
       return { type: "wake", taskId: names.real(item.task) };
     case "stop":

@@ -52,6 +52,7 @@ export function shownInMemory(tables: Tables): Shown {
   }
   for (const task of tables.tasks.values()) {
     const { id, state, attempt, deliveries, dueMs, outcomeToken } = task;
+    if (task.letter !== undefined) rows.push(`letter ${id} ${task.letter}`);
     rows.push(`task ${id} ${state} ${attempt} ${deliveries} due ${until(dueMs)} by ${outcomeToken ?? ""}`);
   }
   for (const [id, { late }] of tables.ready) {
@@ -107,7 +108,9 @@ interface Raw {
     deliveries: number;
     due: number | null;
     outcome_token: string | null;
+    replay_of: string | null;
   }[];
+  readonly letters: { task_id: string; state: string }[];
   readonly ready: { task_id: string; fresh: boolean; last_token: string | null; last_session_id: string | null }[];
   readonly leases: {
     task_id: string;
@@ -143,7 +146,8 @@ async function read(db: Kysely<Database>, afterRecord: number): Promise<Raw> {
   const result = await sql<{ raw: Raw }>`select json_build_object(
     'runs', ${list(sql`select id, state, cause, conditions, ${inMs("due_time")} as due, remaining_ms as kept from run`)},
     'nodes', ${list(sql`select run_id, node, state, unresolved, taken, open_tasks from node_state`)},
-    'tasks', ${list(sql`select id, run_id, node, state, attempt, deliveries, ${inMs("due_time")} as due, outcome_token from task`)},
+    'tasks', ${list(sql`select id, run_id, node, state, attempt, deliveries, ${inMs("due_time")} as due, outcome_token, replay_of from task`)},
+    'letters', ${list(sql`select task_id, state from dead_letter`)},
     'ready', ${list(sql`select task_id, fresh, last_token, last_session_id from ready`)},
     'leases', ${list(sql`select task_id, token, session_id, accepted, attempt, delivery from lease`)},
     'sessions', ${list(sql`select id, epoch, replica_id, state, ${inMs("expire_time")} as due from worker_session`)},
@@ -186,6 +190,7 @@ export class SqlView {
         (row) =>
           `task ${name(row.id)} ${row.state} ${row.attempt} ${row.deliveries} due ${left(row.due)} by ${name(row.outcome_token)}`,
       ),
+      ...raw.letters.map((row) => `letter ${name(row.task_id)} ${row.state}`),
       ...raw.ready.map(
         (row) => `ready ${name(row.task_id)} ${row.fresh} late ${name(row.last_token)} ${session(row.last_session_id)}`,
       ),
@@ -227,8 +232,19 @@ function learn(raw: Raw, names: Names, tables: Tables): void {
   };
   const newRuns = [...tables.runs.keys()].filter((name) => !names.knows(name));
   for (const { id } of raw.runs) if (names.of(id) === id) note(newRuns.shift(), id);
-  const byPlace = new Map([...tables.tasks.values()].map((task) => [`${task.run.id}/${task.node}`, task.id]));
-  for (const row of raw.tasks) note(byPlace.get(`${names.of(row.run_id)}/${row.node}`), row.id);
+  const placeOf = (run: string, node: string, replayOf: string) => `${run}/${node}/${replayOf}`;
+  const byPlace = new Map(
+    [...tables.tasks.values()].map((task) => [placeOf(task.run.id, task.node, task.replayOf), task.id]),
+  );
+  // A replay is known by the task that it replays, which was there before it.
+  for (const row of raw.tasks.toSorted((one, other) => depthOf(one, raw) - depthOf(other, raw))) {
+    note(byPlace.get(placeOf(names.of(row.run_id), row.node, names.of(row.replay_of))), row.id);
+  }
   for (const row of raw.leases) note(tables.leases.get(names.of(row.task_id))?.token, row.token);
   for (const row of raw.calls) note(tables.ledger.get(requestOf(row.request_id, names))?.grant_id, row.grant_id);
+}
+
+function depthOf({ replay_of }: Raw["tasks"][number], raw: Raw): number {
+  const replayed = raw.tasks.find((row) => row.id === replay_of);
+  return replayed === undefined ? 0 : 1 + depthOf(replayed, raw);
 }

@@ -83,7 +83,7 @@ export class SqlSystem {
   async startHistory(): Promise<void> {
     await sql`
       with a as (delete from tool_call), b as (delete from journal), c as (delete from lease), d as (delete from ready),
-        e as (delete from worker_session), f as (delete from node_state), g as (delete from task)
+        e as (delete from worker_session), h as (delete from dead_letter), f as (delete from node_state), g as (delete from task)
       select 1`.execute(this.database.db);
     await sql`update sweep set seen_time = '-infinity', sweep_from = '-infinity'`.execute(this.database.db);
     await sql`delete from run`.execute(this.database.db);
@@ -242,7 +242,14 @@ export class SqlSystem {
           verdicts: (
             await settle(
               context,
-              op.items.map((item) => settleItemOf(item, names, (one) => this.#presented(one))),
+              op.items.map((item) =>
+                settleItemOf(
+                  item,
+                  names,
+                  (one) => this.#presented(one),
+                  () => context.ids.next("task"),
+                ),
+              ),
             )
           ).map(({ verdict }) => verdict),
         };

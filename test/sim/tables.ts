@@ -63,9 +63,11 @@ export class Tables {
     return run;
   }
 
-  newTask(run: RunRow, node: string): TaskRow {
+  newTask(run: RunRow, node: string, replayed?: TaskRow): TaskRow {
+    const id = this.id("t");
     const task: TaskRow = {
-      ...{ id: this.id("t"), run, node, state: "READY", attempt: 1, deliveries: 0 },
+      ...{ id, run, node, state: "READY", attempt: 1, deliveries: 0, letter: undefined, letterRequest: "" },
+      ...{ origin: replayed?.origin ?? id, replayOf: replayed?.id ?? "" },
       claimOrder: claimOrder(this.nowMs, FLOWS[run.flow]?.priority ?? "normal"),
       ...{ dueMs: undefined, outcomeToken: null, outcomeDigest: null },
     };
