@@ -37,8 +37,9 @@ export interface Shown {
   readonly records: readonly string[];
 }
 
-// Deadlines keep half a step away from the grid by which time moves.
-const left = (ms: number | undefined | null) => (ms === undefined || ms === null ? "-" : Math.floor(ms / STEP_MS));
+// Deadlines keep away from the grid by which time moves; what is over is over.
+const left = (ms: number | undefined | null) =>
+  ms === undefined || ms === null ? "-" : Math.max(0, Math.floor(ms / STEP_MS));
 
 export function shownInMemory(tables: Tables): Shown {
   const rows: string[] = [];
