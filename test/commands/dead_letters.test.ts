@@ -10,7 +10,7 @@ import { discardDeadLetter, replayDeadLetter } from "../../server/commands/repla
 import { createServices } from "../../server/commands/services.ts";
 import type { ReplayHow } from "../../server/commands/views.ts";
 import { agent, flow } from "./command_manifests.ts";
-import { ana, BROKEN, commandStage, DONE, outcomeOf, stopOf } from "./command_stage.ts";
+import { ana, BROKEN, commandStage, DONE, outcomeOf, stopOf, TIMEOUT } from "./command_stage.ts";
 
 const stage = await commandStage();
 const services = createServices(stage.context);
@@ -110,6 +110,20 @@ async function parkedUnknown() {
   await result(held, grantId, false, 2);
   return { runId, held, requestId };
 }
+
+test("a retry of a replayed task keeps the turns that it inherited, though their calls are its predecessor's", async () => {
+  const { runId, held } = await parkedAfterWrite();
+  await replay(held.task.id);
+  const again = await claimOf(runId);
+  expect(again.journal.map(({ kind }) => kind)).toEqual(["turn", "result"]);
+  await stage.settle(outcomeOf(again, TIMEOUT));
+  await stage.makeDue(again.task.id);
+  await stage.settle({ type: "wake", taskId: again.task.id });
+  const third = await claimOf(runId);
+  expect(third.task).toMatchObject({ id: again.task.id, attempt: 2 });
+  expect(third.journal.map(({ kind }) => kind)).toEqual(["turn", "result"]);
+  await stage.settle(outcomeOf(third, DONE));
+});
 
 test("what is kept: cause, error, journal, calls, input and the manifests by digest; a page finds it by what it is", async () => {
   const { runId, held } = await parkedAfterWrite();
