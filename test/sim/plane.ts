@@ -177,7 +177,7 @@ function useLedger(tables: Tables, fact: CallFact, begun: number, settleLater: I
   // Calls are named by their place in one lineage: whoever asks is its only living holder.
   const placed = { grant_expire_time: new Date(tables.nowMs), origin_task_id: null, expire_time: null };
   const step = nextLedgerStep(row && { ...row, ...placed }, {
-    ...{ token: fact.token, argumentsDigest: digest, originTaskId: fact.task, begun, tool },
+    ...{ token: fact.token, argumentsDigest: digest, originTaskId: tables.task(fact.task).origin, begun, tool },
     ...{ holderLives: false, nowMs: tables.nowMs },
   });
   const presented = { task: fact.task, token: fact.token, session: fact.session };
