@@ -33,8 +33,8 @@ const sweep = async (kept = KEPT) => {
 async function ledgerRow(runId: string, requestId: string, expire: string): Promise<void> {
   await query(
     `insert into tool_call (request_id, namespace, run_id, task_id, tool, tool_generation, effect, arguments_digest, state,
-      attempt, grant_id, grant_token, grant_expire_time, expire_time)
-    values ($1, 'default', $2, $3, 't', 1, 'write', 'd', 'done', 1, 'g', 'k', clock_timestamp(), ${expire})`,
+      attempt, grant_id, grant_token, grant_expire_time, expire_time, turn_sequence, call_index)
+    values ($1, 'default', $2, $3, 't', 1, 'write', 'd', 'done', 1, 'g', 'k', clock_timestamp(), ${expire}, 1, 0)`,
     [requestId, runId, await taskOf(runId)],
   );
 }
