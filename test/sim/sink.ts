@@ -14,15 +14,15 @@ export type Heard = { readonly ok: true; readonly value: string } | { readonly o
 export class Sink {
   /** Effects that happened, by request id. */
   readonly effects = new Map<string, Effect[]>();
-  /** An effect of a write that happened before. */
+  /** An effect of a write that happened oftener than it may. */
   repeated: Effect | undefined;
+  readonly #allowed = new Map<string, number>();
   readonly #answers = new Map<string, string>();
   #values = 0;
 
-  /** A person lets a request have its effect again. */
+  /** A person lets a request have its effect once more: a holder that was thought lost may still have it, too. */
   allowAgain(request: string): void {
-    this.effects.delete(request);
-    this.#answers.delete(request);
+    this.#allowed.set(request, (this.#allowed.get(request) ?? 1) + 1);
   }
 
   /** A call arrives. how: 0..4 works, 5 fails before its effect and says so, 6 works and the answer is lost, 7 is lost on the way. */
@@ -37,7 +37,8 @@ export class Sink {
       if (happened === undefined) this.effects.set(effect.request, [effect]);
       else {
         happened.push(effect);
-        if (effect.tool !== "look") this.repeated ??= effect;
+        const isMore = happened.length > (this.#allowed.get(effect.request) ?? 1);
+        if (effect.tool !== "look" && isMore) this.repeated ??= effect;
       }
       this.#answers.set(effect.request, value);
     }
