@@ -22,7 +22,7 @@ const HELP = `Usage: npm run sim -- [options]
 `;
 
 const LANES = 2;
-const SQL_TIME_MS = 30_000;
+const SQL_TIME_MS = 22_000;
 
 interface SimOptions {
   readonly histories: number;

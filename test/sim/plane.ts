@@ -86,7 +86,9 @@ function open(tables: Tables, op: Extract<Op, { op: "open" }>, replica: number):
   const known = tables.sessions.get(resume);
   const expireMs = tables.nowMs + TTL_MS;
   if (known !== undefined && known.state !== "closed" && known.instance === instance) {
-    Object.assign(known, { epoch: known.epoch + 1, replica, state: "active", expireMs });
+    // What an operator asked for outlives a reconnect.
+    const state = known.state === "draining" ? "draining" : "active";
+    Object.assign(known, { epoch: known.epoch + 1, replica, state, expireMs });
     return { session: resume, epoch: known.epoch };
   }
   tables.sessions.set(id, { id, instance, epoch: 1, replica, state: "active", expireMs });
