@@ -122,7 +122,7 @@ export class Fleet {
     const name = `w${this.#workerCount}`;
     const link = new TcpProxy(() => this.#inTurn("worker"), this.#random);
     const port = await link.listen();
-    const running = startOrloj(["worker", "--name", name, "--slots", "6", "--server", `127.0.0.1:${port}`], {
+    const running = startOrloj(["worker", "--name", name, "--slots", "16", "--server", `127.0.0.1:${port}`], {
       env: {
         ORLOJ_HOME: this.#home(0),
         ORLOJ_JOIN_TOKEN: this.#config().joinToken,
