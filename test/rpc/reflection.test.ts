@@ -30,6 +30,7 @@ describe("buf curl with reflection", () => {
       "grpc.reflection.v1.ServerReflection",
       "grpc.reflection.v1alpha.ServerReflection",
       "orloj.v1.AuditService",
+      "orloj.v1.DeadLetterService",
       "orloj.v1.FleetService",
       "orloj.v1.ManifestService",
       "orloj.v1.WorkflowService",
