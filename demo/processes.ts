@@ -28,6 +28,8 @@ export interface Running {
   readonly pid: number;
   /** The match of the ready line. */
   readonly match: RegExpExecArray;
+  /** The last lines that it wrote besides its ready line, oldest first. */
+  readonly tail: readonly string[];
 }
 
 /**
@@ -63,7 +65,7 @@ export async function launch(
       const cancel = clock.after(READY_MS, () => failed(why(`was not ready within ${READY_MS / SECOND} s`)));
       deadline.signal.addEventListener("abort", cancel, { once: true });
     });
-    return { pid: child.pid as number, match };
+    return { pid: child.pid as number, match, tail };
   } catch (error) {
     await stop();
     throw error;

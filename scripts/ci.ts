@@ -8,7 +8,7 @@ import { ROOT } from "./command.ts";
 const HARNESSES: readonly (readonly string[])[] = [
   ["test/sim/main.ts", "--json"],
   ["test/sim/main.ts", "--planted", "--json"],
-  ["test/fuzz/main.ts", "--yaml", "20000", "--frames", "20000", "--json"],
+  ["test/fuzz/main.ts", "--yaml", "20000", "--frames", "30000", "--json"],
   ["test/chaos/main.ts", "--profile", "ci", "--json"],
 ];
 

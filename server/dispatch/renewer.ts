@@ -1,6 +1,6 @@
 // Flushes what keeps leases alive: accepts and renewals of all sessions of this replica, at most every flush interval.
 // Woken by worker_session.ts; one statement a kind for all sessions. Answers each renewal with lost tokens and cancels.
-// A session whose row another stream took over is ended here.
+// A session whose row another stream took over is ended here. A lease that a worker accepted and no longer names is given back.
 
 import type { Clock } from "../../kit/clock.ts";
 import { DomainError, messageOf } from "../../kit/errors.ts";
@@ -70,6 +70,7 @@ export class Renewer {
       );
       await this.#renewRows(sessions.filter((session) => session.seen));
       await this.#answer(renewing);
+      await this.#giveBackUnnamed(renewing);
     } catch (error) {
       // Workers accept only once; they renew again by themselves.
       for (const { session, accepts } of accepting) session.acceptsToFlush.unshift(...accepts);
@@ -103,6 +104,23 @@ export class Renewer {
     const still = new Map(rows.map((row) => [row.token, row as HeldState]));
     for (const { session, renewals } of renewing)
       for (const renewal of renewals) this.#acknowledge(session, renewal, still);
+  }
+
+  // A renewal names every lease that its worker has. One that was written before an Accept may come after it: two must agree.
+  async #giveBackUnnamed(renewing: readonly { session: WorkerSession; renewals: readonly PendingRenewal[] }[]) {
+    const named = renewing.flatMap(({ renewals }) => renewals.flatMap(({ tokens }) => tokens));
+    const ids = renewing.map(({ session }) => session.id);
+    const unnamed = Map.groupBy(
+      await this.#context.store.read((queries) => queries.leases.acceptedBeside(ids, named)),
+      (lease) => lease.session_id,
+    );
+    for (const { session } of renewing) {
+      const leases = unnamed.get(session.id) ?? [];
+      const twice = leases.filter(({ token }) => session.unnamed.has(token));
+      session.unnamed = new Set(leases.map(({ token }) => token));
+      const held = twice.map(({ task_id, token }) => ({ taskId: task_id, token, accepted: true, stopping: false }));
+      this.#registry().giveBack(session, held, "yielded", "the worker does not have it any more");
+    }
   }
 
   #acknowledge(session: WorkerSession, renewal: PendingRenewal, still: Map<string, HeldState>): void {

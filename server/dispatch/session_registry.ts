@@ -103,7 +103,7 @@ export class SessionRegistry implements SessionHost {
       acceptDeadline: durationOf(timing.acceptMs),
       frameBytesMax: FRAME_BYTES_MAX,
       inlinePayloadBytesMax: INLINE_PAYLOAD_BYTES_MAX,
-      held: hello.held.map(({ taskId, token }) => ({ taskId, keep: opened.held.has(token) })),
+      held: hello.held.map(({ taskId, token }) => ({ taskId, token, keep: opened.held.has(token) })),
     });
   }
 

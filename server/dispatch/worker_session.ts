@@ -62,6 +62,8 @@ export class WorkerSession implements ConnectedWorker {
   /** Seen since the last renewal of its row. */
   seen = false;
   renewals: PendingRenewal[] = [];
+  /** Accepted leases that the last renewal did not name. */
+  unnamed: ReadonlySet<string> = new Set();
   acceptsToFlush: HeldAssignment[] = [];
   readonly held = new Map<string, HeldAssignment>();
   readonly #host: SessionHost;

@@ -133,6 +133,15 @@ export function leaseQueries(db: Queryable) {
         where l.task_id = x.task_id and l.token = x.token`.execute(db);
     },
 
+    /** Accepted leases of sessions that are not among the tokens. */
+    async acceptedBeside(sessionIds: readonly string[], tokens: readonly string[]) {
+      if (sessionIds.length === 0) return [];
+      const result = await sql<{ task_id: string; token: string; session_id: string }>`
+        select task_id, token, session_id from lease
+        where session_id = any(${sessionIds}::text[]) and accepted and token <> all(${tokens}::text[])`.execute(db);
+      return result.rows;
+    },
+
     /** Of the held tokens, those that still hold a lease or would hold it again; with the state of their run. */
     async stillHeld(tokens: readonly { task_id: string; token: string }[]) {
       if (tokens.length === 0) return [];

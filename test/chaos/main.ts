@@ -40,7 +40,7 @@ process.once("SIGINT", () => {
 });
 
 say(`profile ${profile.name}, seed ${seed}`);
-const races = await forceRaces();
+const races = await forceRaces(profile.guards.races);
 say(`races: ${JSON.stringify(races)}`);
 const campaign = new Campaign(folder, profile, seededRandom(seed).next, say);
 let verdict: { counts: Record<string, number>; violations: object[]; measures: Record<string, unknown> };

@@ -17,6 +17,10 @@ export interface Profile {
   /** Partitions, half-open links, resets, slow links: one of each kind a round. */
   readonly networkRounds: number;
   readonly guards: {
+    /** Times that each named race is forced in each order. */
+    readonly races: number;
+    /** Median of the facts acknowledged in the second before a fault: a system at rest proves nothing. */
+    readonly operationsBeforeFault: number;
     readonly zombieReports: number;
     readonly takeoversMidEffect: number;
     readonly unknownOutcomes: number;
@@ -41,21 +45,21 @@ export const PROFILES: Readonly<Record<string, Profile>> = {
       lostCommitAcks: 20,
     },
     networkRounds: 1,
-    guards: { zombieReports: 20, takeoversMidEffect: 20, unknownOutcomes: 1 },
+    guards: { races: 1, operationsBeforeFault: 50, zombieReports: 20, takeoversMidEffect: 20, unknownOutcomes: 1 },
     timeMsMax: 8 * MINUTE,
   },
   /** Before a release: most of an hour. */
   full: {
     ...{ name: "full", tasks: 50_000, workerKills: 700, zombies: 300, replicaKills: 200, postgresKills: 100 },
     ...{ lostCommitAcks: 1_000, networkRounds: 10 },
-    guards: { zombieReports: 50, takeoversMidEffect: 20, unknownOutcomes: 1 },
+    guards: { races: 20, operationsBeforeFault: 50, zombieReports: 50, takeoversMidEffect: 20, unknownOutcomes: 1 },
     timeMsMax: 100 * MINUTE,
   },
   /** While working on the harness itself. */
   try: {
     ...{ name: "try", tasks: 200, workerKills: 4, zombies: 2, replicaKills: 1, postgresKills: 1, lostCommitAcks: 2 },
     networkRounds: 1,
-    guards: { zombieReports: 1, takeoversMidEffect: 1, unknownOutcomes: 0 },
+    guards: { races: 1, operationsBeforeFault: 1, zombieReports: 1, takeoversMidEffect: 1, unknownOutcomes: 0 },
     timeMsMax: 3 * MINUTE,
   },
 };

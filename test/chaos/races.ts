@@ -19,29 +19,34 @@ export const RACES = [
   "replica drain vs claim",
 ] as const;
 
-/** Times that each race was seen in each order, by its name. */
-export async function forceRaces(): Promise<Record<string, [number, number]>> {
+/** Forces every race so many times; how often each was seen in each order, by its name. */
+export async function forceRaces(times: number): Promise<Record<string, [number, number]>> {
+  const seen: Record<string, [number, number]> = Object.fromEntries(RACES.map((race) => [race, [0, 0]]));
+  for (let time = 0; time < times; time += 1) countOrders(await forceOnce(), seen);
+  return seen;
+}
+
+interface Report {
+  readonly testResults: readonly { readonly assertionResults: readonly { status: string; title: string }[] }[];
+}
+
+async function forceOnce(): Promise<Report> {
   const folder = await mkdtemp(join(tmpdir(), "orloj-races-"));
   const file = join(folder, "report.json");
   try {
     const files = ["test/commands", "test/dispatch"];
     await command("vitest", ["run", ...files, "-t", " vs |two joins", "--reporter=json", `--outputFile=${file}`]);
-    const report = JSON.parse(await readFile(file, "utf8").catch(() => '{"testResults": []}'));
-    return countOrders(report);
+    return JSON.parse(await readFile(file, "utf8").catch(() => '{"testResults": []}')) as Report;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-function countOrders(report: {
-  testResults: { assertionResults: { status: string; title: string }[] }[];
-}): Record<string, [number, number]> {
-  const seen: Record<string, [number, number]> = Object.fromEntries(RACES.map((race) => [race, [0, 0]]));
-  for (const { status, title } of report.testResults.flatMap((entry) => entry.assertionResults)) {
+function countOrders({ testResults }: Report, seen: Record<string, [number, number]>): void {
+  for (const { status, title } of testResults.flatMap((entry) => entry.assertionResults)) {
     const race = RACES.find((name) => title.startsWith(name));
     const order = /order (\d) \d/.exec(title)?.[1];
     if (race === undefined || order === undefined || status !== "passed") continue;
     (seen[race] as [number, number])[Number(order) as 0 | 1] += 1;
   }
-  return seen;
 }

@@ -66,6 +66,7 @@ function unmet(
     zombie_reports: [measures["zombie_reports"] ?? 0, profile.guards.zombieReports],
     takeovers_mid_effect: [measures["takeovers_mid_effect"] ?? 0, profile.guards.takeoversMidEffect],
     unknown_outcomes: [measures["unknown_outcomes"] ?? 0, profile.guards.unknownOutcomes],
+    operations_before_fault_p50: [measures["operations_before_fault_p50"] ?? 0, profile.guards.operationsBeforeFault],
     redispatches: [measures["redispatches"] ?? 0, 1],
   };
   const short = Object.entries(needed).flatMap(([name, [had, least]]) =>
@@ -74,7 +75,9 @@ function unmet(
   const p95 = measures["redispatch_p95_ms"] ?? 0;
   const slow = p95 > LEASE_TTL_MS + 1_000 ? [`redispatch_p95_ms: ${p95}, more than the lease and a second`] : [];
   const unseen = Object.entries(races).flatMap(([race, orders]) =>
-    orders.flatMap((count, order) => (count > 0 ? [] : [`race ${race}, order ${order}: not seen`])),
+    orders.flatMap((count, order) =>
+      count >= profile.guards.races ? [] : [`race ${race}, order ${order}: ${count} of ${profile.guards.races}`],
+    ),
   );
   return [...short, ...slow, ...unseen];
 }

@@ -178,6 +178,23 @@ test("Goodbye gives leases back at once and closes the session; a stream that ju
   expect(await stage.leases(rude.first.runId)).toHaveLength(1);
 });
 
+test("a lease that its worker accepted and does not name in two renewals is given back without a delivery", async () => {
+  const { worker, first } = await assigned();
+  await worker.send({ case: "accept", value: { tokens: [first.token] } });
+  const renew = async (sequence: bigint, tokens: string[]) => {
+    await worker.send({ case: "renew", value: { sequence, tokens, lastAssignSequence: 1n } });
+    await stage.renewer.flush();
+    await worker.take("renewAck");
+    await stage.services.settle.drained();
+  };
+  // One renewal may have been written before the Accept that overtook it.
+  for (const [index, tokens] of [[], [first.token], []].entries()) await renew(BigInt(index + 1), tokens);
+  expect(await stage.leases(first.runId)).toHaveLength(1);
+  await renew(4n, []);
+  expect(await stage.leases(first.runId)).toHaveLength(0);
+  expect(await stage.task(first.taskId)).toMatchObject({ state: "READY", deliveries: 0 });
+});
+
 test("a yield gives one lease back without a delivery", async () => {
   const { worker, first } = await assigned();
   await worker.send({ case: "yield", value: { leases: [{ token: first.token, reason: "full" }] } });

@@ -16,8 +16,7 @@ const LANES = 8;
 const RUN_EVERY = 3;
 const CALLS_A_SESSION = 3;
 /** Frames before memory is measured: code is compiled and pools are filled by then. */
-const WARM_UP_SHARE = 0.2;
-const WARM_UP_MAX = 15_000;
+const WARM_UP = 15_000;
 const HEALTHY_WAIT_MS = 5_000;
 const NORMAL_RUN_MS = 60_000;
 
@@ -31,7 +30,8 @@ export interface FrameReport {
   exits: number;
   block: number;
   delay: number;
-  growth: number;
+  /** MiB since the warm-up; undefined when the run is not twice as long as that. */
+  growth: number | undefined;
   readonly statuses: Record<string, number>;
   readonly violations: Violation[];
 }
@@ -67,7 +67,7 @@ export async function fuzzFrames(
   await server.client.manifests.apply({ files: [{ name: "fuzz.yaml", content: MANIFESTS.join("---\n") }] });
   const report: FrameReport = {
     ...{ frames: 0, sessions: 0, calls: 0, leased: 0, healthyCalls: 0, slowestHealthyMs: 0, exits: 0 },
-    ...{ block: 0, delay: 0, growth: 0, statuses: {}, violations: [] },
+    ...{ block: 0, delay: 0, growth: undefined, statuses: {}, violations: [] },
   };
   const dialer = new Dialer(server.worker, server.joinToken);
   cleanup.add(async () => dialer.close());
@@ -80,14 +80,14 @@ export async function fuzzFrames(
     };
     await Promise.all(Array.from({ length: LANES }, lane));
   };
-  await attack(Math.min(count * WARM_UP_SHARE, WARM_UP_MAX));
+  await attack(Math.min(count / 2, WARM_UP));
   if (server.alive()) await server.sample();
   await attack(count);
   stop.abort();
   await healthy;
   if (server.alive()) {
     const { block, delay, growth } = await server.sample();
-    Object.assign(report, { block, delay, growth });
+    Object.assign(report, { block, delay, growth: count < 2 * WARM_UP ? undefined : growth });
     await normalRun(server, report);
   }
   if (!server.alive()) {
@@ -116,7 +116,7 @@ async function round(
   report.statuses[session.status] = (report.statuses[session.status] ?? 0) + 1;
   // Unknown, Internal and DataLoss are errors that nobody thought of, but for bytes that are no frame.
   if (["2", "13", "15", "timeout"].includes(session.status) && !UNDECODABLE.test(session.message)) {
-    const problem = `session ${number} ended with ${session.status}: ${session.message}`;
+    const problem = `session ${number} ended with ${session.status}: ${session.message}\n${server.failures()}`;
     report.violations.push({ problem, name: `session_${number}`, input: session.written });
   }
   for (let left = CALLS_A_SESSION; left > 0; left -= 1) {

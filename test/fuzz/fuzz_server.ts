@@ -25,6 +25,8 @@ export interface FuzzServer {
   alive(): boolean;
   /** Begins to measure at the first call; every further one tells what was seen since then. */
   sample(): Promise<LoopSample>;
+  /** The last failures in its log, but for bytes that are no frame. */
+  failures(): string;
   /** Starts a worker that behaves. */
   startWorker(): Promise<void>;
 }
@@ -45,7 +47,7 @@ export async function startFuzzServer(
   const server = await launch(
     {
       name: "server",
-      args: ["--import", PROBE, COMMAND, "server", "--lease-ttl", "5s"],
+      args: ["--expose-gc", "--import", PROBE, COMMAND, "server", "--lease-ttl", "5s"],
       env: { ...env, ...ports, ...more },
       ready: /^orloj server ready\b.*\bapi=(\S+) worker=(\S+)/,
     },
@@ -59,6 +61,8 @@ export async function startFuzzServer(
     worker: worker.startsWith("http") ? worker : `http://${worker}`,
     client: createClient({ endpoint: api, token: token as string }),
     alive: () => isAlive(server.pid),
+    failures: () =>
+      server.tail.filter((line) => line.includes("rpc.failed") && !line.includes("parse binary")).join("\n"),
     async sample() {
       await rm(file, { force: true });
       process.kill(server.pid, "SIGUSR2");

@@ -14,7 +14,7 @@ export const GROWTH_MIB_MAX = 64;
 export function judge(yaml: YamlReport, frames: FrameReport) {
   const block = Math.max(yaml.block, frames.block);
   const delay = Math.max(yaml.delay, frames.delay);
-  const growth = Math.max(yaml.growth, frames.growth);
+  const growth = Math.max(yaml.growth, frames.growth ?? 0);
   const violations: Violation[] = [...yaml.violations, ...frames.violations];
   const bound = (name: string, value: number, max: number) => {
     if (value < max) return;

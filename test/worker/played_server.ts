@@ -50,7 +50,9 @@ export class PlayedStream {
   }
 
   /** Sends Welcome; long lease times by default. */
-  welcome(changes: { sessionId?: string; ttlMs?: number; held?: { taskId: string; keep: boolean }[] } = {}): void {
+  welcome(
+    changes: { sessionId?: string; ttlMs?: number; held?: { taskId: string; token: string; keep: boolean }[] } = {},
+  ): void {
     const ttlMs = changes.ttlMs ?? 30_000;
     const duration = (ms: number) => ({ seconds: BigInt(Math.floor(ms / 1_000)), nanos: (ms % 1_000) * 1_000_000 });
     const value = {

@@ -1,92 +1,22 @@
 // The session of a worker against a server that the test plays over a real connection.
 
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
-import { afterEach, expect, test } from "vitest";
-import { type AssignmentSchema, FactVerdict } from "../../proto/gen/orloj/v1/worker_pb.ts";
-import type { Worker, WorkerOptions } from "../../worker/worker.ts";
-import { PlayedServer, type PlayedStream, playedWorker } from "./played_server.ts";
-
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-async function played(): Promise<PlayedServer> {
-  const server = new PlayedServer();
-  await server.listen();
-  closers.push(() => server.close());
-  return server;
-}
-
-/** A worker that has its Welcome. */
-async function connected(changes: Partial<WorkerOptions> = {}, welcome: Parameters<PlayedStream["welcome"]>[0] = {}) {
-  const server = await played();
-  const worker = playedWorker([server.endpoint], changes);
-  closeAtEnd(worker);
-  const started = worker.start();
-  const stream = await server.stream();
-  stream.welcome(welcome);
-  await started;
-  return { server, worker, stream };
-}
-
-function closeAtEnd(worker: Worker): void {
-  closers.push(async () => {
-    worker.abort();
-    await worker.ended.catch(() => {});
-  });
-}
-
-const limits = { maxTurns: 8, maxToolCalls: 8, timeoutMs: 60_000, maxOutputBytes: 10_000 };
-const retry = { on: [], maxAttempts: 1, backoff: { initialMs: 1, maxMs: 1, factor: 1, jitter: "none" } };
-const touch = { name: "touch", description: "", inputSchema: {}, effect: "write", onError: "tell", retry };
-
-function view(script: object[], provider = "scripted"): string {
-  const model = { provider, name: "m", parameters: {}, script };
-  const spec = { runtime: "model", model, systemPrompt: "", tools: [], limits, repairAttempts: 0, description: "" };
-  return JSON.stringify({ agents: { a: { name: "a", spec, tools: [touch] } } });
-}
-
-/** Answers the worker's question for the view. */
-async function serveView(stream: PlayedStream, script: object[], provider?: string): Promise<void> {
-  const asked = await stream.next("fetchViews");
-  const views = asked.digests.map((digest) => ({ digest, viewJson: view(script, provider) }));
-  stream.send({ case: "views", value: { views } });
-}
-
-function assign(stream: PlayedStream, n: number, changes: MessageInitShape<typeof AssignmentSchema> = {}): void {
-  const assignment = {
-    sequence: BigInt(n),
-    taskId: `task_${n}`,
-    runId: "run_1",
-    namespace: "default",
-    node: "n",
-    attempt: 1,
-    delivery: 1,
-    token: `token_${n}`,
-    viewDigest: "sha256:v",
-    agent: "a",
-    inputJson: "{}",
-    ...changes,
-  };
-  stream.send({ case: "assign", value: { assignments: [assignment] } });
-}
-
-const committed = FactVerdict.COMMITTED;
-const hangs = [{ text: "late", delayMs: 60_000 }];
-const usesTool = [
-  { when: "turn == 1", toolCalls: [{ name: "touch", arguments: { n: 1 } }] },
-  { output: { got: "${{ results.touch.stdout }}" } },
-];
-
-function ackTurn(stream: PlayedStream, n: number, sequence: number, verdict: FactVerdict = committed): void {
-  stream.send({ case: "turnAcks", value: { acks: [{ token: `token_${n}`, sequence, verdict }] } });
-}
-
-function ackOutcome(stream: PlayedStream, n: number, verdict: FactVerdict = committed): void {
-  stream.send({ case: "outcomeAcks", value: { acks: [{ token: `token_${n}`, verdict }] } });
-}
+import { expect, test } from "vitest";
+import { FactVerdict } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import { PlayedServer, playedWorker } from "./played_server.ts";
+import {
+  ackOutcome,
+  ackTurn,
+  assign,
+  closeAtEnd,
+  closers,
+  committed,
+  connected,
+  hangs,
+  played,
+  serveView,
+  usesTool,
+} from "./session_stage.ts";
 
 test("says who it is, and offers its slots after Welcome", async () => {
   const { stream } = await connected({ labels: { region: "eu" } });
@@ -158,8 +88,8 @@ test("a lost stream is resumed: held leases in Hello, every unacknowledged fact 
   expect(again.hello.held.map(({ token }) => token)).toEqual(["token_1", "token_2"]);
   again.welcome({
     held: [
-      { taskId: "task_1", keep: true },
-      { taskId: "task_2", keep: false },
+      { taskId: "task_1", token: "token_1", keep: true },
+      { taskId: "task_2", token: "token_2", keep: false },
     ],
   });
   expect((await again.next("turns")).turns.map(({ token }) => token)).toEqual(["token_1"]);
@@ -171,6 +101,23 @@ test("a lost stream is resumed: held leases in Hello, every unacknowledged fact 
   await again.next("credit", (credit) => credit.freeSlots === 2 && credit.lastAssignSequence === 2n);
 });
 
+test("a lost lease of a task is dropped alone: the newer one of the same task goes on", async () => {
+  const { server, stream } = await connected();
+  assign(stream, 1);
+  assign(stream, 2, { taskId: "task_1" });
+  await serveView(stream, hangs);
+  await stream.next("credit", (credit) => credit.lastAssignSequence === 2n);
+  stream.lose();
+  const again = await server.stream();
+  again.welcome({
+    held: [
+      { taskId: "task_1", token: "token_1", keep: false },
+      { taskId: "task_1", token: "token_2", keep: true },
+    ],
+  });
+  expect((await again.next("renew")).tokens).toEqual(["token_2"]);
+});
+
 test("an undecided tool call is asked again under its call id after a lost stream", async () => {
   const { server, stream } = await connected();
   assign(stream, 1);
@@ -180,7 +127,7 @@ test("an undecided tool call is asked again under its call id after a lost strea
   const first = (await stream.next("toolCalls")).calls[0];
   stream.lose();
   const again = await server.stream();
-  again.welcome({ held: [{ taskId: "task_1", keep: true }] });
+  again.welcome({ held: [{ taskId: "task_1", token: "token_1", keep: true }] });
   expect((await again.next("toolCalls")).calls[0]).toEqual(first);
 });
 
@@ -265,78 +212,6 @@ test("a long journal is fetched to its end, and its turns are not asked again", 
   expect(turn).toMatchObject({ sequence: 3, turnJson: '{"text":"{\\"got\\":\\"kept\\"}","toolCalls":[]}' });
 });
 
-test("drain: no credit, finishes what it can, gives the rest back as interrupted, says goodbye", async () => {
-  const { worker, stream } = await connected({ drainWindowMs: 50 });
-  assign(stream, 1);
-  await serveView(stream, hangs);
-  await stream.next("accept");
-  const stopped = worker.stop();
-  await stream.next("credit", (credit) => credit.freeSlots === 0 && credit.lastAssignSequence === 1n);
-  assign(stream, 2);
-  expect((await stream.next("yield")).leases[0]).toMatchObject({ token: "token_2", reason: "draining" });
-  expect((await stream.next("outcomes")).outcomes[0]?.outcome.case).toBe("interrupted");
-  expect(stream.rest()).not.toContain("goodbye");
-  ackOutcome(stream, 1);
-  await stream.next("goodbye");
-  await stopped;
-  await worker.ended;
-});
-
-/** A worker with two endpoints that runs a task at the first. */
-async function holding() {
-  const first = await played();
-  const second = await played();
-  const worker = playedWorker([first.endpoint, second.endpoint]);
-  closeAtEnd(worker);
-  const started = worker.start();
-  const stream = await first.stream();
-  stream.welcome();
-  await started;
-  assign(stream, 1);
-  await serveView(stream, hangs);
-  await stream.next("accept");
-  return { first, second, stream };
-}
-
-test("a server that shuts down is left once the next one has taken over: with everything held, renewed all along", async () => {
-  const { second, stream } = await holding();
-  stream.send({ case: "drain", value: { reason: "restart", move: true } });
-  const next = await second.stream();
-  expect(next.hello).toMatchObject({ resumeSessionId: "ses_1", held: [{ taskId: "task_1", token: "token_1" }] });
-  // Until it is welcomed there, the first one still has the session.
-  assign(stream, 2);
-  expect((await stream.next("accept")).tokens).toEqual(["token_2"]);
-  next.welcome({ held: [{ taskId: "task_1", keep: true }] });
-  await stream.ended;
-  expect((await next.next("accept", (accept) => accept.tokens.length === 2)).tokens).toEqual(["token_1", "token_2"]);
-});
-
-test("while no other server takes it, a drained worker stays, and looks again", async () => {
-  const { second, stream } = await holding();
-  second.refusal = Code.Unavailable;
-  stream.send({ case: "drain", value: { reason: "restart", move: true } });
-  await second.refused(2);
-  assign(stream, 2);
-  expect((await stream.next("accept")).tokens).toEqual(["token_2"]);
-  second.refusal = undefined;
-  (await second.stream()).welcome({ held: [{ taskId: "task_1", keep: true }] });
-  await stream.ended;
-});
-
-test("a drain of the worker by an operator moves nothing", async () => {
-  const { stream, second } = await holding();
-  stream.send({ case: "drain", value: { reason: "an operator drains this worker" } });
-  assign(stream, 2);
-  expect((await stream.next("accept")).tokens).toEqual(["token_2"]);
-  expect(second.streams).toBe(0);
-});
-
-test("goodbye of the only server leads to a new stream there", async () => {
-  const { server, stream } = await connected();
-  stream.send({ case: "goodbye", value: { reason: "restart" } });
-  expect((await server.stream()).hello.resumeSessionId).toBe("ses_1");
-});
-
 test("a worker that the server refuses ends with what was wrong, without its token", async () => {
   const server = await played();
   server.refusal = Code.Unauthenticated;
@@ -372,16 +247,6 @@ test("many facts of one moment share a frame", async () => {
   expect((await stream.next("turns", (frame) => frame.turns.length > 10)).turns.length).toBeGreaterThan(10);
 });
 
-test("after a drain nothing follows the goodbye", async () => {
-  const { worker, stream } = await connected({}, { ttlMs: 60 });
-  await stream.next("renew");
-  const stopped = worker.stop();
-  await stream.next("goodbye");
-  const before = stream.rest().length;
-  await stopped;
-  expect(stream.rest().length).toBe(before);
-});
-
 test("a session that the server forgot begins anew: what was held is dropped, assignments count from the start", async () => {
   const { server, stream } = await connected();
   assign(stream, 5);
@@ -389,7 +254,7 @@ test("a session that the server forgot begins anew: what was held is dropped, as
   await stream.next("credit", (credit) => credit.freeSlots === 1);
   stream.lose();
   const again = await server.stream();
-  again.welcome({ sessionId: "ses_2", held: [{ taskId: "task_5", keep: false }] });
+  again.welcome({ sessionId: "ses_2", held: [{ taskId: "task_5", token: "token_5", keep: false }] });
   await again.next("credit", (credit) => credit.freeSlots === 2 && credit.lastAssignSequence === 0n);
   assign(again, 1);
   expect((await again.next("accept", (accept) => accept.tokens.includes("token_1"))).tokens).toEqual(["token_1"]);

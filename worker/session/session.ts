@@ -286,7 +286,7 @@ export class WorkerSession {
     this.#outbox.attach(stream);
     drained?.cancel();
     this.#keeper.connected({ ttlMs, renewMs }, helloSentMs);
-    this.#tasks.keepOnly(new Set(welcome.held.filter(({ keep }) => !keep).map(({ taskId }) => taskId)));
+    for (const { token, keep } of welcome.held) if (!keep) this.#tasks.lost(token);
     this.#tasks.resend();
     this.#facts.resend();
     this.#views.resend();

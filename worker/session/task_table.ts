@@ -109,11 +109,6 @@ export class TaskTable {
     held.stop.abort(new TaskStopped("lost"));
   }
 
-  /** Verdicts of Welcome, by task. */
-  keepOnly(lostTasks: ReadonlySet<string>): void {
-    for (const { taskId, token } of this.held()) if (lostTasks.has(taskId)) this.lost(token);
-  }
-
   /** Takes nothing more from now on. */
   drain(): void {
     this.#draining = true;

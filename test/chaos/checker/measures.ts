@@ -10,6 +10,8 @@ export interface Measures {
   readonly redispatch_p50_ms: number;
   readonly redispatch_p95_ms: number;
   readonly redispatch_max_ms: number;
+  /** Facts acknowledged in the second before a fault: median over all faults. */
+  readonly operations_before_fault_p50: number;
   readonly takeovers_mid_effect: number;
   readonly zombie_reports: number;
   readonly unknown_outcomes: number;
@@ -29,6 +31,7 @@ export function measure(facts: Facts): Measures {
     redispatch_p50_ms: at(0.5),
     redispatch_p95_ms: at(0.95),
     redispatch_max_ms: Math.round(times.at(-1) ?? 0),
+    operations_before_fault_p50: operationsBeforeFault(facts),
     takeovers_mid_effect: takeoversMidEffect(facts),
     zombie_reports: zombieReports(facts),
     unknown_outcomes: facts.audit.filter(
@@ -56,6 +59,25 @@ function redispatchTimes(facts: Facts): number[] {
       return next === undefined ? [] : [Number(next.ms) - event.at];
     });
   });
+}
+
+// Each accepted fact has its record, so records are counted. Times are of one machine.
+function operationsBeforeFault(facts: Facts): number {
+  const times = facts.audit.map(({ ms }) => Number(ms)).sort((a, b) => a - b);
+  const before = (at: number) => {
+    let [low, high] = [0, times.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((times[middle] as number) < at) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  };
+  const counts = facts.history
+    .filter(({ type }) => type === "worker_killed" || type === "worker_frozen" || type === "fault")
+    .map(({ at }) => before(at) - before(at - 1_000))
+    .sort((a, b) => a - b);
+  return counts[counts.length >> 1] ?? 0;
 }
 
 // A call that was granted to two workers, or that nobody knows the outcome of.
