@@ -17,6 +17,39 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** Levels of arrays and objects within each other that parseJson takes. */
+export const JSON_DEPTH_MAX = 128;
+
+/**
+ * Parses JSON from outside. Everything that walks a value calls itself once a level, so what is nested deeper is refused here.
+ *
+ * @throws SyntaxError for text that is not JSON, or that nests deeper than depthMax levels.
+ */
+export function parseJson(text: string, depthMax = JSON_DEPTH_MAX): Json {
+  assertShallow(text, depthMax);
+  return JSON.parse(text) as Json;
+}
+
+// Reads brackets outside of strings; text that is no JSON at all is left to the parser.
+function assertShallow(text: string, depthMax: number): void {
+  let depth = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text[at];
+    if (character === '"') at = endOfString(text, at);
+    else if (character === "]" || character === "}") depth -= 1;
+    else if (character === "[" || character === "{") {
+      depth += 1;
+      if (depth > depthMax) throw new SyntaxError(`nested deeper than ${depthMax} levels`);
+    }
+  }
+}
+
+function endOfString(text: string, start: number): number {
+  let at = start + 1;
+  while (at < text.length && text[at] !== '"') at += text[at] === "\\" ? 2 : 1;
+  return at;
+}
+
 /**
  * Canonical JSON text of a value; equal values give equal text. A member that is undefined is left out.
  *

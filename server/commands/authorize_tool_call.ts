@@ -4,7 +4,7 @@
 // afterwards in the settling transaction, which records the decision together with the task's end.
 
 import { assert } from "../../kit/errors.ts";
-import { isJsonObject, type Json, jsonDigest } from "../../kit/json.ts";
+import { isJsonObject, type Json, jsonDigest, parseJson } from "../../kit/json.ts";
 import { SECOND } from "../../kit/units.ts";
 import { workerActor } from "../audit/events.ts";
 import { auditRecord, tokenHash } from "../audit/record.ts";
@@ -167,7 +167,7 @@ async function authorize(
 
 function parseArguments(text: string): Json | undefined {
   try {
-    const value: unknown = JSON.parse(text);
+    const value = parseJson(text);
     return isJsonObject(value) ? value : undefined;
   } catch {
     return undefined;

@@ -3,7 +3,7 @@
 
 import { DomainError } from "../../kit/errors.ts";
 import type { Ids } from "../../kit/ids.ts";
-import { canonicalJson, isJsonObject, type Json, type JsonObject } from "../../kit/json.ts";
+import { canonicalJson, isJsonObject, type Json, type JsonObject, parseJson } from "../../kit/json.ts";
 import type { TransitionDetail } from "../audit/events.ts";
 import { advance, initialState } from "../graph/advance.ts";
 import { isTerminal, RUN_TRANSITIONS } from "../queue/states.ts";
@@ -49,7 +49,7 @@ export function prepareInvocation(
 function parseObject(text: string): JsonObject {
   let value: unknown;
   try {
-    value = JSON.parse(text === "" ? "{}" : text);
+    value = parseJson(text === "" ? "{}" : text);
   } catch (error) {
     throw invalid(`parameters are not JSON: ${(error as Error).message}`);
   }

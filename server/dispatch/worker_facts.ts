@@ -5,7 +5,7 @@
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { DomainError, messageOf } from "../../kit/errors.ts";
-import type { Json } from "../../kit/json.ts";
+import { JSON_DEPTH_MAX, type Json, parseJson } from "../../kit/json.ts";
 import {
   type Outcome,
   type SessionResponse,
@@ -19,6 +19,9 @@ import type { CommandServices } from "../commands/services.ts";
 import type { Presented, SettleVerdict, WorkerOutcome } from "../commands/settle_items.ts";
 import type { Grant, ToolAnswer } from "../commands/tool_facts.ts";
 import { durationMs, durationOf, frameOf, wireVerdict } from "./wire.ts";
+
+/** Levels that a turn puts around the arguments of a call. */
+const ENVELOPE_LEVELS = 8;
 
 /** Who sends the facts. */
 export interface FactSender {
@@ -190,7 +193,7 @@ function workerOutcome({ outcome }: Outcome): WorkerOutcome {
 
 function requireJson(text: string, what: string): Json {
   try {
-    return JSON.parse(text) as Json;
+    return parseJson(text, JSON_DEPTH_MAX + ENVELOPE_LEVELS);
   } catch (error) {
     throw violation(`a ${what} is not JSON: ${messageOf(error)}`);
   }

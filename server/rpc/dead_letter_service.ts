@@ -6,7 +6,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { messageOf } from "../../kit/errors.ts";
-import type { Json } from "../../kit/json.ts";
+import { type Json, parseJson } from "../../kit/json.ts";
 import { MIB } from "../../kit/units.ts";
 import type {
   DeadLetterFilter,
@@ -130,7 +130,7 @@ function howOf(request: ReplayDeadLettersRequest): ReplayHow {
 function json(field: string, text: string): Json {
   check.text(field, check.bytesWithin(field, text, MIB), MIB);
   try {
-    return JSON.parse(text) as Json;
+    return parseJson(text);
   } catch (error) {
     throw check.invalidField(field, `is not JSON (${messageOf(error)}): quote it as JSON`);
   }

@@ -109,10 +109,13 @@ test("a database that refuses a fact ends the session without an acknowledgement
   expect(await stage.leases(first.runId)).toHaveLength(1);
 });
 
-test("a malformed fact ends the session as a violation", async () => {
+test.each([
+  ["is not JSON", "{"],
+  ["nests too deep to be walked", `${"[".repeat(10_000)}${"]".repeat(10_000)}`],
+])("a fact that %s ends the session as a violation", async (_what, value) => {
   const { worker, first } = await assigned();
   const { taskId, token } = first;
-  const outcome = { case: "outputJson", value: "{" } as const;
+  const outcome = { case: "outputJson", value } as const;
   await worker.send({ case: "outcomes", value: { outcomes: [{ taskId, token, outcome }] } });
   await worker.read();
   expect(worker.ended.error).toMatchObject({ reason: "PROTOCOL_VIOLATION" });

@@ -3,7 +3,15 @@
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { canonicalJson, isJsonObject, type Json, jsonDigest, sha256 } from "../../kit/json.ts";
+import {
+  canonicalJson,
+  isJsonObject,
+  JSON_DEPTH_MAX,
+  type Json,
+  jsonDigest,
+  parseJson,
+  sha256,
+} from "../../kit/json.ts";
 
 const jsonValue = fc.jsonValue({ maxDepth: 4 }) as fc.Arbitrary<Json>;
 
@@ -113,4 +121,28 @@ describe("digests", () => {
 test("only an object that is neither null nor an array is a JSON object", () => {
   const values = [{}, Object.create(null), null, [], "x", 1, undefined];
   expect(values.map(isJsonObject)).toEqual([true, true, false, false, false, false, false]);
+});
+
+describe("JSON from outside", () => {
+  const nested = (levels: number) => `${"[".repeat(levels)}${"]".repeat(levels)}`;
+
+  test("is what JSON.parse makes of it, to the deepest level that is taken", () => {
+    fc.assert(fc.property(fc.json({ maxDepth: 6 }), (text) => void expect(parseJson(text)).toEqual(JSON.parse(text))));
+    expect(parseJson(nested(JSON_DEPTH_MAX))).toEqual(JSON.parse(nested(JSON_DEPTH_MAX)));
+  });
+
+  test.each([
+    ["arrays", nested(JSON_DEPTH_MAX + 1)],
+    ["a hundred thousand arrays", nested(100_000)],
+    ["objects", `${'{"a":'.repeat(JSON_DEPTH_MAX + 1)}1${"}".repeat(JSON_DEPTH_MAX + 1)}`],
+    ["arrays after a string that looks like their end", `["${"]".repeat(200)}\\"]",${nested(JSON_DEPTH_MAX)}]`],
+  ])("nested too deep is refused: %s", (_name, text) => {
+    expect(() => parseJson(text)).toThrow("nested deeper than 128 levels");
+  });
+
+  test("brackets in strings are no levels, and what is not JSON is the parser's", () => {
+    const text = JSON.stringify(["[".repeat(1_000), '\\"[', "{"]);
+    expect(parseJson(text)).toEqual(JSON.parse(text));
+    for (const wrong of ["", "[", '"\\', "]]]]"]) expect(() => parseJson(wrong)).toThrow(SyntaxError);
+  });
 });

@@ -2,7 +2,8 @@
 // Called by loop.ts when the journal says that the agent is finished. Pure.
 // With an outputSchema the text must be JSON that fits it; without one the output is {text}.
 
-import type { Json } from "../../kit/json.ts";
+import { messageOf } from "../../kit/errors.ts";
+import { type Json, parseJson } from "../../kit/json.ts";
 import { schemaErrors } from "./schema.ts";
 import type { TaskEnd } from "./task.ts";
 import type { AgentView } from "./view.ts";
@@ -21,9 +22,10 @@ export function outputOf(agent: AgentView, text: string): TaskEnd {
   if (agent.outputSchema === undefined) return { kind: "succeeded", output: { text } };
   let output: Json;
   try {
-    output = JSON.parse(text) as Json;
-  } catch {
-    return failed("OutputInvalid", "the answer is not JSON, which the agent's outputSchema asks for", true);
+    output = parseJson(text);
+  } catch (error) {
+    const why = `the answer is not JSON, which the agent's outputSchema asks for: ${messageOf(error)}`;
+    return failed("OutputInvalid", why, true);
   }
   const errors = schemaErrors(agent.outputSchema, output);
   if (errors === undefined) return { kind: "succeeded", output };

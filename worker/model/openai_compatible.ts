@@ -3,7 +3,7 @@
 // Never quotes the provider's answer to a refused request beyond its message, and never the key.
 
 import type { Clock } from "../../kit/clock.ts";
-import { canonicalJson, isJsonObject, type Json, type JsonObject } from "../../kit/json.ts";
+import { canonicalJson, isJsonObject, type Json, type JsonObject, parseJson } from "../../kit/json.ts";
 import { MIB } from "../../kit/units.ts";
 import type { RequestedCall, Turn } from "../agent/task.ts";
 import { retryAfterMs } from "../tool/retry_after.ts";
@@ -175,7 +175,7 @@ function readCall(value: Json): RequestedCall {
     throw new ModelError("ModelProtocol", "a tool call of the model has no function with name and arguments");
   }
   try {
-    const parsed = JSON.parse(called.arguments === "" ? "{}" : called.arguments) as unknown;
+    const parsed = parseJson(called.arguments === "" ? "{}" : called.arguments);
     if (isJsonObject(parsed)) return { name: called.name, arguments: parsed };
   } catch {
     // Falls through to the error below.

@@ -6,7 +6,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { accessSync, constants, realpathSync, statSync } from "node:fs";
 import { isAbsolute, join, relative, resolve } from "node:path";
 import type { Clock } from "../../kit/clock.ts";
-import type { Json } from "../../kit/json.ts";
+import { type Json, parseJson } from "../../kit/json.ts";
 import { KIB, SECOND } from "../../kit/units.ts";
 import { type CommandMeans, failedRun, type ToolExecution, type ToolExecutor, type ToolRun } from "./executor.ts";
 
@@ -166,7 +166,7 @@ function commandResult(stdout: string): Json {
   const trimmed = stdout.trim();
   if (trimmed.startsWith("{") || trimmed.startsWith("[")) {
     try {
-      return JSON.parse(trimmed) as Json;
+      return parseJson(trimmed);
     } catch {
       // Text that only looks like JSON is handed on as text.
     }

@@ -8,7 +8,7 @@ import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type In
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
 import type { Clock } from "../../kit/clock.ts";
-import type { Json } from "../../kit/json.ts";
+import { parseJson } from "../../kit/json.ts";
 import type { AddressGuard } from "./addresses.ts";
 import { failedRun, type HttpMeans, type ToolExecution, type ToolExecutor, type ToolRun } from "./executor.ts";
 import { retryAfterMs } from "./retry_after.ts";
@@ -241,7 +241,7 @@ function answer(response: IncomingMessage, body: Buffer, clock: Clock): ToolRun 
     return { ok: true, result: { status, text } };
   }
   try {
-    return { ok: true, result: JSON.parse(text) as Json };
+    return { ok: true, result: parseJson(text) };
   } catch {
     return failedRun("ResponseInvalid", "the endpoint said that its answer is JSON, but it does not parse", true);
   }
