@@ -60,7 +60,7 @@ async function serve(config: ServerConfig, env: Environment, log: Logger): Promi
       throw new DomainError("STORAGE_UNAVAILABLE", message, {}, error);
     });
     const replica = createReplica({
-      ...{ store: createStore(database.db), pool: database.pool, databaseUrl, clock, random, log },
+      ...{ store: createStore(database.db, clock), pool: database.pool, databaseUrl, clock, random, log },
       ids: createIds(clock, random),
       timing: timingOf(config.leaseTtlMs),
       retention: config.retention,

@@ -24,8 +24,8 @@ const COLUMNS: Columns = {
   record: "text",
 };
 
-/** Queries of the audit_event table. */
-export function auditQueries(db: Queryable) {
+/** Queries of the audit_event table. @param onTransactionId learns the id of the transaction that records were written in */
+export function auditQueries(db: Queryable, onTransactionId: (id: string) => void = () => undefined) {
   return {
     /**
      * Appends records in the order given. The transaction takes its id before the records take theirs: readers rely on a
@@ -34,11 +34,14 @@ export function auditQueries(db: Queryable) {
     async insert(rows: readonly NewAuditRow[]): Promise<void> {
       if (rows.length === 0) return;
       const names = sql.raw(Object.keys(COLUMNS).join(", "));
-      await sql`
-        with started as materialized (select pg_current_xact_id() as transaction_id)
-        insert into audit_event (transaction_id, ${names})
-        select started.transaction_id, ${names}
-        from started cross join json_to_recordset(${recordSet(rows)}::json) as x(${recordShape(COLUMNS)})`.execute(db);
+      const result = await sql<{ transaction_id: string }>`
+        with started as materialized (select pg_current_xact_id() as transaction_id),
+        inserted as (
+          insert into audit_event (transaction_id, ${names})
+          select started.transaction_id, ${names}
+          from started cross join json_to_recordset(${recordSet(rows)}::json) as x(${recordShape(COLUMNS)}))
+        select transaction_id::text from started`.execute(db);
+      onTransactionId((result.rows[0] as { transaction_id: string }).transaction_id);
     },
   };
 }

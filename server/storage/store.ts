@@ -1,8 +1,11 @@
 // The store as commands see it: query objects bound to one open transaction, or to the pool for single reads.
 // Made by main; commands open transactions and await nothing but queries inside them.
 // A transaction that loses a deadlock or a lock wait is run again from its start; fn must therefore have no effect of its own.
+// One whose COMMIT was not answered is looked up by its id, which every transaction with an audit record knows.
 
 import type { Kysely } from "kysely";
+import type { Clock } from "../../kit/clock.ts";
+import { DomainError } from "../../kit/errors.ts";
 import { auditQueries } from "./audit_queries.ts";
 import type { Queryable } from "./bulk.ts";
 import { bundleQueries } from "./bundle_queries.ts";
@@ -10,6 +13,7 @@ import { transaction } from "./database.ts";
 import { deadLetterQueries } from "./dead_letter_queries.ts";
 import { leaseQueries } from "./lease_queries.ts";
 import { ledgerQueries } from "./ledger_queries.ts";
+import { isCommitted } from "./read_back.ts";
 import { retentionQueries } from "./retention_queries.ts";
 import { runQueries } from "./run_queries.ts";
 import type { Database } from "./schema.ts";
@@ -45,7 +49,7 @@ export interface Store {
   read<T>(fn: (queries: StoreQueries) => Promise<T>): Promise<T>;
 }
 
-function bind(db: Queryable): StoreQueries {
+function bind(db: Queryable, onTransactionId?: (id: string) => void): StoreQueries {
   return {
     runs: runQueries(db),
     tasks: taskQueries(db),
@@ -54,15 +58,15 @@ function bind(db: Queryable): StoreQueries {
     ledger: ledgerQueries(db),
     bundles: bundleQueries(db),
     sessions: sessionQueries(db),
-    audit: auditQueries(db),
+    audit: auditQueries(db, onTransactionId),
     segments: segmentQueries(db),
     retention: retentionQueries(db),
     db,
   };
 }
 
-/** The store over a database. */
-export function createStore(db: Kysely<Database>): Store {
+/** The store over a database. Without a clock nothing is read back: a COMMIT that was not answered stays unknown. */
+export function createStore(db: Kysely<Database>, clock?: Clock): Store {
   const pool = bind(db);
   return {
     async read(fn) {
@@ -74,12 +78,40 @@ export function createStore(db: Kysely<Database>): Store {
     },
     async transaction(fn) {
       for (let tries = 1; ; tries += 1) {
+        const sent: Sent<Awaited<ReturnType<typeof fn>>> = {};
         try {
-          return await transaction(db, (tx) => fn(bind(tx)));
+          return await transaction(db, async (tx) => {
+            const result = await fn(bind(tx, (id) => Object.assign(sent, { transactionId: id })));
+            sent.result = { value: result };
+            return result;
+          });
         } catch (error) {
+          const committed = await resultOf(db, clock, sent, error);
+          if (committed !== undefined) return committed.value;
           if (tries >= TRIES_MAX || !isRetryable(error)) throw error;
         }
       }
     },
   };
+}
+
+/** What is known of a transaction when its COMMIT was sent. */
+interface Sent<Result> {
+  transactionId?: string;
+  result?: { readonly value: Result };
+}
+
+// What a transaction gave that committed though nobody said so. @throws DomainError when it is known that it did not
+async function resultOf<Result>(
+  db: Kysely<Database>,
+  clock: Clock | undefined,
+  { transactionId, result }: Sent<Result>,
+  error: unknown,
+): Promise<{ readonly value: Result } | undefined> {
+  const isUnknown = error instanceof DomainError && error.metadata["commit"] === "unknown";
+  if (!isUnknown || clock === undefined || transactionId === undefined) return undefined;
+  const committed = await isCommitted(db, transactionId, clock);
+  if (committed !== false) return committed === true ? result : undefined;
+  const message = "the database was lost before the change was committed: nothing happened, try again";
+  throw new DomainError("STORAGE_UNAVAILABLE", message, {}, error);
 }

@@ -4,7 +4,8 @@
 
 import { type Link, reset, type TcpProxy } from "./tcp_proxy.ts";
 
-const COMMIT = Buffer.from([0x51, 0, 0, 0, 11, ...Buffer.from("commit"), 0]);
+/** How the client says COMMIT. */
+export const COMMIT = Buffer.from([0x51, 0, 0, 0, 11, ...Buffer.from("commit"), 0]);
 
 /** See the file header. */
 export class CommitTrap {
