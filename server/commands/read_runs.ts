@@ -2,6 +2,7 @@
 // Called by rpc/workflow_service and by invoke and cancel for what they return. Never locks, never writes.
 
 import { DomainError } from "../../kit/errors.ts";
+import { SECOND } from "../../kit/units.ts";
 import type { RunState } from "../queue/states.ts";
 import { runReads } from "../storage/read_runs.ts";
 import type { CommandContext } from "./context.ts";
@@ -17,6 +18,9 @@ export interface RunDetail {
   readonly edges: boolean;
   readonly outputs: boolean;
 }
+
+/** How long a task waits for a worker that could take it until its run is called unschedulable, in ms. */
+export const UNSCHEDULABLE_MS = 30 * SECOND;
 
 const RUNS = { sizeDefault: 50, sizeMax: 500 };
 const TASKS = { sizeDefault: 100, sizeMax: 500 };
@@ -34,8 +38,9 @@ export async function readRun(
     // Nodes after the run: they are never older than it.
     const nodes = await reads.nodes(runId);
     const bundle = await context.caches.bundle(queries, row.bundle_digest);
+    const unschedulable = await reads.unschedulable([runId], UNSCHEDULABLE_MS);
     return {
-      ...runView(row),
+      ...runView(withCondition(row, unschedulable)),
       nodes: nodeViews(bundle, nodes, detail.outputs),
       edges: detail.edges ? edgeViews(bundle) : [],
     };
@@ -54,10 +59,24 @@ export async function listRuns(
     { name: "runs", filter: key, ...RUNS },
     request,
     (after, limit) =>
-      context.store.read(({ db }) => runReads(db).runs({ namespace, workflow, states }, after?.[0], limit)),
+      context.store.read(async ({ db }) => {
+        const reads = runReads(db);
+        const rows = await reads.runs({ namespace, workflow, states }, after?.[0], limit);
+        const running = rows.filter((row) => row.state === "RUNNING").map((row) => row.id);
+        const unschedulable = await reads.unschedulable(running, UNSCHEDULABLE_MS);
+        return rows.map((row) => withCondition(row, unschedulable));
+      }),
     (row) => [row.id],
   );
   return { ...page, items: page.items.map(runView) };
+}
+
+// Whether a worker could take a task changes without a record, so it is found when the run is read.
+function withCondition<Row extends { readonly id: string; readonly conditions: string[] }>(
+  row: Row,
+  unschedulable: ReadonlySet<string>,
+): Row {
+  return unschedulable.has(row.id) ? { ...row, conditions: [...row.conditions, "Unschedulable"].sort() } : row;
 }
 
 /** A page of a run's tasks in creation order. @throws RUN_NOT_FOUND, PAGE_TOKEN_INVALID */

@@ -1,14 +1,14 @@
 // Watches one run: a snapshot at once, then one after every change, until the run is finished.
 // Called by rpc/workflow_service. Reads records first and the run after, so that a snapshot is never older than its records;
 // every change of a run has a record, so one indexed query tells whether there is anything new.
-// Woken by a hint, else it looks once a second.
+// Woken by a hint, else it looks once a second. That no worker can take a task has no record: it is looked for beside them.
 
 import { SECOND } from "../../kit/units.ts";
 import { isTerminal, RUN_TRANSITIONS } from "../queue/states.ts";
 import { type AuditReadRow, auditReads } from "../storage/read_audit.ts";
 import { runReads } from "../storage/read_runs.ts";
 import type { Changes } from "./changes.ts";
-import { type ReadContext, readRun } from "./read_runs.ts";
+import { type ReadContext, readRun, UNSCHEDULABLE_MS } from "./read_runs.ts";
 import { auditView, taskView } from "./run_views.ts";
 import type { RunSnapshot } from "./views.ts";
 
@@ -31,9 +31,12 @@ export async function* watchRun(
   const watcher = context.changes.watchRun(runId);
   const trail = new RunTrail(context, runId);
   try {
+    let wasUnschedulable = false;
     for (let first = true; !signal.aborted; first = false) {
       const events = await trail.next();
-      if (first || events.length > 0) {
+      const unschedulable = await isUnschedulable(context, runId);
+      if (first || events.length > 0 || unschedulable !== wasUnschedulable) {
+        wasUnschedulable = unschedulable;
         const snapshot = await readSnapshot(context, runId, events, first);
         const finished = isTerminal(RUN_TRANSITIONS, snapshot.run.state);
         // Its last records may have committed after the first look at the trail, and more than one snapshot may hold.
@@ -50,6 +53,11 @@ export async function* watchRun(
   } finally {
     watcher.close();
   }
+}
+
+async function isUnschedulable(context: ReadContext, runId: string): Promise<boolean> {
+  const found = await context.store.read(({ db }) => runReads(db).unschedulable([runId], UNSCHEDULABLE_MS));
+  return found.size > 0;
 }
 
 async function readSnapshot(

@@ -72,6 +72,23 @@ export function runReads(db: Queryable) {
       return await query.orderBy("id", "desc").limit(limit).execute();
     },
 
+    /**
+     * Of the runs, those with a task that has been queued for a while and that no worker which is connected may take: none has its
+     * runtime and labels. Through ready_run_idx; a drained worker takes nothing, so that it does not count.
+     */
+    async unschedulable(runIds: readonly string[], afterMs: number): Promise<Set<string>> {
+      if (runIds.length === 0) return new Set();
+      const result = await sql<{ run_id: string }>`
+        select distinct q.run_id from ready q join task t on t.id = q.task_id join route r on r.route = q.route
+        where q.run_id = any(${runIds}::text[]) and t.create_time < clock_timestamp() - ${afterMs} * interval '1 ms'
+          and not exists (select from worker_session s
+            where s.state = 'active' and s.expire_time >= clock_timestamp()
+              and r.requirements ->> 'runtime' = any(s.runtimes) and s.labels @> (r.requirements -> 'labels'))`.execute(
+        db,
+      );
+      return new Set(result.rows.map((row) => row.run_id));
+    },
+
     /** The newest iteration of each node of a run. */
     async nodes(runId: string) {
       return await db
