@@ -90,7 +90,7 @@ export function createReplica(options: ReplicaOptions): Replica {
   const claimer: Claimer = new Claimer(context, services, () => registry);
   const renewer: Renewer = new Renewer(context, () => registry, clock, timing);
   const registry: SessionRegistry = new SessionRegistry({
-    ...{ context, services, timing, replicaId },
+    ...{ context, services, timing, clock, replicaId },
     onCredit: () => claimer.wake(),
     onRenewal: () => renewer.pending(),
   });

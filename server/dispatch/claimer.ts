@@ -73,7 +73,7 @@ export class Claimer {
     for (const session of this.#registry().sessions()) {
       if (session.free === 0) continue;
       const routes = [...this.#routes]
-        .filter(([, needs]) => canServe(session.capabilities, needs))
+        .filter(([route, needs]) => canServe(session.capabilities, needs) && session.takes(route))
         .map(([route]) => route);
       const key = routes.join();
       const group = groups.get(key) ?? { routes, sessions: [] };
@@ -100,7 +100,13 @@ export class Claimer {
     for (const session of sessions) {
       const own = bySession.get(session.id);
       if (own === undefined || session.assign(own)) continue;
-      const held = own.map(({ task, token }) => ({ taskId: task.id, token, accepted: false, stopping: false }));
+      const held = own.map(({ task, token }) => ({
+        taskId: task.id,
+        token,
+        route: task.route,
+        accepted: false,
+        stopping: false,
+      }));
       this.#registry().giveBack(session, held, "unsent", "the stream was gone before the assignment was sent");
     }
   }

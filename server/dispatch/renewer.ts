@@ -118,7 +118,13 @@ export class Renewer {
       const leases = unnamed.get(session.id) ?? [];
       const twice = leases.filter(({ token }) => session.unnamed.has(token));
       session.unnamed = new Set(leases.map(({ token }) => token));
-      const held = twice.map(({ task_id, token }) => ({ taskId: task_id, token, accepted: true, stopping: false }));
+      const held = twice.map(({ task_id, token }) => ({
+        taskId: task_id,
+        token,
+        route: "",
+        accepted: true,
+        stopping: false,
+      }));
       this.#registry().giveBack(session, held, "yielded", "the worker does not have it any more");
     }
   }

@@ -22,6 +22,7 @@ export interface RegistryOptions {
   readonly context: CommandContext;
   readonly services: CommandServices;
   readonly timing: Timing;
+  readonly clock: Clock;
   readonly replicaId: string;
   readonly onCredit: () => void;
   readonly onRenewal: () => void;
@@ -29,6 +30,7 @@ export interface RegistryOptions {
 
 /** See the file header. */
 export class SessionRegistry implements SessionHost {
+  readonly clock: Clock;
   readonly context: CommandContext;
   readonly services: CommandServices;
   readonly #options: RegistryOptions;
@@ -40,6 +42,7 @@ export class SessionRegistry implements SessionHost {
 
   constructor(options: RegistryOptions) {
     this.#options = options;
+    this.clock = options.clock;
     this.context = options.context;
     this.services = options.services;
   }
@@ -93,7 +96,8 @@ export class SessionRegistry implements SessionHost {
     session.draining = opened.state === "draining";
     for (const { taskId, token } of hello.held) {
       // An Accept of the older stream may not have reached the store; the worker sends it again.
-      if (opened.held.has(token)) session.held.set(token, { taskId, token, accepted: false, stopping: false });
+      if (opened.held.has(token))
+        session.held.set(token, { taskId, token, route: "", accepted: false, stopping: false });
     }
     return create(WelcomeSchema, {
       sessionId: opened.id,

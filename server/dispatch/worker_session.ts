@@ -17,6 +17,7 @@ import {
 import type { Assigned } from "../commands/claim.ts";
 import type { CancelOrder } from "../commands/context.ts";
 import type { Principal } from "../commands/views.ts";
+import { Rests } from "../queue/rests.ts";
 import type { WorkerCapabilities } from "../queue/route.ts";
 import { assignmentFrame } from "./assignment.ts";
 import type { ConnectedWorker } from "./connected_worker.ts";
@@ -38,6 +39,8 @@ const FACT_FRAMES_MAX = 64;
 export interface HeldAssignment {
   readonly taskId: string;
   readonly token: string;
+  /** Empty when an earlier stream took it. */
+  readonly route: string;
   accepted: boolean;
   /** The worker acknowledged a cancel. */
   stopping: boolean;
@@ -66,6 +69,7 @@ export class WorkerSession implements ConnectedWorker {
   unnamed: ReadonlySet<string> = new Set();
   acceptsToFlush: HeldAssignment[] = [];
   readonly held = new Map<string, HeldAssignment>();
+  readonly #rests = new Rests();
   readonly #host: SessionHost;
   readonly #outgoing = new BoundedQueue<SessionResponse>(OUTGOING_MAX);
   readonly #factFrames = new Set<Promise<void>>();
@@ -90,6 +94,11 @@ export class WorkerSession implements ConnectedWorker {
   get free(): number {
     if (!this.isOpen || this.draining) return 0;
     return Math.max(0, this.#credit - Number(this.#sequence - this.#lastSeenSequence));
+  }
+
+  /** False while tasks of the route are not offered because they came back. */
+  takes(route: string): boolean {
+    return !this.#rests.isResting(route, this.#host.clock.monotonic());
   }
 
   async receive(request: SessionRequest): Promise<void> {
@@ -169,6 +178,7 @@ export class WorkerSession implements ConnectedWorker {
       this.held.set(assigned.token, {
         taskId: assigned.task.id,
         token: assigned.token,
+        route: assigned.task.route,
         accepted: false,
         stopping: false,
       });
@@ -224,7 +234,9 @@ export class WorkerSession implements ConnectedWorker {
   #yield(frame: YieldLeases): void {
     for (const { token, reason } of frame.leases) {
       const held = this.held.get(token);
-      if (held !== undefined) this.#host.giveBack(this, [held], "yielded", reason.slice(0, 200));
+      if (held === undefined) continue;
+      this.#rests.returned(held.route, this.#host.clock.monotonic());
+      this.#host.giveBack(this, [held], "yielded", reason.slice(0, 200));
     }
   }
 
@@ -246,8 +258,16 @@ export class WorkerSession implements ConnectedWorker {
   // Held until the outcome is settled: a renewal that overtakes it must not be told that the lease is lost.
   async #settleOutcomes(outcomes: readonly Outcome[]): Promise<SessionResponse> {
     const answer = await settleOutcomeFacts(this.#host.services, { sessionId: this.id, worker: this.name }, outcomes);
-    for (const { token } of outcomes) this.held.delete(token);
+    for (const { token, outcome } of outcomes) this.#settled(token, outcome.case === "interrupted");
     return answer;
+  }
+
+  #settled(token: string, cameBack: boolean): void {
+    const route = this.held.get(token)?.route;
+    this.held.delete(token);
+    if (route === undefined) return;
+    if (cameBack) this.#rests.returned(route, this.#host.clock.monotonic());
+    else this.#rests.ended(route);
   }
 
   #markStopping(token: string): void {

@@ -67,7 +67,7 @@ export async function dispatchStage() {
   const claimer: Claimer = new Claimer(stage.context, services, () => registry);
   const renewer: Renewer = new Renewer(stage.context, () => registry, clock, timing);
   const registry: SessionRegistry = new SessionRegistry({
-    ...{ context: stage.context, services, timing, replicaId },
+    ...{ context: stage.context, services, timing, clock, replicaId },
     onCredit: () => claimer.wake(),
     onRenewal: () => renewer.pending(),
   });

@@ -206,6 +206,35 @@ test("a yield gives one lease back without a delivery", async () => {
   expect(worker.session.held.size).toBe(0);
 });
 
+test("a task that a worker gives back again and again rests: others still get it, and so does the worker after a while", async () => {
+  const { worker, first } = await assigned();
+  const giveBack = async (token: string) => {
+    await worker.send({ case: "yield", value: { leases: [{ token, reason: "unsupported" }] } });
+    await worker.send({ case: "credit", value: { freeSlots: 1, lastAssignSequence: 100n } });
+    await stage.services.settle.drained();
+  };
+  await giveBack(first.token);
+  // The first return costs nothing.
+  const again = (await worker.take("assign")).assignments[0];
+  await giveBack(again?.token as string);
+  await stage.claimer.loadRoutes();
+  stage.claimer.wake();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(await stage.leases(first.runId)).toHaveLength(0);
+  stage.standing.move(249);
+  stage.claimer.wake();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(await stage.leases(first.runId)).toHaveLength(0);
+  const other = await stage.connected();
+  await other.send({ case: "credit", value: { freeSlots: 1, lastAssignSequence: 0n } });
+  const elsewhere = (await other.take("assign")).assignments[0];
+  await other.send({ case: "yield", value: { leases: [{ token: elsewhere?.token as string, reason: "full" }] } });
+  await other.send({ case: "credit", value: { freeSlots: 0, lastAssignSequence: 100n } });
+  stage.standing.move(1);
+  stage.claimer.wake();
+  expect((await worker.take("assign")).assignments[0]).toMatchObject({ taskId: first.taskId });
+});
+
 test("a worker that does not read is closed once a thousand frames wait", async () => {
   const worker = stage.worker();
   await worker.hello();

@@ -37,7 +37,7 @@ async function play(system: SqlSystem): Promise<Finding> {
   const claimer: Claimer = new Claimer(context, services, () => registry);
   const renewer: Renewer = new Renewer(context, () => registry, clock, timing);
   const registry: SessionRegistry = new SessionRegistry({
-    ...{ context, services, timing, replicaId, onCredit: () => undefined, onRenewal: () => undefined },
+    ...{ context, services, timing, clock, replicaId, onCredit: () => undefined, onRenewal: () => undefined },
   });
   const tick = new Tick({ context, services, claimer, renewer, registry, clock, timing, replicaId });
   const worker = await connect(registry);
