@@ -278,7 +278,8 @@ export class WorkerSession implements ConnectedWorker {
   // Facts are committed while the next frame is read, up to a bound; an error that is not the worker's ends the session.
   async #fact(answer: Promise<SessionResponse>): Promise<void> {
     const done = answer.then(
-      (frame) => void this.send(frame),
+      // A worker that said its last word still waits for the answer to what it said before.
+      (frame) => void (this.#phase === "ended" ? this.#outgoing.push(frame) : this.send(frame)),
       (error: unknown) => this.fail(error),
     );
     const tracked = done.finally(() => this.#factFrames.delete(tracked));

@@ -98,6 +98,18 @@ test("a renewal that overtakes an unsettled outcome is not told that its lease i
   expect((await worker.take("outcomeAcks")).acks).toMatchObject([{ verdict: FactVerdict.COMMITTED }]);
 });
 
+test("a fact that is being committed when the worker half-closes is still acknowledged", async () => {
+  const { worker, first } = await assigned();
+  const release = await stage.hold("select 1 from run where id = $1 for update", [first.runId]);
+  await worker.send(success(first));
+  await stage.waiting(1);
+  worker.session.closed();
+  await release();
+  expect((await worker.take("outcomeAcks")).acks).toMatchObject([{ verdict: FactVerdict.COMMITTED }]);
+  await worker.read();
+  expect(worker.ended).toMatchObject({ over: true, error: undefined });
+});
+
 test("a database that refuses a fact ends the session without an acknowledgement", async () => {
   const { worker, first } = await assigned();
   await sql`alter table audit_event rename to audit_away`.execute(stage.database.db);
