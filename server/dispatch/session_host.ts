@@ -16,7 +16,7 @@ export interface SessionHost {
   open(session: WorkerSession, hello: Hello): Promise<Welcome>;
   opened(session: WorkerSession): void;
   ended(session: WorkerSession, how: { polite: boolean; wasOpen: boolean; reason: string }): void;
-  setDraining(session: WorkerSession): Promise<void>;
+  setDraining(session: WorkerSession, windowMs: number): Promise<void>;
   creditChanged(): void;
   renewalsPending(): void;
   giveBack(session: WorkerSession, held: readonly HeldAssignment[], reason: LossReason, note: string): void;

@@ -148,8 +148,14 @@ export class SessionRegistry implements SessionHost {
     this.#inBackground("recording accepts", () => this.context.store.read((queries) => queries.leases.accept(accepts)));
   }
 
-  async setDraining(session: WorkerSession): Promise<void> {
-    await this.context.store.read((queries) => queries.sessions.setState(session.id, "draining"));
+  /** A worker says that it takes nothing more; one record, however often it says so. */
+  async setDraining(session: WorkerSession, windowMs: number): Promise<void> {
+    const { id, name } = session;
+    await this.context.store.transaction(async (tx) => {
+      if (!(await tx.sessions.startDraining(id))) return;
+      const detail = { sessionId: id, worker: name, windowMs };
+      await tx.audit.insert([auditRecord({ kind: "worker.drained", actor: workerActor(name), detail })]);
+    });
   }
 
   creditChanged(): void {

@@ -25,7 +25,7 @@ import { fetchJournal, fetchViews } from "./fetches.ts";
 import { checkHello } from "./hello.ts";
 import type { SessionHost } from "./session_host.ts";
 import { FRAME_BYTES_MAX } from "./timing.ts";
-import { durationOf, frameOf } from "./wire.ts";
+import { durationMs, durationOf, frameOf } from "./wire.ts";
 import { decideToolCalls, recordResultFacts, recordTurnFacts, settleOutcomeFacts } from "./worker_facts.ts";
 
 /** Frames that may wait for a worker that reads slowly. */
@@ -135,7 +135,7 @@ export class WorkerSession implements ConnectedWorker {
         return;
       case "drain":
         this.draining = true;
-        return await this.#host.setDraining(this);
+        return await this.#host.setDraining(this, durationMs(frame.value.window));
       case "fetchViews":
         return await this.#fact(fetchViews(this.#host.context, frame.value.digests));
       case "fetchJournal":
@@ -205,8 +205,7 @@ export class WorkerSession implements ConnectedWorker {
 
   /** Says the polite end and closes. */
   goodbye(reason: string): void {
-    this.send(frameOf({ case: "goodbye", value: { reason } }));
-    this.#end();
+    this.#end(frameOf({ case: "goodbye", value: { reason } }));
   }
 
   async #greet(hello: Hello): Promise<void> {
@@ -278,8 +277,7 @@ export class WorkerSession implements ConnectedWorker {
   // Facts are committed while the next frame is read, up to a bound; an error that is not the worker's ends the session.
   async #fact(answer: Promise<SessionResponse>): Promise<void> {
     const done = answer.then(
-      // A worker that said its last word still waits for the answer to what it said before.
-      (frame) => void (this.#phase === "ended" ? this.#outgoing.push(frame) : this.send(frame)),
+      (frame) => this.#answer(frame),
       (error: unknown) => this.fail(error),
     );
     const tracked = done.finally(() => this.#factFrames.delete(tracked));
@@ -287,12 +285,20 @@ export class WorkerSession implements ConnectedWorker {
     if (this.#factFrames.size >= FACT_FRAMES_MAX) await Promise.race(this.#factFrames);
   }
 
-  #end(): void {
+  // Also after the worker half-closed: what is committed is acknowledged as long as the stream can carry it.
+  #answer(frame: SessionResponse): void {
+    if (this.#phase === "ended") this.#outgoing.push(frame);
+    else this.send(frame);
+  }
+
+  #end(last?: SessionResponse): void {
     if (this.#phase === "ended") return;
     const wasOpen = this.#phase === "open";
     this.#phase = "ended";
-    // What is committed already is still acknowledged before the stream ends.
-    void Promise.allSettled(this.#factFrames).then(() => this.#outgoing.close());
+    void Promise.allSettled(this.#factFrames).then(() => {
+      if (last !== undefined) this.#outgoing.push(last);
+      this.#outgoing.close();
+    });
     this.#host.ended(this, {
       polite: this.#polite,
       wasOpen,

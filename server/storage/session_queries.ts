@@ -86,6 +86,17 @@ export function sessionQueries(db: Queryable) {
       return result.rows.map((row) => row.id);
     },
 
+    /** Marks an active session draining; false if it drains already, or is over. */
+    async startDraining(sessionId: string): Promise<boolean> {
+      const result = await db
+        .updateTable("worker_session")
+        .set({ state: "draining" })
+        .where("id", "=", sessionId)
+        .where("state", "=", "active")
+        .executeTakeFirst();
+      return result.numUpdatedRows > 0n;
+    },
+
     /** Marks a session draining or closed. */
     async setState(sessionId: string, state: "draining" | "closed"): Promise<boolean> {
       const result = await db

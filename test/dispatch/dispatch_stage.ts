@@ -77,8 +77,8 @@ export async function dispatchStage() {
   Object.assign(stage.context.hints, { workReady: () => claimer.wake() });
 
   /** A worker that is not connected yet. */
-  function worker(instance = stage.context.ids.token()) {
-    const session: WorkerSession = registry.connect(principal, "127.0.0.1:1");
+  function worker(instance = stage.context.ids.token(), host = registry) {
+    const session: WorkerSession = host.connect(principal, "127.0.0.1:1");
     const frames: SessionResponse[] = [];
     const ended = { error: undefined as unknown, over: false };
     const arrivals = new Set<() => void>();
@@ -139,8 +139,8 @@ export async function dispatchStage() {
   }
 
   /** A worker that said Hello and has been welcomed. */
-  async function connected(more: object = {}, instance?: string) {
-    const made = worker(instance);
+  async function connected(more: object = {}, instance?: string, host = registry) {
+    const made = worker(instance, host);
     void made.read();
     await made.hello(more);
     const welcome = await made.take("welcome");
@@ -154,6 +154,20 @@ export async function dispatchStage() {
       [agoMs],
     );
 
+  /** Another replica's sessions, over the same database. */
+  const otherReplica = () => {
+    const context = stage.replica();
+    const others = createServices(context);
+    const beside: Claimer = new Claimer(context, others, () => sessions);
+    const renewing: Renewer = new Renewer(context, () => sessions, clock, timing);
+    const sessions: SessionRegistry = new SessionRegistry({
+      ...{ context, services: others, timing, clock, replicaId: context.ids.next("rep") },
+      onCredit: () => beside.wake(),
+      onRenewal: () => renewing.pending(),
+    });
+    return { registry: sessions, renewer: renewing, claimer: beside };
+  };
+
   /** Another replica's tick, over the same database. */
   const otherTick = () =>
     new Tick({ context: stage.replica(), services, claimer, renewer, registry, clock, timing, replicaId: "rep_other" });
@@ -162,6 +176,7 @@ export async function dispatchStage() {
     ...stage,
     watched,
     otherTick,
+    otherReplica,
     standing,
     services,
     timing,

@@ -86,3 +86,35 @@ test("after a drain nothing follows the goodbye", async () => {
   await stopped;
   expect(stream.rest().length).toBe(before);
 });
+
+test("a worker that an operator drained tells every server that follows, before its credit", async () => {
+  const { stream, second } = await holding();
+  stream.send({ case: "drain", value: { reason: "an operator drains this worker", window: { seconds: 30n } } });
+  stream.send({ case: "drain", value: { reason: "restart", move: true } });
+  const next = await second.stream();
+  next.welcome({ held: [{ taskId: "task_1", token: "token_1", keep: true }] });
+  expect(await next.next("drain")).toMatchObject({ window: { seconds: 30n }, move: false });
+  await next.next("credit");
+});
+
+test("a worker that stops says that it drains, and says goodbye at the end", async () => {
+  const { worker, stream } = await connected();
+  const stopped = worker.stop();
+  await stream.next("drain");
+  await stream.next("goodbye");
+  await stopped;
+});
+
+test("a worker that stops before it is welcomed says goodbye, so that its session ends at once", async () => {
+  const server = await played();
+  const worker = playedWorker([server.endpoint]);
+  closeAtEnd(worker);
+  const started = worker.start();
+  const stream = await server.stream();
+  const stopped = worker.stop();
+  await stream.next("goodbye");
+  stream.welcome();
+  await stopped;
+  await started;
+  expect(stream.rest()).toEqual([]);
+});

@@ -10,7 +10,13 @@ import type { Clock } from "../../kit/clock.ts";
 import { DomainError, messageOf } from "../../kit/errors.ts";
 import type { Random } from "../../kit/random.ts";
 import { KIB, SECOND } from "../../kit/units.ts";
-import { type Drain, GoodbyeSchema, HelloSchema, type Welcome } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import {
+  type Drain,
+  DrainSchema,
+  GoodbyeSchema,
+  HelloSchema,
+  type Welcome,
+} from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { AgentView } from "../agent/view.ts";
 import type { Log } from "../log.ts";
 import { Facts } from "./facts.ts";
@@ -20,7 +26,7 @@ import { Outbox } from "./outbox.ts";
 import type { FrameStream, OpenStream, ResponseFrame, StreamEnd } from "./stream.ts";
 import { createTaskPort } from "./task_port.ts";
 import { type RunTask, TaskTable } from "./task_table.ts";
-import { durationMs } from "./translate.ts";
+import { durationMs, durationOf } from "./translate.ts";
 
 /** Version of the protocol that this worker speaks. */
 export const PROTOCOL_VERSION = 1;
@@ -83,6 +89,8 @@ export class WorkerSession {
   #sessionId = "";
   #frameBytesMax = FRAME_BYTES_DEFAULT;
   #callId = 0n;
+  /** Told to every stream once known: this worker takes nothing more, by its own stop or by an operator. */
+  #drain: { readonly windowMs: number; readonly reason: string } | undefined;
   /** Goodbye was said: the end of this stream is the end of the session. */
   #ending = false;
   #endpoint = 0;
@@ -134,18 +142,22 @@ export class WorkerSession {
     const { log } = this.#options;
     log("info", "draining", { tasks: this.#tasks.held().length, windowMs });
     this.#tasks.drain();
+    this.#drain = { windowMs, reason: "the worker stops" };
+    if (this.#stream !== undefined) this.#tellDrain(this.#stream);
     await this.#within(windowMs, this.#tasks.idle());
     this.#tasks.interrupt();
     // Tools get their chance to end; what does not is left to the server's view of the lease.
     await this.#within(SETTLE_MS_MAX, this.#tasks.idle());
     if (this.#sessionId !== "") await this.#within(SETTLE_MS_MAX, this.#facts.settled());
     this.#outbox.flush();
-    const stream = this.#stream;
-    if (stream !== undefined) {
+    if (this.#opened.size > 0) {
       this.#outbox.detach();
-      stream.write({ case: "goodbye", value: create(GoodbyeSchema, { reason: "draining" }) });
-      stream.end();
       this.#ending = true;
+      // Also where only Hello was said: a session that is made there would live on for a ttl.
+      for (const stream of this.#opened) {
+        stream.write({ case: "goodbye", value: create(GoodbyeSchema, { reason: "draining" }) });
+        stream.end();
+      }
       await this.#within(
         CLOSE_MS_MAX,
         this.#running.catch(() => {}),
@@ -174,6 +186,7 @@ export class WorkerSession {
     while (!this.#stopping.signal.aborted) {
       const attachedBefore = this.#sessionId !== "";
       const { end, attached, endpoint, startMs } = await this.#takeNext();
+      if (this.#ending) await this.#next;
       if (this.#stopping.signal.aborted || this.#ending) return;
       // A stream that took over from a drained one is the next one to wait for.
       if (this.#next !== undefined) continue;
@@ -211,6 +224,7 @@ export class WorkerSession {
             if (frame.case === "welcome") {
               cancelWelcome();
               attached = true;
+              if (this.#ending) return;
               this.#attach(stream, frame.value, startMs);
             } else if (frame.case === "goodbye") {
               polite = `the server said goodbye: ${frame.value.reason}`;
@@ -242,10 +256,11 @@ export class WorkerSession {
   }
 
   // A replica that shuts down is left only when another one has taken the session over: leases are renewed all along. A drain that is
-  // for this worker is a word: the server assigns nothing more.
-  #drained({ move, reason }: Drain, drained: FrameStream): void {
+  // for this worker is a word: the server assigns nothing more, and every server that follows is told.
+  #drained({ move, reason, window }: Drain, drained: FrameStream): void {
     this.#options.log("info", move ? "the server is shutting down, moving on" : "drained by an operator", { reason });
-    if (move && this.#next === undefined) this.#next = this.#dialBeside(drained);
+    if (!move) this.#drain ??= { windowMs: durationMs(window) ?? 0, reason };
+    else if (this.#next === undefined) this.#next = this.#dialBeside(drained);
   }
 
   // Behind one address a balancer may lead to the same replica again, which refuses: then once more, as long as it still serves.
@@ -254,7 +269,7 @@ export class WorkerSession {
     for (let failures = 1; ; failures += 1) {
       this.#endpoint += 1;
       const ended = await this.#connection();
-      if (ended.attached || this.#stream !== drained || this.#stopping.signal.aborted) return ended;
+      if (ended.attached || this.#stream !== drained || this.#ending || this.#stopping.signal.aborted) return ended;
       await clock.sleep(backoffDelay(MOVE_BACKOFF, failures, random), this.#stopping.signal);
     }
   }
@@ -285,6 +300,7 @@ export class WorkerSession {
     this.#stream = stream;
     this.#outbox.attach(stream);
     drained?.cancel();
+    if (this.#drain !== undefined) this.#tellDrain(stream);
     this.#keeper.connected({ ttlMs, renewMs }, helloSentMs);
     for (const { token, keep } of welcome.held) if (!keep) this.#tasks.lost(token);
     this.#tasks.resend();
@@ -293,6 +309,11 @@ export class WorkerSession {
     this.#journals.resend();
     this.#options.log(first ? "debug" : "info", "connected", { session: welcome.sessionId });
     if (first) this.#options.onReady(welcome.sessionId);
+  }
+
+  #tellDrain(stream: FrameStream): void {
+    const { windowMs, reason } = this.#drain as { windowMs: number; reason: string };
+    stream.write({ case: "drain", value: create(DrainSchema, { window: durationOf(windowMs), reason }) });
   }
 
   #detach(): void {
