@@ -42,6 +42,9 @@ export async function runServer(argv: readonly string[], env: Environment): Prom
   }
 }
 
+/** Connections for renewals and the tick alone, so that they never wait behind a busy pool. */
+const RESERVED_CONNECTIONS = 2;
+
 async function serve(config: ServerConfig, env: Environment, log: Logger): Promise<void> {
   const clock = systemClock();
   const random = systemRandom();
@@ -52,6 +55,7 @@ async function serve(config: ServerConfig, env: Environment, log: Logger): Promi
   const databaseUrl = config.databaseUrl ?? embedded?.url ?? "";
   const onConnectionError = (error: Error) => log.warn("database.connection_lost", { error: error.message });
   const database = openDatabase({ url: databaseUrl, poolMax: config.poolMax, onConnectionError });
+  const reserved = openDatabase({ url: databaseUrl, poolMax: RESERVED_CONNECTIONS, onConnectionError });
   try {
     await migrate(database.db, { mode: config.migrate }).catch((error: unknown) => {
       if (error instanceof DomainError) throw error;
@@ -61,6 +65,7 @@ async function serve(config: ServerConfig, env: Environment, log: Logger): Promi
     });
     const replica = createReplica({
       ...{ store: createStore(database.db, clock), pool: database.pool, databaseUrl, clock, random, log },
+      leaseStore: createStore(reserved.db, clock),
       ids: createIds(clock, random),
       timing: timingOf(config.leaseTtlMs),
       retention: config.retention,
@@ -68,7 +73,7 @@ async function serve(config: ServerConfig, env: Environment, log: Logger): Promi
     });
     await run(config, home, replica, log, stopped);
   } finally {
-    await database.close();
+    await Promise.all([database.close(), reserved.close()]);
     await embedded?.stop();
   }
 }

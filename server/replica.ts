@@ -44,6 +44,8 @@ import type { Logger } from "./telemetry/log.ts";
 /** What a replica is made of. */
 export interface ReplicaOptions {
   readonly store: Store;
+  /** For renewals and the tick: work that fills the other store's pool must not cost leases. */
+  readonly leaseStore: Store;
   readonly pool: pg.Pool;
   readonly databaseUrl: string;
   readonly clock: Clock;
@@ -88,13 +90,14 @@ export function createReplica(options: ReplicaOptions): Replica {
   const sealer = new Sealer(context, clock);
   const retention = new Retention(context, clock, random, options.retention);
   const claimer: Claimer = new Claimer(context, services, () => registry);
-  const renewer: Renewer = new Renewer(context, () => registry, clock, timing);
+  const forLeases: CommandContext = { ...context, store: options.leaseStore };
+  const renewer: Renewer = new Renewer(forLeases, () => registry, clock, timing);
   const registry: SessionRegistry = new SessionRegistry({
     ...{ context, services, timing, clock, replicaId },
     onCredit: () => claimer.wake(),
     onRenewal: () => renewer.pending(),
   });
-  const tick = new Tick({ context, services, claimer, renewer, registry, clock, timing, replicaId });
+  const tick = new Tick({ context: forLeases, services, claimer, renewer, registry, clock, timing, replicaId });
   const listener = createHintListener({
     url: options.databaseUrl,
     clock,
