@@ -1,9 +1,14 @@
 // The file in ORLOJ_HOME by which the CLI and local workers find this server: endpoints, development token, join token.
 // Written by main.ts, readable by its owner only (0600). Never written anywhere else, never logged.
+// The newest server of a home has the file; when it stops it hands it back to the one before, if that one still answers.
 
 import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { isJsonObject } from "../kit/json.ts";
+
+/** Longest wait for an earlier server to answer. */
+const ANSWER_MS_MAX = 1_000;
 
 /** What the file holds. */
 export interface HomeConfig {
@@ -33,4 +38,27 @@ export function writeHomeConfig(home: string, config: HomeConfig): void {
   writeFileSync(temporary, `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600 });
   chmodSync(temporary, 0o600);
   renameSync(temporary, path);
+}
+
+/** Of a server that stops: restores the file of an earlier server that still answers, unless a newer one has taken it over. */
+export async function handBackHomeConfig(home: string, own: HomeConfig, earlier: Partial<HomeConfig>): Promise<void> {
+  const { endpoint, token, workerEndpoint, joinToken } = earlier;
+  if (!endpoint || !token || !workerEndpoint || !joinToken || endpoint === own.endpoint) return;
+  if (readHomeConfig(home).endpoint !== own.endpoint || !(await answers(endpoint))) return;
+  writeHomeConfig(home, { endpoint, token, workerEndpoint, joinToken });
+}
+
+function answers(endpoint: string): Promise<boolean> {
+  const url = URL.parse(endpoint);
+  if (url === null) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    const socket = connect({ host: url.hostname, port: Number(url.port), timeout: ANSWER_MS_MAX });
+    const done = (answered: boolean) => {
+      socket.destroy();
+      resolve(answered);
+    };
+    socket.once("connect", () => done(true));
+    socket.once("timeout", () => done(false));
+    socket.once("error", () => done(false));
+  });
 }

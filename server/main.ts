@@ -10,7 +10,7 @@ import { systemRandom } from "../kit/random.ts";
 import { onStopSignals, outliveClosedOutput } from "../kit/stop_signals.ts";
 import { type Environment, readServerConfig, SERVER_HELP, type ServerConfig } from "./config.ts";
 import { timingOf } from "./dispatch/timing.ts";
-import { readHomeConfig, writeHomeConfig } from "./home.ts";
+import { handBackHomeConfig, readHomeConfig, writeHomeConfig } from "./home.ts";
 import { createReplica, type Replica } from "./replica.ts";
 import { createListeners, type ListenerPorts } from "./rpc/listeners.ts";
 import { Secrets } from "./secrets/secrets.ts";
@@ -94,17 +94,24 @@ async function run(
   await replica.start();
   try {
     const bound = await listeners.start();
-    await announce(config, home, replica, bound);
+    const handBack = await announce(config, home, replica, bound);
     await stopped;
     log.info("server.stopping");
     listeners.drain();
+    await handBack().catch((error: unknown) => log.warn("home.not_handed_back", { error: messageOf(error) }));
   } finally {
     await replica.stop();
     await listeners.stop();
   }
 }
 
-async function announce(config: ServerConfig, home: string, replica: Replica, bound: ListenerPorts): Promise<void> {
+// Tells where the server is; returns what gives the home's file back to an earlier server at the end.
+async function announce(
+  config: ServerConfig,
+  home: string,
+  replica: Replica,
+  bound: ListenerPorts,
+): Promise<() => Promise<void>> {
   const kept = readHomeConfig(home);
   const method = { dev: "development-token", join: "join-token" };
   const token = await replica.tokens.ensure(kept.token, {
@@ -115,11 +122,13 @@ async function announce(config: ServerConfig, home: string, replica: Replica, bo
   });
   const endpoint = `http://${config.host}:${bound.api}`;
   const workerEndpoint = `${config.host}:${bound.worker}`;
-  writeHomeConfig(home, { endpoint, token, workerEndpoint, joinToken });
+  const own = { endpoint, token, workerEndpoint, joinToken };
+  writeHomeConfig(home, own);
   const ready = `orloj server ready api=${endpoint} worker=${workerEndpoint} ops=http://${config.host}:${bound.ops}`;
   process.stdout.write(
     `${ready}\ndevelopment token (for this machine only): ${token}\nsettings for the CLI and workers: ${home}/config.json\n`,
   );
+  return () => handBackHomeConfig(home, own, kept);
 }
 
 function stopSignal(): Promise<void> {
