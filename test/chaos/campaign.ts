@@ -113,6 +113,7 @@ export class Campaign {
   // Two workers are killed and two frozen at the same time, while acknowledgements get lost.
   async #workers(kills: number, zombies: number, lostCommits: number): Promise<void> {
     const fleet = this.#fleet as Fleet;
+    const zombiesBefore = this.#nemesis?.deeds.zombies ?? 0;
     const lanes = [kills, zombies].flatMap((count, kind) =>
       [Math.ceil(count / 2), Math.floor(count / 2)].map((times) =>
         this.#repeat(kind === 0 ? "F1" : "F2", times, (nemesis) =>
@@ -129,7 +130,8 @@ export class Campaign {
     };
     await Promise.all([...lanes, commits()]);
     // Frozen ones that were not taken over in time do not count: more, one by one.
-    for (let more = 0; (this.#nemesis?.deeds.zombies ?? 0) < zombies && more < zombies && !this.#late; more += 1) {
+    const due = zombiesBefore + zombies;
+    for (let more = 0; (this.#nemesis?.deeds.zombies ?? 0) < due && more < zombies && !this.#late; more += 1) {
       await this.#nemesis?.freezeWorker();
     }
   }
