@@ -16,8 +16,8 @@ export interface Finding {
 
 const SEED = 20;
 const HISTORIES = 12_000;
-const SQL_HISTORIES = 250;
-const SQL_TIME_MS = 40_000;
+const SQL_HISTORIES = 600;
+const SQL_TIME_MS = 100_000;
 
 async function run(harness: string, url: string): Promise<Finding> {
   switch (harness) {
