@@ -24,24 +24,35 @@ const COLUMNS: Columns = {
   record: "text",
 };
 
-/** Queries of the audit_event table. @param onTransactionId learns the id of the transaction that records were written in */
-export function auditQueries(db: Queryable, onTransactionId: (id: string) => void = () => undefined) {
+/** A record that was inserted, and the transaction that is to commit it: by it the fate of that transaction is told. */
+export interface WrittenRecord {
+  readonly transactionId: string;
+  readonly id: string;
+  readonly record: string;
+}
+
+/** Queries of the audit_event table. @param onWritten learns of the last record of each insert */
+export function auditQueries(db: Queryable, onWritten: (written: WrittenRecord) => void = () => undefined) {
   return {
     /**
      * Appends records in the order given. The transaction takes its id before the records take theirs: readers rely on a
      * transaction that began after a look having ids above all that were seen in it.
      */
     async insert(rows: readonly NewAuditRow[]): Promise<void> {
-      if (rows.length === 0) return;
+      const last = rows.at(-1);
+      if (last === undefined) return;
       const names = sql.raw(Object.keys(COLUMNS).join(", "));
-      const result = await sql<{ transaction_id: string }>`
+      const result = await sql<{ transactionId: string; id: string }>`
         with started as materialized (select pg_current_xact_id() as transaction_id),
         inserted as (
           insert into audit_event (transaction_id, ${names})
           select started.transaction_id, ${names}
-          from started cross join json_to_recordset(${recordSet(rows)}::json) as x(${recordShape(COLUMNS)}))
-        select transaction_id::text from started`.execute(db);
-      onTransactionId((result.rows[0] as { transaction_id: string }).transaction_id);
+          from started cross join json_to_recordset(${recordSet(rows)}::json) as x(${recordShape(COLUMNS)})
+          returning id)
+        select transaction_id::text as "transactionId", (select max(id) from inserted)::text as id from started`.execute(
+        db,
+      );
+      onWritten({ ...(result.rows[0] as { transactionId: string; id: string }), record: last.record });
     },
   };
 }

@@ -1,40 +1,60 @@
 // Finds out what became of a transaction whose COMMIT was not answered: Postgres keeps the fate of each transaction id.
 // Called by store.ts. A backend may still be committing when its client has lost it, and the database may be away for a moment.
-// Holds as long as the database is the same one: after a failover to a standby that lags, a fate may be told that was another's.
+// An id alone proves nothing: what a crash lost, and what a lagging standby never got, has its id given to another transaction. So
+// "committed" counts only together with a record that the transaction wrote.
 
 import { type Kysely, sql } from "kysely";
 import type { Clock } from "../../kit/clock.ts";
 import { SECOND } from "../../kit/units.ts";
+import type { WrittenRecord } from "./audit_queries.ts";
 import type { Database } from "./schema.ts";
+import { sqlState } from "./sql_errors.ts";
 
 /** How long the fate is asked for. */
 export const READ_BACK_MS_MAX = 5 * SECOND;
 const ASK_EVERY_MS = 100;
+// What pg_xact_status says of an id that was not given out yet.
+const IN_THE_FUTURE = "22023";
 
-/** Whether a transaction committed; undefined when that cannot be found out in time. Never rejects. */
+type Fate = "committed" | "aborted" | undefined;
+
+/** Whether the transaction of a record committed; undefined when that cannot be found out in time. Never rejects. */
 export async function isCommitted(
   db: Kysely<Database>,
-  transactionId: string,
+  written: WrittenRecord,
   clock: Clock,
 ): Promise<boolean | undefined> {
-  const deadline = clock.monotonic() + READ_BACK_MS_MAX;
-  for (;;) {
-    const status = await statusOf(db, transactionId);
-    if (status === "committed") return true;
-    if (status === "aborted") return false;
-    if (clock.monotonic() + ASK_EVERY_MS > deadline) return undefined;
-    await clock.sleep(ASK_EVERY_MS);
+  const late = new AbortController();
+  const deadline = clock.sleep(READ_BACK_MS_MAX, late.signal).then((): Fate => {
+    late.abort();
+    return undefined;
+  });
+  while (!late.signal.aborted) {
+    // A database that hangs answers much later than anybody waits.
+    const fate = await Promise.race([fateOf(db, written), deadline]);
+    if (fate !== undefined) {
+      late.abort();
+      return fate === "committed";
+    }
+    await clock.sleep(ASK_EVERY_MS, late.signal);
   }
+  return undefined;
 }
 
-// Undefined while the database does not answer.
-async function statusOf(db: Kysely<Database>, transactionId: string): Promise<string | null | undefined> {
+// Undefined while it is under way, or the database does not answer or is a standby, which may still learn of the commit.
+async function fateOf(db: Kysely<Database>, { transactionId, id, record }: WrittenRecord): Promise<Fate> {
   try {
-    const result = await sql<{
-      status: string | null;
-    }>`select pg_xact_status(${transactionId}::xid8) as status`.execute(db);
-    return result.rows[0]?.status;
-  } catch {
-    return undefined;
+    const { rows } = await sql<{ status: string | null; found: boolean }>`
+      select case when not pg_is_in_recovery() then pg_xact_status(${transactionId}::xid8) end as status,
+        exists (select from audit_event
+          where id = ${id}::bigint and transaction_id = ${transactionId}::xid8 and record = ${record}) as found`.execute(
+      db,
+    );
+    const row = rows[0];
+    if (row?.status === "aborted") return "aborted";
+    if (row?.status !== "committed") return undefined;
+    return row.found ? "committed" : "aborted";
+  } catch (error) {
+    return sqlState(error) === IN_THE_FUTURE ? "aborted" : undefined;
   }
 }

@@ -1,12 +1,12 @@
 // The store as commands see it: query objects bound to one open transaction, or to the pool for single reads.
 // Made by main; commands open transactions and await nothing but queries inside them.
 // A transaction that loses a deadlock or a lock wait is run again from its start; fn must therefore have no effect of its own.
-// One whose COMMIT was not answered is looked up by its id, which every transaction with an audit record knows.
+// One whose COMMIT was not answered is looked up by the last audit record that it wrote.
 
 import type { Kysely } from "kysely";
 import type { Clock } from "../../kit/clock.ts";
 import { DomainError } from "../../kit/errors.ts";
-import { auditQueries } from "./audit_queries.ts";
+import { auditQueries, type WrittenRecord } from "./audit_queries.ts";
 import type { Queryable } from "./bulk.ts";
 import { bundleQueries } from "./bundle_queries.ts";
 import { transaction } from "./database.ts";
@@ -49,7 +49,7 @@ export interface Store {
   read<T>(fn: (queries: StoreQueries) => Promise<T>): Promise<T>;
 }
 
-function bind(db: Queryable, onTransactionId?: (id: string) => void): StoreQueries {
+function bind(db: Queryable, onWritten?: (written: WrittenRecord) => void): StoreQueries {
   return {
     runs: runQueries(db),
     tasks: taskQueries(db),
@@ -58,7 +58,7 @@ function bind(db: Queryable, onTransactionId?: (id: string) => void): StoreQueri
     ledger: ledgerQueries(db),
     bundles: bundleQueries(db),
     sessions: sessionQueries(db),
-    audit: auditQueries(db, onTransactionId),
+    audit: auditQueries(db, onWritten),
     segments: segmentQueries(db),
     retention: retentionQueries(db),
     db,
@@ -81,7 +81,7 @@ export function createStore(db: Kysely<Database>, clock?: Clock): Store {
         const sent: Sent<Awaited<ReturnType<typeof fn>>> = {};
         try {
           return await transaction(db, async (tx) => {
-            const result = await fn(bind(tx, (id) => Object.assign(sent, { transactionId: id })));
+            const result = await fn(bind(tx, (written) => Object.assign(sent, { written })));
             sent.result = { value: result };
             return result;
           });
@@ -97,7 +97,7 @@ export function createStore(db: Kysely<Database>, clock?: Clock): Store {
 
 /** What is known of a transaction when its COMMIT was sent. */
 interface Sent<Result> {
-  transactionId?: string;
+  written?: WrittenRecord;
   result?: { readonly value: Result };
 }
 
@@ -105,12 +105,12 @@ interface Sent<Result> {
 async function resultOf<Result>(
   db: Kysely<Database>,
   clock: Clock | undefined,
-  { transactionId, result }: Sent<Result>,
+  { written, result }: Sent<Result>,
   error: unknown,
 ): Promise<{ readonly value: Result } | undefined> {
   const isUnknown = error instanceof DomainError && error.metadata["commit"] === "unknown";
-  if (!isUnknown || clock === undefined || transactionId === undefined) return undefined;
-  const committed = await isCommitted(db, transactionId, clock);
+  if (!isUnknown || clock === undefined || written === undefined) return undefined;
+  const committed = await isCommitted(db, written, clock);
   if (committed !== false) return committed === true ? result : undefined;
   const message = "the database was lost before the change was committed: nothing happened, try again";
   throw new DomainError("STORAGE_UNAVAILABLE", message, {}, error);
