@@ -11,7 +11,7 @@ import { Nemesis } from "./nemesis.ts";
 import { exhaustPool, massExpiry, networkRound } from "./network.ts";
 import { LEASE_TTL_MS, type Profile } from "./profiles.ts";
 import { Sink } from "./sink.ts";
-import { pass, until } from "./waiting.ts";
+import { pass, reach, until } from "./waiting.ts";
 
 const REPLICAS = 3;
 const WORKERS = 6;
@@ -88,11 +88,7 @@ export class Campaign {
     const { deeds, profile } = this.#state();
     const share = (count: number) => Math.ceil((count * round) / rounds);
     const left = (done: number, count: number) => Math.max(0, share(count) - done);
-    await this.#workers(
-      left(deeds.workerKills, profile.workerKills),
-      left(deeds.zombies, profile.zombies),
-      share(profile.lostCommitAcks),
-    );
+    await this.#workers(share(profile.workerKills), share(profile.zombies), share(profile.lostCommitAcks));
     await this.#repeat("F3", left(deeds.replicaKills, profile.replicaKills), (nemesis) => nemesis.killReplica());
     await this.#repeat("F4", left(deeds.postgresKills, profile.postgresKills), async (nemesis) => {
       await nemesis.killPostgres();
@@ -110,17 +106,19 @@ export class Campaign {
     return performance.now() > this.#endAt - DRAIN_MS_MAX;
   }
 
-  // Two workers are killed and two frozen at the same time, while acknowledgements get lost.
+  // Two workers are killed and two frozen at the same time, while acknowledgements get lost. The numbers are those that must have been
+  // reached by the end of the round.
   async #workers(kills: number, zombies: number, lostCommits: number): Promise<void> {
     const fleet = this.#fleet as Fleet;
-    const zombiesBefore = this.#nemesis?.deeds.zombies ?? 0;
-    const lanes = [kills, zombies].flatMap((count, kind) =>
-      [Math.ceil(count / 2), Math.floor(count / 2)].map((times) =>
-        this.#repeat(kind === 0 ? "F1" : "F2", times, (nemesis) =>
-          kind === 0 ? nemesis.killWorker() : nemesis.freezeWorker(),
-        ),
-      ),
-    );
+    const kinds = [
+      { fault: "F1", target: kills, done: "workerKills", strike: (nemesis: Nemesis) => nemesis.killWorker() },
+      { fault: "F2", target: zombies, done: "zombies", strike: (nemesis: Nemesis) => nemesis.freezeWorker() },
+    ] as const;
+    const missing = ({ target, done }: (typeof kinds)[number]) => Math.max(0, target - this.#state().deeds[done]);
+    const lanes = kinds.flatMap((kind) => {
+      const count = missing(kind);
+      return [Math.ceil(count / 2), Math.floor(count / 2)].map((times) => this.#repeat(kind.fault, times, kind.strike));
+    });
     const commits = async () => {
       while (fleet.trap.hits < lostCommits && !this.#late) {
         await this.#nemesis?.loseCommits(Math.min(3, lostCommits - fleet.trap.hits));
@@ -129,10 +127,10 @@ export class Campaign {
       }
     };
     await Promise.all([...lanes, commits()]);
-    // Frozen ones that were not taken over in time do not count: more, one by one.
-    const due = zombiesBefore + zombies;
-    for (let more = 0; (this.#nemesis?.deeds.zombies ?? 0) < due && more < zombies && !this.#late; more += 1) {
-      await this.#nemesis?.freezeWorker();
+    // What found no victim, and what was not taken over in time, does not count: more, one by one.
+    for (const kind of kinds) {
+      const again = () => this.#repeat(kind.fault, 1, kind.strike);
+      await reach(kind.target, () => this.#state().deeds[kind.done], again, missing(kind) * 5);
     }
   }
 

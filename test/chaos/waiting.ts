@@ -19,3 +19,8 @@ export async function until<Found>(
     await pass(pollMs);
   }
 }
+
+/** Does something until a count has reached its target, so often at most: not everything that is done counts. */
+export async function reach(target: number, count: () => number, act: () => Promise<void>, timesMax: number) {
+  for (let times = 0; count() < target && times < timesMax; times += 1) await act();
+}
