@@ -20,7 +20,7 @@ export interface Timing {
   readonly acceptMs: number;
   /** Longest wait of an Accept or a renewal before it reaches the store. */
   readonly flushMs: number;
-  /** Pace of the tick. */
+  /** Pace of the tick: a lost lease is found so long after its end at the latest, and that is to be little beside the ttl. */
   readonly tickMs: number;
   /** How long workers may take to move to another replica when this one shuts down. */
   readonly drainMs: number;
@@ -36,7 +36,7 @@ export function timingOf(leaseTtlMs: number): Timing {
     renewMs,
     acceptMs: Math.floor(leaseTtlMs / 6),
     flushMs: Math.min(250, Math.floor(renewMs / 4)),
-    tickMs: Math.min(SECOND, renewMs),
+    tickMs: Math.min(SECOND, Math.floor(leaseTtlMs / 8)),
     drainMs: Math.min(2 * SECOND, renewMs),
     sweepGapMs: Math.floor(leaseTtlMs / 2),
   };
