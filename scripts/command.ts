@@ -16,11 +16,11 @@ export interface Finished {
   readonly stdout: string;
 }
 
-/** Runs a program in the root of the repository; show passes its output on as it comes. */
+/** Runs a program in the root of the repository; show passes its output on as it comes, stop interrupts it. */
 export function command(
   file: string,
   args: readonly string[],
-  options: { show?: boolean; cwd?: string } = {},
+  options: { show?: boolean; cwd?: string; stop?: AbortSignal } = {},
 ): Promise<Finished> {
   const path = [join(ROOT, "node_modules/.bin"), process.env["PATH"] ?? ""].join(delimiter);
   const child = spawn(file, args, {
@@ -28,6 +28,9 @@ export function command(
     env: { ...process.env, PATH: path },
     stdio: options.show === true ? "inherit" : ["ignore", "pipe", "pipe"],
   });
+  const interrupt = () => void child.kill("SIGINT");
+  options.stop?.addEventListener("abort", interrupt);
+  child.once("close", () => options.stop?.removeEventListener("abort", interrupt));
   let output = "";
   let stdout = "";
   child.stdout?.setEncoding("utf8").on("data", (chunk: string) => {

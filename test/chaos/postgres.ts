@@ -7,12 +7,15 @@ import { join } from "node:path";
 import pg from "pg";
 import { systemClock } from "../../kit/clock.ts";
 import { type EmbeddedPostgres, startEmbedded } from "../../server/storage/embedded/start.ts";
+import { atEndOfFile } from "../harness/cleanup.ts";
 
 /** See the file header. */
 export class ChaosPostgres {
   readonly #home: string;
   readonly #started: EmbeddedPostgres[] = [];
   #pool: pg.Pool | undefined;
+  #starting: Promise<EmbeddedPostgres> | undefined;
+  #stopping: Promise<void> | undefined;
   /** When it last accepted connections again, in ms. */
   backAt = 0;
 
@@ -25,6 +28,7 @@ export class ChaosPostgres {
     await mkdir(home);
     await chmod(home, 0o711);
     const postgres = new ChaosPostgres(home);
+    atEndOfFile(() => postgres.stop());
     await postgres.restart();
     return postgres;
   }
@@ -58,8 +62,10 @@ export class ChaosPostgres {
 
   /** Starts it, again if it was killed; resolves once it answers. */
   async restart(): Promise<void> {
+    if (this.#stopping !== undefined) throw new Error("Postgres is stopped for good");
     const settings = { max_connections: "200", shared_buffers: "256MB" };
-    this.#started.push(await startEmbedded({ home: this.#home, clock: systemClock(), log: () => undefined, settings }));
+    this.#starting = startEmbedded({ home: this.#home, clock: systemClock(), log: () => undefined, settings });
+    this.#started.push(await this.#starting);
     if (this.#pool === undefined) {
       this.#pool = new pg.Pool({ connectionString: this.#current.url, max: 6, connectionTimeoutMillis: 5_000 });
       this.#pool.on("error", () => undefined);
@@ -86,7 +92,14 @@ export class ChaosPostgres {
     }
   }
 
-  async stop(): Promise<void> {
+  /** Stops it for good, also while it is being started. Safe to call twice. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    await this.#starting?.catch(() => undefined);
     await this.#pool?.end();
     for (const started of this.#started.reverse()) await started.stop();
   }

@@ -20,9 +20,9 @@ export const RACES = [
 ] as const;
 
 /** Forces every race so many times; how often each was seen in each order, by its name. */
-export async function forceRaces(times: number): Promise<Record<string, [number, number]>> {
+export async function forceRaces(times: number, stop: AbortSignal): Promise<Record<string, [number, number]>> {
   const seen: Record<string, [number, number]> = Object.fromEntries(RACES.map((race) => [race, [0, 0]]));
-  for (let time = 0; time < times; time += 1) countOrders(await forceOnce(), seen);
+  for (let time = 0; time < times && !stop.aborted; time += 1) countOrders(await forceOnce(stop), seen);
   return seen;
 }
 
@@ -30,12 +30,13 @@ interface Report {
   readonly testResults: readonly { readonly assertionResults: readonly { status: string; title: string }[] }[];
 }
 
-async function forceOnce(): Promise<Report> {
+async function forceOnce(stop: AbortSignal): Promise<Report> {
   const folder = await mkdtemp(join(tmpdir(), "orloj-races-"));
   const file = join(folder, "report.json");
   try {
     const files = ["test/commands", "test/dispatch"];
-    await command("vitest", ["run", ...files, "-t", " vs |two joins", "--reporter=json", `--outputFile=${file}`]);
+    const args = ["run", ...files, "-t", " vs |two joins", "--reporter=json", `--outputFile=${file}`];
+    await command("vitest", args, { stop });
     return JSON.parse(await readFile(file, "utf8").catch(() => '{"testResults": []}')) as Report;
   } finally {
     await rm(folder, { recursive: true, force: true });
