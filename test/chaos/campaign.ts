@@ -2,6 +2,7 @@
 // Made by main.ts. Rounds of kinds of fault follow each other, so that each is seen among healthy and among broken neighbours.
 
 import { join } from "node:path";
+import { decideDeadLetters } from "./dead_letters.ts";
 import { Driver } from "./driver.ts";
 import { writeEvidence } from "./evidence.ts";
 import { Fleet } from "./fleet.ts";
@@ -166,6 +167,13 @@ export class Campaign {
       const [busy] = await fleet.postgres.query<{ busy: string }>("select count(*) as busy from lease");
       return Number(row?.open) === 0 && Number(busy?.busy) === 0 ? true : undefined;
     };
+    await until(idle, DRAIN_MS_MAX, 200);
+    await decideDeadLetters({
+      client: fleet.client(),
+      postgres: fleet.postgres,
+      sink: this.#sink,
+      history: this.#history,
+    });
     await until(idle, DRAIN_MS_MAX, 200);
     await writeEvidence(this.#folder, fleet, this.#sink);
   }

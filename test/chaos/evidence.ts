@@ -17,13 +17,17 @@ const TABLES: Readonly<Record<string, { key: string; columns: string }>> = {
     columns: `id, workflow, state, cause, conditions, output, failure_class, idempotency_key,
       extract(epoch from end_time) * 1000 as end_ms`,
   },
-  task: { key: "id", columns: "id, run_id, node, iteration, item, agent, state, attempt, deliveries, origin_task_id" },
+  task: {
+    key: "id",
+    columns: "id, run_id, node, iteration, item, agent, state, attempt, deliveries, origin_task_id, replay_of",
+  },
   node_state: { key: "run_id || node", columns: "run_id, node, iteration, state, open_tasks" },
   tool_call: { key: "request_id", columns: "request_id, run_id, task_id, tool, state, attempt, grant_id" },
   journal: {
     key: "task_id || lpad(sequence::text, 6, '0')",
     columns: "task_id, sequence, kind, turn_sequence, call_index",
   },
+  dead_letter: { key: "task_id", columns: "task_id, run_id, cause, state, replay_task_id, replay_run_id" },
   lease: { key: "task_id", columns: "task_id, run_id, worker" },
   ready: { key: "task_id", columns: "task_id, run_id" },
 };

@@ -13,6 +13,8 @@ export type HistoryEvent =
   | { readonly type: "cancel"; readonly run: string; readonly ok: boolean; readonly error?: string }
   | {
       readonly type: "worker_killed";
+      /** When it was struck; what it held is asked after that. */
+      readonly at: number;
       readonly worker: string;
       readonly phase: string;
       /** Tasks that it held. */
@@ -21,6 +23,10 @@ export type HistoryEvent =
       readonly settled: boolean;
     }
   | { readonly type: "worker_frozen" | "worker_woken"; readonly worker: string; readonly tasks: readonly string[] }
+  /** A person's request about a dead letter, and what was answered. */
+  | { readonly type: "replayed"; readonly task: string; readonly replay: string; readonly duplicate: boolean }
+  | { readonly type: "discarded"; readonly task: string }
+  | { readonly type: "refused"; readonly asked: "replay" | "discard"; readonly task: string; readonly error: string }
   | { readonly type: "fault"; readonly fault: string; readonly what: string }
   | { readonly type: "healed"; readonly fault: string; readonly what: string };
 

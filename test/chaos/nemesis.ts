@@ -55,7 +55,7 @@ export class Nemesis {
     fleet.strike(victim.process);
     const tasks = await tasksOf(victim, fleet);
     const landed = aimed === undefined ? "any" : phase;
-    this.#history.add({ type: "worker_killed", worker: victim.name, phase: landed, tasks, settled });
+    this.#history.add({ type: "worker_killed", at, worker: victim.name, phase: landed, tasks, settled });
     this.deeds.workerKills += 1;
     this.deeds.phases[landed] = (this.deeds.phases[landed] ?? 0) + 1;
     await fleet.killWorker(victim);

@@ -24,6 +24,8 @@ export interface Profile {
     readonly zombieReports: number;
     readonly takeoversMidEffect: number;
     readonly unknownOutcomes: number;
+    /** Dead letters that were replayed after the faults. */
+    readonly replays: number;
   };
   /** The run gives up beyond it, in ms. */
   readonly timeMsMax: number;
@@ -45,21 +47,42 @@ export const PROFILES: Readonly<Record<string, Profile>> = {
       lostCommitAcks: 20,
     },
     networkRounds: 1,
-    guards: { races: 1, operationsBeforeFault: 50, zombieReports: 20, takeoversMidEffect: 20, unknownOutcomes: 1 },
+    guards: {
+      races: 1,
+      operationsBeforeFault: 50,
+      zombieReports: 20,
+      takeoversMidEffect: 20,
+      unknownOutcomes: 1,
+      replays: 1,
+    },
     timeMsMax: 8 * MINUTE,
   },
   /** Before a release: most of an hour. */
   full: {
     ...{ name: "full", tasks: 50_000, workerKills: 700, zombies: 300, replicaKills: 200, postgresKills: 100 },
     ...{ lostCommitAcks: 1_000, networkRounds: 10 },
-    guards: { races: 20, operationsBeforeFault: 50, zombieReports: 50, takeoversMidEffect: 20, unknownOutcomes: 1 },
+    guards: {
+      races: 20,
+      operationsBeforeFault: 50,
+      zombieReports: 50,
+      takeoversMidEffect: 20,
+      unknownOutcomes: 1,
+      replays: 10,
+    },
     timeMsMax: 100 * MINUTE,
   },
   /** While working on the harness itself. */
   try: {
     ...{ name: "try", tasks: 200, workerKills: 4, zombies: 2, replicaKills: 1, postgresKills: 1, lostCommitAcks: 2 },
     networkRounds: 1,
-    guards: { races: 1, operationsBeforeFault: 1, zombieReports: 1, takeoversMidEffect: 1, unknownOutcomes: 0 },
+    guards: {
+      races: 1,
+      operationsBeforeFault: 1,
+      zombieReports: 1,
+      takeoversMidEffect: 1,
+      unknownOutcomes: 0,
+      replays: 0,
+    },
     timeMsMax: 3 * MINUTE,
   },
 };

@@ -30,6 +30,8 @@ export interface TaskRow {
   readonly state: string;
   readonly attempt: number;
   readonly origin_task_id: string;
+  /** The parked task that it replays. */
+  readonly replay_of: string | null;
 }
 
 export interface NodeRow {
@@ -54,6 +56,14 @@ export interface JournalRow {
   readonly kind: string;
 }
 
+export interface DeadLetterRow {
+  readonly task_id: string;
+  readonly run_id: string;
+  readonly cause: string;
+  readonly state: "open" | "replayed" | "discarded";
+  readonly replay_task_id: string | null;
+}
+
 /** One record of the trail; detail is as recorded. */
 export interface AuditRow {
   readonly id: string;
@@ -74,6 +84,7 @@ export interface Facts {
   readonly nodes: readonly NodeRow[];
   readonly calls: readonly CallRow[];
   readonly journal: readonly JournalRow[];
+  readonly deadLetters: readonly DeadLetterRow[];
   readonly leases: readonly { readonly task_id: string; readonly run_id: string; readonly worker: string }[];
   readonly ready: readonly { readonly task_id: string; readonly run_id: string }[];
   readonly audit: readonly AuditRow[];
@@ -93,6 +104,7 @@ export async function readFacts(folder: string): Promise<Facts> {
     nodes: await lines("node_state"),
     calls: await lines("tool_call"),
     journal: await lines("journal"),
+    deadLetters: await lines("dead_letter"),
     leases: await lines("lease"),
     ready: await lines("ready"),
     audit: await lines("audit_event"),

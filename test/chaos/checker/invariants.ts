@@ -2,6 +2,7 @@
 // Called by main.ts of this folder; tested with doctored evidence by checker.test.ts. Imports nothing of the product.
 // Drained first, then judged: what is still open at the end is lost, unless it is parked for a person.
 
+import { wrongReplays } from "./dead_letters.ts";
 import type { AuditRow, Facts, TaskRow } from "./facts.ts";
 
 /** One broken promise. */
@@ -158,21 +159,28 @@ export function unaudited(facts: Facts): Violation[] {
     if (state !== "PENDING" && !moved.has(`node ${run_id} ${node} ${state}`))
       add(`node ${node} of ${run_id} is ${state} without a record`);
   }
+  // A person who found out tells a result in the record of a replay.
+  const told = new Set(facts.audit.flatMap(({ detail }) => Object.keys(detail?.toldResults ?? {})));
   const granted = new Set(facts.audit.flatMap(({ kind, detail }) => (kind === "tool.granted" ? [detail.grantId] : [])));
   const answered = new Set(
     facts.audit.flatMap(({ kind, detail }) => (/^tool\.(result|late_result)$/.test(kind) ? [detail.grantId] : [])),
   );
   for (const { request_id, state, grant_id } of facts.calls) {
     if (!granted.has(grant_id)) add(`call ${request_id} has the grant ${grant_id} without a record`);
-    if (state === "done" && !answered.has(grant_id)) add(`call ${request_id} is done without a record`);
+    if (state === "done" && !answered.has(grant_id) && !told.has(request_id))
+      add(`call ${request_id} is done without a record`);
   }
   const turns = new Set(
     facts.audit.flatMap(({ kind, task_id, detail }) =>
       kind === "turn.recorded" ? [`${task_id}/${detail.sequence}`] : [],
     ),
   );
+  const parents = new Map(facts.tasks.map(({ id, replay_of }) => [id, replay_of]));
+  // A replay inherits the journal of the task that it replays.
+  const isRecorded = (task: string | null | undefined, sequence: number): boolean =>
+    task != null && (turns.has(`${task}/${sequence}`) || isRecorded(parents.get(task), sequence));
   for (const { task_id, sequence, kind } of facts.journal) {
-    if (kind === "turn" && !turns.has(`${task_id}/${sequence}`)) add(`turn ${sequence} of ${task_id} has no record`);
+    if (kind === "turn" && !isRecorded(task_id, sequence)) add(`turn ${sequence} of ${task_id} has no record`);
   }
   return found;
 }
@@ -199,6 +207,7 @@ export const INVARIANTS: Readonly<Record<string, (facts: Facts) => Violation[]>>
   duplicate_effects: duplicateEffects,
   unaudited,
   journal_gaps: journalGaps,
+  wrong_replays: wrongReplays,
   unexpected_exits: unexpectedExits,
 };
 

@@ -15,6 +15,9 @@ export interface Measures {
   readonly takeovers_mid_effect: number;
   readonly zombie_reports: number;
   readonly unknown_outcomes: number;
+  /** Dead letters that were replayed, and that were given up. */
+  readonly replays: number;
+  readonly discards: number;
   readonly retries: number;
   readonly runs: Readonly<Record<string, number>>;
 }
@@ -37,6 +40,8 @@ export function measure(facts: Facts): Measures {
     unknown_outcomes: facts.audit.filter(
       ({ kind, detail }) => kind === "task.dead_lettered" && detail.cause === "unknown_outcome",
     ).length,
+    replays: count("dead_letter.replayed"),
+    discards: count("dead_letter.discarded"),
     retries: count("task.retrying"),
     runs: Object.fromEntries(
       [...Map.groupBy(facts.runs, ({ state }) => state)].map(([state, runs]) => [state, runs.length]),
