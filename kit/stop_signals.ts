@@ -1,5 +1,5 @@
 // What a long-running process does about its terminal: two stop signals, and outputs that may close before it does.
-// Called by the main files of server and worker, and by nothing else.
+// Called by main files, and by nothing else.
 // npx forwards a signal that the terminal sent to the whole group already: what repeats within a second is one signal.
 
 import type { Clock } from "./clock.ts";

@@ -21,6 +21,12 @@ const takenOver = (facts: Doctored) =>
 test.each<[string, string, string, (facts: Doctored) => void]>([
   ["a run that is gone", "lost", "run_1 of key k1 was acknowledged and is gone", (facts) => facts.runs.splice(0)],
   [
+    "an invocation that nobody answers",
+    "lost",
+    "invocation k2 was never answered",
+    (facts) => facts.history.push({ at: 1_002, type: "given_up", key: "k2" }),
+  ],
+  [
     "a run that never ends",
     "lost",
     "run_1 is still RUNNING",

@@ -5,6 +5,7 @@
 import type { OrlojClient } from "../../sdk/index.ts";
 import type { History } from "./history.ts";
 import type { ChaosPostgres } from "./postgres.ts";
+import { pass } from "./waiting.ts";
 
 /** Workflow and share of the invocations; delayMs is how long its tools take, from and to. */
 const MIX: readonly { workflow: string; share: number; delayMs: readonly [number, number]; cancelShare?: number }[] = [
@@ -19,6 +20,8 @@ const MIX: readonly { workflow: string; share: number; delayMs: readonly [number
 
 const POLL_MS = 100;
 const AGAIN_MS = 300;
+/** How long an invocation is repeated after stop(). */
+const GIVE_UP_MS = 60_000;
 
 /** See the file header. */
 export class Driver {
@@ -33,6 +36,7 @@ export class Driver {
   #count = 0;
   #target = 0;
   #stopped = false;
+  #giveUpAt = Number.POSITIVE_INFINITY;
   #loop: Promise<void> = Promise.resolve();
   readonly #background = new Set<Promise<void>>();
 
@@ -49,9 +53,10 @@ export class Driver {
     this.#loop = this.#run();
   }
 
-  /** Invokes nothing more; resolves when every invocation is known. */
+  /** Invokes nothing more; resolves when every invocation is known, or given up. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#giveUpAt = performance.now() + GIVE_UP_MS;
     await this.#loop;
     while (this.#background.size > 0) await Promise.all(this.#background);
   }
@@ -59,7 +64,7 @@ export class Driver {
   async #run(): Promise<void> {
     while (!this.#stopped) {
       while (this.#open.size + this.#invoking < this.#target) this.#spawn(() => this.#invoke());
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      await pass(POLL_MS);
       await this.#forgetEnded();
     }
   }
@@ -95,14 +100,18 @@ export class Driver {
         break;
       } catch (error) {
         this.#history.add({ type: "info", key, error: String(error).slice(0, 200) });
-        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+        if (performance.now() > this.#giveUpAt) {
+          this.#history.add({ type: "given_up", key });
+          break;
+        }
+        await pass(AGAIN_MS);
       }
     }
     this.#invoking -= 1;
   }
 
   async #cancel(run: string): Promise<void> {
-    await new Promise((resolve) => setTimeout(resolve, this.#random() * 60));
+    await pass(this.#random() * 60);
     try {
       await this.#client.run(run).cancel("chaos");
       this.#history.add({ type: "cancel", run, ok: true });

@@ -10,6 +10,8 @@ export type HistoryEvent =
   | { readonly type: "ok"; readonly key: string; readonly run: string; readonly duplicate: boolean }
   /** Nobody knows whether it happened. */
   | { readonly type: "info"; readonly key: string; readonly error: string }
+  /** Nobody will ever know: it was asked for as long as the run had time. */
+  | { readonly type: "given_up"; readonly key: string }
   | { readonly type: "cancel"; readonly run: string; readonly ok: boolean; readonly error?: string }
   | {
       readonly type: "worker_killed";

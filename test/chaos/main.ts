@@ -5,8 +5,10 @@
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { systemClock } from "../../kit/clock.ts";
 import { messageOf } from "../../kit/errors.ts";
 import { seededRandom } from "../../kit/random.ts";
+import { onStopSignals } from "../../kit/stop_signals.ts";
 import { command } from "../../scripts/command.ts";
 import { atEndOfFile, runCleanup } from "../harness/cleanup.ts";
 import { Campaign } from "./campaign.ts";
@@ -66,19 +68,25 @@ function untilCleanup<Result>(work: Promise<Result>): Promise<Result> {
   return work;
 }
 
-async function interrupted(code: number): Promise<void> {
+async function endEarly(code: number, why: string): Promise<void> {
+  // Whatever fails from now on fails because its counterpart was ended.
+  if (stopping.signal.aborted) return;
   stopping.abort();
-  // Whatever fails now fails because its counterpart was ended.
-  process.on("unhandledRejection", () => undefined);
-  complain("interrupted, cleaning up");
+  complain(`${why}; cleaning up`);
   // The nemesis may start a process while the last ones end.
   for (let time = 1; time <= 2; time += 1) await runCleanup().catch((error) => complain(messageOf(error)));
   if (folder !== undefined) await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   process.exit(code);
 }
 
-process.once("SIGINT", () => void interrupted(130));
-process.once("SIGTERM", () => void interrupted(143));
+onStopSignals(
+  systemClock(),
+  () => void endEarly(130, "interrupted"),
+  () => complain("still cleaning up"),
+);
+for (const event of ["unhandledRejection", "uncaughtException"]) {
+  process.on(event, (error: unknown) => void endEarly(1, `failed: ${(error as Error)?.stack ?? String(error)}`));
+}
 
 let options: ChaosOptions | undefined;
 try {

@@ -31,6 +31,7 @@ export function lost(facts: Facts): Violation[] {
   for (const event of facts.history) {
     if (event.type === "ok" && !runs.has(event.run))
       add(`run ${event.run} of key ${event.key} was acknowledged and is gone`);
+    if (event.type === "given_up") add(`invocation ${event.key} was never answered`);
   }
   for (const run of facts.runs) {
     if (!FINAL_RUNS.has(run.state) && !run.conditions.includes("Parked")) add(`run ${run.id} is still ${run.state}`);
