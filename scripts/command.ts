@@ -20,12 +20,12 @@ export interface Finished {
 export function command(
   file: string,
   args: readonly string[],
-  options: { show?: boolean; cwd?: string; stop?: AbortSignal } = {},
+  options: { show?: boolean; cwd?: string; stop?: AbortSignal; env?: Readonly<Record<string, string>> } = {},
 ): Promise<Finished> {
   const path = [join(ROOT, "node_modules/.bin"), process.env["PATH"] ?? ""].join(delimiter);
   const child = spawn(file, args, {
     cwd: options.cwd ?? ROOT,
-    env: { ...process.env, PATH: path },
+    env: { ...process.env, ...options.env, PATH: path },
     stdio: options.show === true ? "inherit" : ["ignore", "pipe", "pipe"],
   });
   const interrupt = () => void child.kill("SIGINT");

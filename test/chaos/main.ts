@@ -29,7 +29,7 @@ async function run({ profile, seed, json, keep }: ChaosOptions): Promise<number>
   // Postgres may run as another user, who must be able to pass through.
   await chmod(folder, 0o711);
   say(`profile ${profile.name}, seed ${seed}, evidence in ${folder}`);
-  const races = await untilCleanup(forceRaces(profile.guards.races, stopping.signal));
+  const races = await untilCleanup(forceRaces(profile.guards.races, folder, stopping.signal));
   if (stopping.signal.aborted) return 1;
   say(`races: ${JSON.stringify(races)}`);
   const campaign = new Campaign(folder, profile, seededRandom(seed).next, say);

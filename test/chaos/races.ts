@@ -1,10 +1,11 @@
 // The named races: each is forced in both orders at barriers of row locks, over a real Postgres and two replicas' commands.
 // Called by main.ts. The tests of test/commands and test/dispatch that are called "A vs B, order …" are run, and what passed is counted.
 
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { command } from "../../scripts/command.ts";
+import { atEndOfFile } from "../harness/cleanup.ts";
+import { startPostgres } from "../sim/postgres_home.ts";
 
 /** Every race that must be seen in both orders. */
 export const RACES = [
@@ -19,10 +20,24 @@ export const RACES = [
   "replica drain vs claim",
 ] as const;
 
-/** Forces every race so many times; how often each was seen in each order, by its name. */
-export async function forceRaces(times: number, stop: AbortSignal): Promise<Record<string, [number, number]>> {
+/** Forces every race so many times; how often each was seen in each order, by its name. Works in a folder of its own inside the given one. */
+export async function forceRaces(
+  times: number,
+  folder: string,
+  stop: AbortSignal,
+): Promise<Record<string, [number, number]>> {
   const seen: Record<string, [number, number]> = Object.fromEntries(RACES.map((race) => [race, [0, 0]]));
-  for (let time = 0; time < times && !stop.aborted; time += 1) countOrders(await forceOnce(stop), seen);
+  // Tests that are interrupted end without cleaning up: their database and their files are ours.
+  const starting = startPostgres();
+  atEndOfFile(async () => (await starting).stop());
+  const temporary = join(folder, "races");
+  await mkdir(temporary, { mode: 0o711 });
+  const { adminUrl, stop: stopPostgres } = await starting;
+  for (let time = 0; time < times && !stop.aborted; time += 1) {
+    countOrders(await forceOnce(temporary, { TMPDIR: temporary, ORLOJ_TEST_DATABASE_URL: adminUrl }, stop), seen);
+  }
+  await stopPostgres();
+  await rm(temporary, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   return seen;
 }
 
@@ -30,17 +45,13 @@ interface Report {
   readonly testResults: readonly { readonly assertionResults: readonly { status: string; title: string }[] }[];
 }
 
-async function forceOnce(stop: AbortSignal): Promise<Report> {
-  const folder = await mkdtemp(join(tmpdir(), "orloj-races-"));
+async function forceOnce(folder: string, env: Readonly<Record<string, string>>, stop: AbortSignal): Promise<Report> {
   const file = join(folder, "report.json");
-  try {
-    const files = ["test/commands", "test/dispatch"];
-    const args = ["run", ...files, "-t", " vs |two joins", "--reporter=json", `--outputFile=${file}`];
-    await command("vitest", args, { stop });
-    return JSON.parse(await readFile(file, "utf8").catch(() => '{"testResults": []}')) as Report;
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  // Never the report of the time before.
+  await rm(file, { force: true });
+  const args = ["run", "test/commands", "test/dispatch", "-t", " vs |two joins", "--reporter=json"];
+  await command("vitest", [...args, `--outputFile=${file}`], { stop, env });
+  return JSON.parse(await readFile(file, "utf8").catch(() => '{"testResults": []}')) as Report;
 }
 
 function countOrders({ testResults }: Report, seen: Record<string, [number, number]>): void {
