@@ -22,7 +22,7 @@ export async function decideDeadLetters(desk: Desk): Promise<void> {
     `select task_id, r.end_time is null as alive from dead_letter d join run r on r.id = d.run_id
      where d.state = 'open' order by task_id limit ${PAGE}`,
   );
-  const [replayed, discarded] = [rows.filter(({ alive }, index) => alive && index % 3 !== 2), new Set(rows)];
+  const [replayed, discarded] = [rows.filter(({ alive }, index) => alive && index % 3 !== 1), new Set(rows)];
   for (const [index, row] of replayed.entries()) {
     discarded.delete(row);
     await replay(desk, row.task_id, index % 2 === 0 ? 2 : 1);

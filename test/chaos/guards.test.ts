@@ -13,6 +13,7 @@ function enough() {
     ...{ tasks, redispatches: 1, redispatch_p95_ms: LEASE_TTL_MS + 1_000, zombie_reports: guards.zombieReports },
     ...{ takeovers_mid_effect: guards.takeoversMidEffect, unknown_outcomes: guards.unknownOutcomes },
     replays: guards.replays,
+    discards: guards.discards,
     operations_before_fault_p50: guards.operationsBeforeFault,
   };
   const deeds = { workerKills, zombies, replicaKills, postgresKills, lostCommitAcks, phases: {}, faults: {} };
@@ -40,6 +41,7 @@ test.each([
       "unknown_outcomes",
       "operations_before_fault_p50",
       "replays",
+      "discards",
       "redispatches",
     ] as const
   ).map(

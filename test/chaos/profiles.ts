@@ -26,6 +26,8 @@ export interface Profile {
     readonly unknownOutcomes: number;
     /** Dead letters that were replayed after the faults. */
     readonly replays: number;
+    /** Those that were given up. */
+    readonly discards: number;
   };
   /** The run gives up beyond it, in ms. */
   readonly timeMsMax: number;
@@ -54,6 +56,7 @@ export const PROFILES: Readonly<Record<string, Profile>> = {
       takeoversMidEffect: 20,
       unknownOutcomes: 1,
       replays: 1,
+      discards: 1,
     },
     timeMsMax: 8 * MINUTE,
   },
@@ -68,6 +71,7 @@ export const PROFILES: Readonly<Record<string, Profile>> = {
       takeoversMidEffect: 20,
       unknownOutcomes: 1,
       replays: 10,
+      discards: 10,
     },
     timeMsMax: 100 * MINUTE,
   },
@@ -82,6 +86,7 @@ export const PROFILES: Readonly<Record<string, Profile>> = {
       takeoversMidEffect: 1,
       unknownOutcomes: 0,
       replays: 0,
+      discards: 0,
     },
     timeMsMax: 3 * MINUTE,
   },

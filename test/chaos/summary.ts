@@ -67,6 +67,7 @@ function unmet(
     takeovers_mid_effect: [measures["takeovers_mid_effect"] ?? 0, profile.guards.takeoversMidEffect],
     unknown_outcomes: [measures["unknown_outcomes"] ?? 0, profile.guards.unknownOutcomes],
     replays: [measures["replays"] ?? 0, profile.guards.replays],
+    discards: [measures["discards"] ?? 0, profile.guards.discards],
     operations_before_fault_p50: [measures["operations_before_fault_p50"] ?? 0, profile.guards.operationsBeforeFault],
     redispatches: [measures["redispatches"] ?? 0, 1],
   };
