@@ -81,7 +81,7 @@ export class Tick {
     this.#cancel(found);
     this.#drain(found);
     await this.#recordLost(found);
-    await this.#settle(found);
+    await this.#watchingMeanwhile(this.#settle(found));
     this.#count += 1;
     if (this.#count % FORGET_EVERY === 0) await context.store.read((queries) => queries.sessions.forgetEnded());
   }
@@ -111,6 +111,22 @@ export class Tick {
       );
       await tx.audit.insert(records);
     });
+  }
+
+  // What was found may wait long for its locks. Leases are renewed all the same, so that this is no time in which nobody looked.
+  async #watchingMeanwhile(work: Promise<void>): Promise<void> {
+    const { clock, context, timing } = this.#options;
+    const over = new AbortController();
+    const watch = async () => {
+      for (;;) {
+        await clock.sleep(timing.tickMs, over.signal);
+        if (over.signal.aborted) return;
+        await context.store.read(({ sessions }) => sessions.keepWatch(timing.leaseTtlMs, timing.sweepGapMs));
+      }
+    };
+    const watching = watch().catch((error: unknown) => context.log.warn("tick.unwatched", { error: messageOf(error) }));
+    await work.finally(() => over.abort());
+    await watching;
   }
 
   async #settle(found: TickFindings): Promise<void> {

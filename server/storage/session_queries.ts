@@ -47,6 +47,12 @@ export interface TickOptions {
   readonly gapMs: number;
 }
 
+const markWatch = (ttlMs: number, gapMs: number) => sql`
+  update sweep set seen_time = clock_timestamp(), sweep_from = case
+    when seen_time < clock_timestamp() - ${gapMs} * interval '1 ms' then clock_timestamp() + ${ttlMs} * interval '1 ms'
+    else sweep_from end
+  where seen_time < clock_timestamp() - ${ttlMs} * interval '0.1 ms' returning sweep_from`;
+
 /** Queries of the worker_session table. */
 export function sessionQueries(db: Queryable) {
   return {
@@ -126,6 +132,11 @@ export function sessionQueries(db: Queryable) {
         limit 1000))`.execute(db);
     },
 
+    /** Marks the sweep's watch between two ticks, as a tick does. */
+    async keepWatch(ttlMs: number, gapMs: number): Promise<void> {
+      await markWatch(ttlMs, gapMs).execute(db);
+    },
+
     /**
      * The tick: ready work, due timers, lost sessions and leases, runs being cancelled. One statement a second and replica.
      * Indexes: ready_route_idx (skip scan by route), task_due_idx, run_due_idx, lease_session_idx, run_cancelling_idx.
@@ -137,11 +148,7 @@ export function sessionQueries(db: Queryable) {
     async tick(replicaId: string, options: TickOptions): Promise<TickFindings> {
       const { limit, acceptMs, ttlMs, gapMs } = options;
       const result = await sql<TickFindings>`
-        with watch as (
-          update sweep set seen_time = clock_timestamp(), sweep_from = case
-            when seen_time < clock_timestamp() - ${gapMs} * interval '1 ms' then clock_timestamp() + ${ttlMs} * interval '1 ms'
-            else sweep_from end
-          where seen_time < clock_timestamp() - ${ttlMs} * interval '0.1 ms' returning sweep_from),
+        with watch as (${markWatch(ttlMs, gapMs)}),
         allowed as materialized (
           select coalesce((select sweep_from from watch), (select sweep_from from sweep)) <= clock_timestamp() as sweep),
         lost as (

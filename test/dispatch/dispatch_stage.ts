@@ -14,7 +14,7 @@ import type { Principal } from "../../server/commands/views.ts";
 import { Claimer } from "../../server/dispatch/claimer.ts";
 import { Renewer } from "../../server/dispatch/renewer.ts";
 import { SessionRegistry } from "../../server/dispatch/session_registry.ts";
-import { Tick } from "../../server/dispatch/tick.ts";
+import { Tick, type TickOptions } from "../../server/dispatch/tick.ts";
 import { timingOf } from "../../server/dispatch/timing.ts";
 import type { WorkerSession } from "../../server/dispatch/worker_session.ts";
 import { commandStage } from "../commands/command_stage.ts";
@@ -169,8 +169,11 @@ export async function dispatchStage() {
   };
 
   /** Another replica's tick, over the same database. */
-  const otherTick = () =>
-    new Tick({ context: stage.replica(), services, claimer, renewer, registry, clock, timing, replicaId: "rep_other" });
+  const otherTick = (more: Partial<TickOptions> = {}) =>
+    new Tick({
+      ...{ context: stage.replica(), services, claimer, renewer, registry, clock, timing, replicaId: "rep_other" },
+      ...more,
+    });
 
   return {
     ...stage,

@@ -2,6 +2,7 @@
 
 import { sql } from "kysely";
 import { beforeEach, expect, test } from "vitest";
+import { systemClock } from "../../kit/clock.ts";
 import { dispatchStage } from "./dispatch_stage.ts";
 
 const stage = await dispatchStage();
@@ -72,6 +73,20 @@ test("a replica that was paused longer than the gap sweeps at once when another 
   await other.once();
   const runId = await abandoned();
   await tick.once();
+  expect(await stage.leases(runId)).toEqual([]);
+});
+
+test("a tick that waits for its locks goes on watching: what it waits for is no outage", async () => {
+  await stage.watched();
+  const runId = await abandoned();
+  const release = await stage.hold("select 1 from run where id = $1 for update", [runId]);
+  const ticking = stage.otherTick({ clock: systemClock(), timing: { ...timing, tickMs: 20 } }).once();
+  await stage.waiting(1);
+  await moveWatch(timing.sweepGapMs - 1_000);
+  await expect.poll(async () => (await watch()).agoMs).toBeLessThan(1_000);
+  expect((await watch()).waitMs).toBeLessThan(0);
+  await release();
+  await ticking;
   expect(await stage.leases(runId)).toEqual([]);
 });
 
