@@ -1,4 +1,4 @@
-// The verb `orloj audit list`: reads the audit trail, oldest first, and follows it.
+// The verb `orloj audit`, and `orloj audit list`: reads the audit trail, oldest first, and follows it.
 // Called by main.ts.
 // JSON: {"items": […], "more": …}; with --follow one record a line. A lost stream is taken up after the last record.
 
@@ -6,7 +6,9 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { Command } from "commander";
 import { SECOND } from "../kit/units.ts";
 import { type AuditRecord, AuditRecordSchema, OrlojError } from "../sdk/index.ts";
+import { registerExport } from "./audit_export.ts";
 import { describeRecord } from "./audit_text.ts";
+import { registerVerify } from "./audit_verify.ts";
 import type { Context } from "./context.ts";
 import { EXIT } from "./failure.ts";
 import { instant, table } from "./format.ts";
@@ -31,9 +33,8 @@ const RESUMES_MAX = 15;
 
 /** Adds the verb to the program. */
 export function register(program: Command, context: Context): void {
-  program
-    .command("audit")
-    .description("Read the audit trail.")
+  const audit = program.command("audit").description("Read the audit trail, export it, and verify an export.");
+  audit
     .command("list")
     .description("List audit records, oldest first.")
     .option("-n, --namespace <name>", "only this namespace")
@@ -45,6 +46,9 @@ export function register(program: Command, context: Context): void {
     .option("--limit <count>", "records at most", parseLimit, 1_000)
     .option("--follow", "go on with new records until interrupted")
     .action((options: Options) => (options.follow ? follow(context, options) : list(context, options)));
+  registerExport(audit, context);
+  registerVerify(audit, context);
+  for (const command of audit.commands) command.exitOverride();
 }
 
 /** All records that a filter lets through, up to a limit. */

@@ -16,6 +16,8 @@ export interface CliHost {
   readonly clock: Clock;
   /** Writes to standard output. */
   out(text: string): void;
+  /** Resolves once standard output has room for more. */
+  written(): Promise<void>;
   /** Writes to standard error. */
   err(text: string): void;
   /** All of standard input. */

@@ -30,7 +30,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   leases: { summary: "list live leases", load: () => import("./leases.ts") },
   drain: { summary: "let a worker finish and take nothing more", load: () => import("./drain.ts") },
   revoke: { summary: "take the lease of a task away", load: () => import("./revoke.ts") },
-  audit: { summary: "read the audit trail", load: () => import("./audit.ts") },
+  audit: { summary: "read the audit trail, export and verify it", load: () => import("./audit.ts") },
   version: { summary: "print the version", load: () => import("./version.ts") },
 };
 
@@ -120,6 +120,7 @@ function processHost(): CliHost {
     directory: process.cwd(),
     clock: systemClock(),
     out: (text) => void stdout.write(text),
+    written: () => (stdout.writableNeedDrain ? new Promise((done) => stdout.once("drain", done)) : Promise.resolve()),
     err: (text) => void stderr.write(text),
     async readInput() {
       const chunks: Buffer[] = [];

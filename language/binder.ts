@@ -14,8 +14,8 @@ import {
   isCelUint,
 } from "@bufbuild/cel";
 import { toJson } from "@bufbuild/protobuf";
-import { isReflectMessage } from "@bufbuild/protobuf/reflect";
-import { DurationSchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
+import { isReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
+import { DurationSchema, TimestampSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { messageOf } from "../kit/errors.ts";
 import { isJsonObject, type Json, type JsonObject } from "../kit/json.ts";
 import type { Bindings, Evaluated } from "./types.ts";
@@ -36,6 +36,11 @@ const sources = new WeakMap<CelMap | CelList, Json>();
 /** CEL value of a JSON value. */
 export function bindJson(value: Json, schema?: JsonObject): CelValue {
   return bind(value, schema === undefined ? undefined : resolve(schema, schema));
+}
+
+/** CEL timestamp of an instant, in ms since 1970. */
+export function bindTime(ms: number): CelValue {
+  return reflect(TimestampSchema, timestampFromMs(ms)) as CelValue;
 }
 
 /** CEL values of all variables of an evaluation. */

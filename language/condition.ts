@@ -5,11 +5,11 @@
 import { celType } from "@bufbuild/cel";
 import type { Json } from "../kit/json.ts";
 import { bindVariables, jsonOf, type SchemaHints } from "./binder.ts";
-import { type Compiled, compileExpression } from "./expression.ts";
+import { type Activation, type Compiled, compileExpression } from "./expression.ts";
 import type { Reference } from "./references.ts";
 import type { Bindings, Condition, Evaluated } from "./types.ts";
 
-export type { Compiled, CompileError } from "./expression.ts";
+export type { Activation, Compiled, CompileError } from "./expression.ts";
 export type { Reference } from "./references.ts";
 
 /** What an expression may read. */
@@ -22,21 +22,32 @@ export interface ExpressionOptions {
 
 /** Compiles a condition. An error's offset is in UTF-16 units within the text. */
 export function compileCondition(text: string, options: ExpressionOptions): Compiled<Condition> {
-  const compiled = compileExpression(text, options.variables);
+  const compiled = compileBoundCondition(text, options.variables);
+  if (!compiled.ok) return compiled;
+  const evaluate = (bindings: Bindings) => compiled.value.evaluate(bindVariables(bindings, options.schemas));
+  return { ok: true, value: { text, evaluate } };
+}
+
+/** A condition over variables that were bound before, so that many conditions can share them. */
+export interface BoundCondition {
+  readonly text: string;
+  readonly references: readonly Reference[];
+  /** A result that is not a boolean is an error. */
+  evaluate(activation: Activation): Evaluated<boolean>;
+}
+
+/** Compiles a condition whose variables the caller binds. */
+export function compileBoundCondition(text: string, variables: readonly string[]): Compiled<BoundCondition> {
+  const compiled = compileExpression(text, variables);
   if (!compiled.ok) return compiled;
   const program = compiled.value;
-  return {
-    ok: true,
-    value: {
-      text,
-      evaluate(bindings): Evaluated<boolean> {
-        const result = program.run(bindVariables(bindings, options.schemas));
-        if (!result.ok) return result;
-        if (typeof result.value === "boolean") return { ok: true, value: result.value };
-        return { ok: false, error: `\`${text}\` is ${celType(result.value).name}, not true or false` };
-      },
-    },
+  const evaluate = (activation: Activation): Evaluated<boolean> => {
+    const result = program.run(activation);
+    if (!result.ok) return result;
+    if (typeof result.value === "boolean") return { ok: true, value: result.value };
+    return { ok: false, error: `\`${text}\` is ${celType(result.value).name}, not true or false` };
   };
+  return { ok: true, value: { text, references: program.references, evaluate } };
 }
 
 /** A compiled expression of any type. */

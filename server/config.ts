@@ -26,6 +26,8 @@ export interface ServerConfig {
   readonly ports: { readonly api: number; readonly worker: number; readonly ops: number };
   readonly leaseTtlMs: number;
   readonly retention: RetentionSettings;
+  /** The key that signs heads of the audit trail, and where they go: `stdout`, or a file. Absent: files under home. */
+  readonly audit: { readonly keyFile?: string; readonly heads?: string };
   readonly logLevel: LogLevel;
   readonly developmentGroups: readonly string[];
   readonly secretsDirectory?: string;
@@ -50,6 +52,8 @@ Options:
   --run-retention D    how long finished runs are kept, 1h to 3650d; default 90d (ORLOJ_RUN_RETENTION)
   --dead-letter-retention D  and at least those with dead letters; default 30d (ORLOJ_DEAD_LETTER_RETENTION)
   --audit-retention D  how long audit records are kept; default 365d, off: for ever (ORLOJ_AUDIT_RETENTION)
+  --audit-key FILE     Ed25519 key (PEM) that signs heads of the audit trail; default: made under home (ORLOJ_AUDIT_KEY)
+  --audit-heads WHERE  where signed heads go: a file, or stdout; default audit-heads.ndjson under home (ORLOJ_AUDIT_HEADS)
   --migrate MODE       auto (default) or check
   --dev-groups A,B     groups of the development principal; default ${DEVELOPMENT_GROUPS.join(",")}
   --log-level LEVEL    ${LOG_LEVELS.join(", ")} (ORLOJ_LOG_LEVEL)
@@ -70,6 +74,8 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
   requireDistinctSecrets(env);
   const flags = readFlags(argv);
   const databaseUrl = flags["database-url"] ?? env["ORLOJ_DATABASE_URL"];
+  const keyFile = flags["audit-key"] ?? env["ORLOJ_AUDIT_KEY"];
+  const heads = flags["audit-heads"] ?? env["ORLOJ_AUDIT_HEADS"];
   const secretsDirectory = flags["secrets-dir"] ?? env["ORLOJ_SECRETS_DIR"];
   const config: ServerConfig = {
     help: flags.help === true,
@@ -84,6 +90,10 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
     },
     leaseTtlMs: leaseTtl(flags["lease-ttl"] ?? env["ORLOJ_LEASE_TTL"]),
     retention: retention(flags, env),
+    audit: {
+      ...(keyFile !== undefined && { keyFile: named("--audit-key", keyFile) }),
+      ...(heads !== undefined && { heads: named("--audit-heads", heads) }),
+    },
     logLevel: oneOf("--log-level", flags["log-level"] ?? env["ORLOJ_LOG_LEVEL"] ?? "info", LOG_LEVELS),
     developmentGroups: groups(flags["dev-groups"]),
     ...(secretsDirectory !== undefined && { secretsDirectory }),
@@ -101,6 +111,7 @@ function readFlags(argv: readonly string[]) {
         ...{ "database-url": text, home: text, "api-port": text, "worker-port": text, "ops-port": text },
         ...{ "lease-ttl": text, migrate: text, "dev-groups": text, "log-level": text, "secrets-dir": text },
         ...{ "run-retention": text, "dead-letter-retention": text, "audit-retention": text },
+        ...{ "audit-key": text, "audit-heads": text },
         help: { type: "boolean", short: "h" },
       },
     }).values;
@@ -157,6 +168,11 @@ function keptFor(name: string, text: string | undefined, otherwise: number): num
   if (value !== undefined && value >= HOUR && value <= 3_650 * DAY) return value;
   const off = name === "--audit-retention" ? ", or off" : "";
   throw invalid(`${name}: "${text}" is not a duration between 1h and 3650d${off}`);
+}
+
+function named(name: string, text: string): string {
+  if (text.trim() === "") throw invalid(`${name}: is empty; name a file, or leave it out`);
+  return text;
 }
 
 function groups(text: string | undefined): readonly string[] {

@@ -8,6 +8,7 @@ import { DomainError, messageOf } from "../kit/errors.ts";
 import { createIds } from "../kit/ids.ts";
 import { systemRandom } from "../kit/random.ts";
 import { onStopSignals, outliveClosedOutput } from "../kit/stop_signals.ts";
+import { headSink, loadAuditKey } from "./audit_key.ts";
 import { type Environment, readServerConfig, SERVER_HELP, type ServerConfig } from "./config.ts";
 import { timingOf } from "./dispatch/timing.ts";
 import { handBackHomeConfig, readHomeConfig, writeHomeConfig } from "./home.ts";
@@ -50,6 +51,10 @@ async function serve(config: ServerConfig, env: Environment, log: Logger): Promi
   const random = systemRandom();
   const stopped = stopSignal();
   const home = resolve(config.home);
+  const audit = {
+    key: loadAuditKey(home, config.audit.keyFile),
+    heads: headSink(home, config.audit.heads, (text) => void process.stdout.write(text)),
+  };
   const tell = (line: string) => log.info("postgres", { line });
   const embedded = config.databaseUrl === undefined ? await keepEmbedded({ home, clock, log: tell }) : undefined;
   const databaseUrl = config.databaseUrl ?? embedded?.url ?? "";
@@ -69,6 +74,7 @@ async function serve(config: ServerConfig, env: Environment, log: Logger): Promi
       ids: createIds(clock, random),
       timing: timingOf(config.leaseTtlMs),
       retention: config.retention,
+      audit,
       secrets: new Secrets({ directory: config.secretsDirectory, environment: env }),
     });
     await run(config, home, replica, log, stopped);

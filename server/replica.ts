@@ -7,6 +7,7 @@ import type { Clock } from "../kit/clock.ts";
 import { DomainError, messageOf } from "../kit/errors.ts";
 import type { Ids } from "../kit/ids.ts";
 import type { Random } from "../kit/random.ts";
+import { publicPem, type SigningKey } from "./audit/checkpoint.ts";
 import { apply } from "./commands/apply.ts";
 import { Caches } from "./commands/caches.ts";
 import { cancelRun } from "./commands/cancel_run.ts";
@@ -14,7 +15,7 @@ import { Changes } from "./commands/changes.ts";
 import type { CommandContext, Hints } from "./commands/context.ts";
 import type { ControlPlane, InvokeInput } from "./commands/control_plane.ts";
 import { deleteResource } from "./commands/delete_resource.ts";
-import { listAudit, watchAudit } from "./commands/read_audit.ts";
+import { exportedAudit, listAudit, watchAudit } from "./commands/read_audit.ts";
 import { listDeadLetters, readDeadLetter } from "./commands/read_dead_letters.ts";
 import { listLeases, listWorkers, readWorker } from "./commands/read_fleet.ts";
 import { listResources, readResource } from "./commands/read_resources.ts";
@@ -29,6 +30,7 @@ import { validateManifests } from "./commands/validate.ts";
 import type { Principal } from "./commands/views.ts";
 import { watchRun } from "./commands/watch_run.ts";
 import { Claimer } from "./dispatch/claimer.ts";
+import { HeadKeeper, type HeadSink } from "./dispatch/head_keeper.ts";
 import { Renewer } from "./dispatch/renewer.ts";
 import { Retention } from "./dispatch/retention.ts";
 import { Sealer } from "./dispatch/sealer.ts";
@@ -55,6 +57,8 @@ export interface ReplicaOptions {
   readonly timing: Timing;
   readonly secrets: Secrets;
   readonly retention: RetentionSettings;
+  /** Signs heads of the audit trail, and where they go. */
+  readonly audit: { readonly key: SigningKey; readonly heads: HeadSink };
 }
 
 /** A wired replica. */
@@ -88,6 +92,7 @@ export function createReplica(options: ReplicaOptions): Replica {
   const context: CommandContext = { store, caches: new Caches(), ids, log, readSecret: secretReader(options), hints };
   const services = createServices(context);
   const sealer = new Sealer(context, clock);
+  const heads = new HeadKeeper(context, clock, options.audit.key, options.audit.heads);
   const retention = new Retention(context, clock, random, options.retention);
   const claimer: Claimer = new Claimer(context, services, () => registry);
   const forLeases: CommandContext = { ...context, store: options.leaseStore };
@@ -111,7 +116,9 @@ export function createReplica(options: ReplicaOptions): Replica {
   });
   const manifests = new ManifestPool(clock);
   const tokens = new Tokens(context, clock, random);
-  const parts = { context, services, registry, changes, manifests, tokens, refusals: new Refusals(context, clock) };
+  const audit = { key: options.audit.key, sign: () => heads.look() };
+  const refusals = new Refusals(context, clock);
+  const parts = { context, services, registry, changes, manifests, tokens, refusals, audit };
   return {
     controlPlane: createControlPlane(parts),
     tokens,
@@ -121,6 +128,7 @@ export function createReplica(options: ReplicaOptions): Replica {
       listener.start();
       tick.start();
       sealer.start();
+      heads.start();
       retention.start();
     },
     async stop() {
@@ -132,6 +140,7 @@ export function createReplica(options: ReplicaOptions): Replica {
       await Promise.all(Object.values(services).map((coalescer) => coalescer.drained()));
       await manifests.stop();
       await sealer.stop();
+      await heads.stop();
       await listener.stop();
       await notifier.drained();
     },
@@ -158,6 +167,7 @@ interface Parts {
   readonly manifests: ManifestPool;
   readonly tokens: Tokens;
   readonly refusals: Refusals;
+  readonly audit: { readonly key: SigningKey; sign(): Promise<void> };
 }
 
 function createControlPlane({
@@ -168,6 +178,7 @@ function createControlPlane({
   manifests,
   tokens,
   refusals,
+  audit,
 }: Parts): ControlPlane {
   const watching = { ...context, changes };
   const invoke = (principal: Principal, input: InvokeInput) => services.invoke.add({ principal, input });
@@ -198,8 +209,10 @@ function createControlPlane({
     listLeases: (filter, page) => listLeases(context, filter, page),
     drainWorker: (principal, worker, windowMs) => drainWorker(context, principal, worker, windowMs),
     revokeLease: (principal, taskId, reason) => revokeLease(context, services, principal, taskId, reason),
-    listAudit: (filter, page) => listAudit(context, filter, page),
-    watchAudit: (filter, afterId, signal) => watchAudit(watching, filter, afterId, signal),
+    listAudit: (principal, filter, page) => listAudit(context, principal, filter, page),
+    watchAudit: (principal, filter, afterId, signal) => watchAudit(watching, principal, filter, afterId, signal),
+    exportAudit: (principal, request) => exportedAudit(context, audit, principal, request),
+    auditKey: () => ({ name: audit.key.name, publicPem: publicPem(audit.key.publicKey) }),
     recordRefusal: (refusal) => refusals.record(refusal),
     authenticate: (token) => tokens.authenticate(token),
     ready: async () => {

@@ -223,6 +223,8 @@ export type AuditDetails = {
     readonly counts: Readonly<Record<string, number>>;
     readonly bounds: Readonly<Record<string, string>>;
   };
+  /** Somebody read the trail: one record a call. */
+  "audit.read": { readonly how: "list" | "watch" | "export"; readonly filter: JsonObject };
   "token.created": { readonly principal: string; readonly roles: readonly string[]; readonly method: string };
 };
 
@@ -283,6 +285,7 @@ const EVERY_KIND: Record<AuditKind, true> = {
   "lease.expired": true,
   "security.refused": true,
   "retention.removed": true,
+  "audit.read": true,
   "token.created": true,
 };
 

@@ -7,7 +7,7 @@ import type { JsonObject } from "../../kit/json.ts";
 import type { Bundle } from "../manifests/bundle.ts";
 import { manifestFromDocument } from "../manifests/document.ts";
 import { resolveBundle, workerView } from "../manifests/resolve.ts";
-import type { Kind, Manifest } from "../manifests/specs.ts";
+import type { Kind, Manifest, PolicySpec } from "../manifests/specs.ts";
 import { manifestKey } from "../manifests/specs.ts";
 import { compilePolicies } from "../policy/compile.ts";
 import type { LivePolicy, PolicySet } from "../policy/types.ts";
@@ -130,7 +130,7 @@ export class Caches {
       name: row.name,
       generation: row.generation,
       digest: row.digest,
-      spec: (manifestFromDocument(JSON.parse(row.document) as JsonObject) as Manifest<"Policy">).spec,
+      spec: policySpecOf(row.document),
     }));
     const facts = new Map(subjects.map((row) => [manifestKey(row.kind as Kind, row.namespace, row.name), row]));
     const state: LiveState = {
@@ -144,6 +144,15 @@ export class Caches {
     if (after.policy !== revision) return await this.live(tx, after.policy);
     this.#live = { revision, state };
     return state;
+  }
+}
+
+// A policy that cannot be read has no spec, which denies everything in its reach; it must not stop the reading of the others.
+function policySpecOf(document: string): PolicySpec {
+  try {
+    return (manifestFromDocument(JSON.parse(document) as JsonObject) as Manifest<"Policy">).spec;
+  } catch {
+    return null as unknown as PolicySpec;
   }
 }
 

@@ -5,6 +5,7 @@
 import type { ConnectedWorker } from "../dispatch/connected_worker.ts";
 import type { Kind } from "../manifests/specs.ts";
 import type { RunState } from "../queue/states.ts";
+import type { ExportRequest } from "./export_audit.ts";
 import type {
   ApplyResultView,
   AuditFilterView,
@@ -50,6 +51,8 @@ export interface InvokeInput {
   readonly tags: Readonly<Record<string, string>>;
   readonly metadata: Readonly<Record<string, string>>;
   readonly idempotencyKey: string;
+  /** W3C trace id that the caller is in; absent: the run gets one of its own. */
+  readonly traceId?: string;
 }
 
 /** What Invoke returns. */
@@ -112,13 +115,19 @@ export interface ControlPlane {
   /** @throws LEASE_NOT_FOUND */
   revokeLease(principal: Principal, taskId: string, reason: string): Promise<void>;
 
-  listAudit(filter: AuditFilterView, page: PageRequest): Promise<Page<AuditRecordView>>;
+  /** Reading the trail is recorded in it, once a call; what cannot be recorded is not read. */
+  listAudit(principal: Principal, filter: AuditFilterView, page: PageRequest): Promise<Page<AuditRecordView>>;
   /** Batches of records as they commit; ends when the signal aborts. afterId absent: from now. */
   watchAudit(
+    principal: Principal,
     filter: AuditFilterView,
     afterId: bigint | undefined,
     signal: AbortSignal,
   ): AsyncIterable<readonly AuditRecordView[]>;
+  /** Lines of an export, each with its line feed. @throws VERSION_CHANGED when retention takes what was about to be read */
+  exportAudit(principal: Principal, request: ExportRequest): AsyncIterable<string>;
+  /** The key that this server signs with. */
+  auditKey(): { readonly name: string; readonly publicPem: string };
   /** Records a refused call as a security event; never throws. */
   recordRefusal(refusal: { method: string; reason: string; principal?: Principal; peer: string }): Promise<void>;
   /** The principal of a bearer token, or undefined. Compares hashes in constant time. */

@@ -41,7 +41,11 @@ export function policyInput(subject: DecisionSubject): PolicyInput {
     checkpoint: subject.checkpoint,
     requester: { id: requester.id, kind: requester.kind, groups: requester.groups, claims: requester.claims },
     workflow: { name: workflow.name, namespace: workflow.namespace, labels },
-    system: { name: system.name, namespace: system.namespace },
+    system: {
+      name: system.name,
+      namespace: system.namespace,
+      labels: live.labels("AgentSystem", system.namespace, system.name),
+    },
     run: { id: subject.runId },
     ...(agent && {
       agent: {

@@ -6,7 +6,8 @@ import type { Diagnostic } from "../manifests/diagnostics.ts";
 import { formatDiagnostic } from "../manifests/diagnostics.ts";
 import { manifestFromDocument } from "../manifests/document.ts";
 import type { ManifestPool } from "../manifests/pool.ts";
-import type { Kind, Manifest } from "../manifests/specs.ts";
+import { keysNeeded, type ResourceKey } from "../manifests/references.ts";
+import { type Kind, type Manifest, manifestKey } from "../manifests/specs.ts";
 import type { Validation } from "../manifests/validate.ts";
 import { type ResourceRow, resourceQueries } from "../storage/resources.ts";
 import type { CommandContext } from "./context.ts";
@@ -32,13 +33,32 @@ export async function checkManifests(context: ManifestContext, input: ApplyInput
   const files = input.files.map(({ name, content }) => ({ file: name, bytes: new TextEncoder().encode(content) }));
   return await pool.validate(
     files,
-    async (keys) => (await store.read(({ db }) => resourceQueries(db).find(keys))).map(manifestOf),
+    async (keys) =>
+      await loadWithLibraries(async (more) => await store.read(({ db }) => resourceQueries(db).find(more)), keys),
     {
       strict: input.strict,
       storedNames,
       ...(input.defaultNamespace !== "" && { defaultNamespace: input.defaultNamespace }),
     },
   );
+}
+
+// Library policies use others, which those to be applied do not name.
+async function loadWithLibraries(
+  find: (keys: readonly ResourceKey[]) => Promise<readonly ResourceRow[]>,
+  keys: readonly ResourceKey[],
+): Promise<Manifest[]> {
+  const asked = new Set<string>();
+  const loaded: Manifest[] = [];
+  let next = keys;
+  while (next.length > 0) {
+    for (const { kind, namespace, name } of next) asked.add(manifestKey(kind, namespace, name));
+    const found = (await find(next)).map(manifestOf);
+    loaded.push(...found);
+    const libraries = found.filter(({ kind }) => kind === "Policy");
+    next = keysNeeded(libraries).filter(({ kind, namespace, name }) => !asked.has(manifestKey(kind, namespace, name)));
+  }
+  return loaded;
 }
 
 /** The manifest of a stored row. */

@@ -4,6 +4,7 @@
 import { DomainError } from "../../kit/errors.ts";
 import type { Ids } from "../../kit/ids.ts";
 import { canonicalJson, isJsonObject, type Json, type JsonObject, parseJson } from "../../kit/json.ts";
+import { traceIdOf } from "../../kit/trace.ts";
 import type { TransitionDetail } from "../audit/events.ts";
 import { advance, initialState } from "../graph/advance.ts";
 import { isTerminal, RUN_TRANSITIONS } from "../queue/states.ts";
@@ -126,6 +127,7 @@ export function startRun(
     end_time: over ? now : null,
     due_time: over ? null : new Date(now.getTime() + workflow.timeoutMs),
     replay_of: null,
+    trace_id: input.traceId ?? traceIdOf(runId),
   };
   const transitions: TransitionDetail[] = [
     { of: "run", from: "PENDING", to: state.run, ...(state.cause && { cause: state.cause }) },

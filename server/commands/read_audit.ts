@@ -1,8 +1,11 @@
 // Reads the audit trail: pages in insertion order, and a watch that never skips a record.
-// Called by rpc/audit_service. Never locks, never writes.
+// Called by rpc/audit_service. Never locks. Each call is recorded before it reads, once; one that cannot be recorded reads nothing.
 // A watcher sees a record as soon as every transaction that began before its own has ended; usually at once.
 
+import type { JsonObject } from "../../kit/json.ts";
 import { SECOND } from "../../kit/units.ts";
+import type { SigningKey } from "../audit/checkpoint.ts";
+import { auditRecord } from "../audit/record.ts";
 import {
   type AuditFilter,
   type AuditReadRow,
@@ -11,10 +14,12 @@ import {
   type TrailHorizon,
   type TrailPosition,
 } from "../storage/read_audit.ts";
+import type { Store } from "../storage/store.ts";
+import { type ExportRequest, exportAudit } from "./export_audit.ts";
 import { readPage } from "./page_token.ts";
 import type { ReadContext } from "./read_runs.ts";
 import { auditView } from "./run_views.ts";
-import type { AuditFilterView, AuditRecordView, Page, PageRequest } from "./views.ts";
+import type { AuditFilterView, AuditRecordView, Page, PageRequest, Principal } from "./views.ts";
 import type { WatchContext } from "./watch_run.ts";
 
 const SIZES = { sizeDefault: 100, sizeMax: 1_000 };
@@ -29,9 +34,11 @@ const CHECKPOINTS_MAX = 1_000;
 /** A page of records in insertion order. @throws PAGE_TOKEN_INVALID */
 export async function listAudit(
   context: ReadContext,
+  principal: Principal,
   filter: AuditFilterView,
   request: PageRequest,
 ): Promise<Page<AuditRecordView>> {
+  await recordRead(context.store, principal, "list", filter);
   const { namespace, runId, taskId, kinds, startTime, endTime } = filter;
   const times = { startTime: startTime?.getTime() ?? null, endTime: endTime?.getTime() ?? null };
   const key = { namespace, runId, taskId, kinds: [...kinds].sort(), ...times };
@@ -52,12 +59,14 @@ export async function listAudit(
  */
 export async function* watchAudit(
   context: WatchContext,
+  principal: Principal,
   filter: AuditFilterView,
   afterId: bigint | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<readonly AuditRecordView[]> {
   const trail = new Trail(context, filter);
   await trail.start(afterId);
+  await recordRead(context.store, principal, "watch", filter);
   const watcher = context.changes.watchAudit();
   try {
     while (!signal.aborted) {
@@ -69,6 +78,33 @@ export async function* watchAudit(
   } finally {
     watcher.close();
   }
+}
+
+/** The lines of an export; what is sealed by now is signed first. @throws as exportAudit */
+export async function* exportedAudit(
+  { store }: ReadContext,
+  audit: { readonly key: SigningKey; sign(): Promise<void> },
+  principal: Principal,
+  request: ExportRequest,
+): AsyncGenerator<string> {
+  await recordRead(store, principal, "export", request);
+  await audit.sign();
+  yield* exportAudit(store, audit.key, request);
+}
+
+async function recordRead(
+  store: Store,
+  principal: Principal,
+  how: "list" | "watch" | "export",
+  asked: Partial<AuditFilterView>,
+): Promise<void> {
+  const filter: JsonObject = {};
+  for (const [name, value] of Object.entries(asked)) {
+    if (value instanceof Date) filter[name] = value.toISOString();
+    else if (value.length > 0) filter[name] = typeof value === "string" ? value : [...value];
+  }
+  const record = auditRecord({ kind: "audit.read", actor: principal.id, detail: { how, filter } });
+  await store.read((queries) => queries.audit.insert([record]));
 }
 
 // Follows the trail. Once everything below a horizon was delivered, what is left belongs to transactions at or above it; and

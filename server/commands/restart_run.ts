@@ -5,6 +5,7 @@
 
 import { DomainError } from "../../kit/errors.ts";
 import { canonicalJson, type Json, sha256 } from "../../kit/json.ts";
+import { traceIdOf } from "../../kit/trace.ts";
 import type { StoredRecord, TransitionDetail } from "../audit/events.ts";
 import { auditRecord } from "../audit/record.ts";
 import { restart } from "../graph/restart.ts";
@@ -177,6 +178,7 @@ function newRun(
     end_time: over ? now : null,
     due_time: over ? null : new Date(now.getTime() + Number(old.timeout_ms)),
     replay_of: old.id,
+    trace_id: traceIdOf(runId),
   };
 }
 

@@ -115,7 +115,8 @@ export function toolCallView(row: Awaited<ReturnType<Reads["toolCalls"]>>[number
 /** A record of the trail. */
 export function auditView(row: AuditReadRow): AuditRecordView {
   const { id, time, kind, namespace, actor } = row;
-  return { id, time, kind, namespace, runId: row.run_id, taskId: row.task_id, actor, recordJson: row.record };
+  const whom = { onBehalfOf: row.on_behalf_of, traceId: row.trace_id };
+  return { id, time, kind, namespace, runId: row.run_id, taskId: row.task_id, actor, ...whom, recordJson: row.record };
 }
 
 function failureOf(row: { failure_class: string | null; failure_message: string | null }): { failure?: FailureView } {

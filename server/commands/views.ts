@@ -263,6 +263,9 @@ export interface AuditRecordView {
   readonly runId: string;
   readonly taskId: string;
   readonly actor: string;
+  /** Who invoked its run; empty if it has none. */
+  readonly onBehalfOf: string;
+  readonly traceId: string;
   readonly recordJson: string;
 }
 

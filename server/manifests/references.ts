@@ -7,6 +7,7 @@ import type { JsonPath } from "../../language/template.ts";
 import { didYouMean, type Findings } from "./diagnostics.ts";
 import { locate } from "./expressions.ts";
 import type { ReadDocument } from "./kinds.ts";
+import { policyRefsOf } from "./policy_condition.ts";
 import { type Kind, type Manifest, manifestKey } from "./specs.ts";
 
 /** Namespace that every other one may read, and whose policies reach every other one. */
@@ -46,15 +47,19 @@ export function referencesOfManifest(manifest: Manifest): ManifestReference[] {
     return [{ kind: "AgentSystem", name: system, path: ["spec", "system"] }];
   }
   if (manifest.kind === "Tool") return [];
-  return (manifest as Manifest<"Policy">).spec.attachTo.flatMap(({ kind, name }, index) =>
-    kind === "Namespace" ? [] : [{ kind, name, path: ["spec", "attachTo", index, "name"] }],
+  const { attachTo, allow, deny } = (manifest as Manifest<"Policy">).spec;
+  const attached = attachTo.flatMap(({ kind, name }, index): ManifestReference[] =>
+    kind === "Namespace" || name === undefined ? [] : [{ kind, name, path: ["spec", "attachTo", index, "name"] }],
   );
+  const used = [...policyRefsOf(allow, ["spec", "allow"]), ...policyRefsOf(deny, ["spec", "deny"])];
+  return [...attached, ...used.map(({ name, path }) => ({ kind: "Policy" as const, name, path }))];
 }
 
-/** Namespaces in which a manifest's references are looked for, in order. */
-export function namespacesSeenFrom(manifest: Manifest): readonly string[] {
+/** Namespaces in which what a manifest names is looked for, in order. What a policy is attached to differs from what it uses. */
+export function namespacesSeenFrom(manifest: Manifest, kind: Kind): readonly string[] {
   const { namespace } = manifest.metadata;
-  if (manifest.kind === "Policy") return namespace === SYSTEM_NAMESPACE ? [ANY_NAMESPACE] : [namespace];
+  if (manifest.kind === "Policy" && kind !== "Policy")
+    return namespace === SYSTEM_NAMESPACE ? [ANY_NAMESPACE] : [namespace];
   return namespace === SYSTEM_NAMESPACE ? [SYSTEM_NAMESPACE] : [namespace, SYSTEM_NAMESPACE];
 }
 
@@ -64,7 +69,7 @@ export function resolveReference(
   reference: ManifestReference,
   lookup: Lookup,
 ): Manifest | undefined {
-  for (const namespace of namespacesSeenFrom(manifest)) {
+  for (const namespace of namespacesSeenFrom(manifest, reference.kind)) {
     const found = lookup(reference.kind, namespace, reference.name);
     if (found !== undefined) return found;
   }
@@ -76,7 +81,7 @@ export function keysNeeded(manifests: readonly Manifest[]): ResourceKey[] {
   const keys = new Map<string, ResourceKey>();
   for (const manifest of manifests) {
     for (const { kind, name } of referencesOfManifest(manifest)) {
-      for (const namespace of namespacesSeenFrom(manifest))
+      for (const namespace of namespacesSeenFrom(manifest, kind))
         keys.set(manifestKey(kind, namespace, name), { kind, namespace, name });
     }
   }
@@ -103,8 +108,8 @@ export function checkReferences(
   namesOf: (kind: Kind) => readonly string[],
 ): void {
   const { manifest, tree, findings } = document;
-  const spaces = namespacesSeenFrom(manifest);
   for (const reference of referencesOfManifest(manifest)) {
+    const spaces = namespacesSeenFrom(manifest, reference.kind);
     // An empty name was already reported where it is missing.
     if (reference.name === "" || spaces.some((space) => exists(reference.kind, space, reference.name))) continue;
     const place = locate(tree, "", reference.path);
@@ -119,7 +124,7 @@ export function checkReferences(
 function checkNamespaces(manifest: Manifest<"Policy">, { tree }: ReadDocument, findings: Findings): void {
   const { namespace } = manifest.metadata;
   for (const [index, { kind, name }] of manifest.spec.attachTo.entries()) {
-    if (kind !== "Namespace" || name === namespace || namespace === SYSTEM_NAMESPACE) continue;
+    if (kind !== "Namespace" || name === undefined || name === namespace || namespace === SYSTEM_NAMESPACE) continue;
     const place = locate(tree, "", ["spec", "attachTo", index, "name"]);
     const message = `a policy of namespace ${namespace} does not reach namespace ${name}`;
     findings.error(
@@ -142,7 +147,7 @@ export function referrersOf(target: ResourceKey, manifests: readonly Manifest[])
   const referrers: ResourceKey[] = [];
   for (const manifest of manifests) {
     if (isAt(manifest, target)) continue;
-    const spaces = namespacesSeenFrom(manifest);
+    const spaces = namespacesSeenFrom(manifest, target.kind);
     if (!spaces.includes(target.namespace) && !spaces.includes(ANY_NAMESPACE)) continue;
     const means = (reference: ManifestReference) => {
       if (reference.kind !== target.kind || reference.name !== target.name) return false;

@@ -4,6 +4,7 @@
 
 import type { Backoff } from "../../kit/backoff.ts";
 import type { Json, JsonObject } from "../../kit/json.ts";
+import type { WindowText } from "../../language/time_window.ts";
 
 /** Names of the five kinds. */
 export const KINDS = ["Agent", "AgentSystem", "Tool", "Policy", "WorkflowTemplate"] as const;
@@ -202,6 +203,14 @@ export interface ConditionSpec {
   readonly not?: ConditionSpec;
   /** Matcher path (such as requester.groups or context.tags) to listed values; a map value for claims, labels, tags, metadata. */
   readonly match?: Readonly<Record<string, MatchValue>>;
+  /** Windows of time, ORed. */
+  readonly time?: { readonly in: readonly WindowText[] };
+  /** CEL over requester, agent, tool, args, workflow, run, context, chain, now. */
+  readonly cel?: string;
+  /** Path of the input document that must be there. */
+  readonly exists?: string;
+  /** Name of a library policy. */
+  readonly policyRef?: string;
 }
 
 /** Values that a matcher lists: a list for plain attributes, key → list for keyed ones. */
@@ -209,6 +218,24 @@ export type MatchValue = readonly string[] | Readonly<Record<string, readonly st
 
 /** What a policy may be attached to. */
 export type AttachmentKind = "Tool" | "Agent" | "AgentSystem" | "WorkflowTemplate" | "Namespace";
+
+/** What a policy is attached to: both members must fit where both are given; one is. */
+export interface AttachmentSpec {
+  readonly kind: AttachmentKind;
+  readonly name?: string;
+  /** Labels that the resource has now. */
+  readonly selector?: Readonly<Record<string, string>>;
+}
+
+/** How often something may happen for each value of a key. */
+export interface LimitSpec {
+  readonly name: string;
+  /** Paths of the input document. */
+  readonly key: readonly string[];
+  readonly max: number;
+  /** Windows follow each other from 1970-01-01T00:00Z on, in ms. */
+  readonly windowMs: number;
+}
 
 /** Moments at which policies are decided. */
 export const CHECKPOINTS = ["workflow.run", "agent.run", "tool.call"] as const;
@@ -219,11 +246,13 @@ export type Checkpoint = (typeof CHECKPOINTS)[number];
 export interface PolicySpec {
   readonly description: string;
   readonly mode: "enforce" | "observe";
-  readonly attachTo: readonly { readonly kind: AttachmentKind; readonly name: string }[];
+  /** Empty: a library policy, used by policyRef only. */
+  readonly attachTo: readonly AttachmentSpec[];
   /** Resolved: the declared ones, or all at which every field that it reads exists. */
   readonly checkpoints: readonly Checkpoint[];
   readonly allow?: ConditionSpec;
   readonly deny?: ConditionSpec;
+  readonly limits: readonly LimitSpec[];
   readonly message: string;
 }
 

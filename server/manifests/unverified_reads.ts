@@ -1,47 +1,52 @@
 // Warns of policies that read what anybody could have set: a tag that comes from the request, or the request's metadata.
+// On a guarded tool it is an error: such a tool is meant to be safe.
 // Called by validate.ts. Looks at the templates of this apply that a policy can reach, and at those it is attached to by name.
 
 import { locate } from "./expressions.ts";
 import type { ReadDocument } from "./kinds.ts";
+import { type ConditionRead, readsOf } from "./policy_condition.ts";
 import { ANY_NAMESPACE, type Lookup, SYSTEM_NAMESPACE } from "./references.ts";
-import type { ConditionSpec, Manifest } from "./specs.ts";
+import type { Manifest } from "./specs.ts";
 import { strings, type Tree } from "./tree.ts";
 
-interface KeyRead {
-  readonly matcher: string;
-  readonly key: string;
-  readonly path: readonly (string | number)[];
-}
+type Templates = readonly Manifest<"WorkflowTemplate">[];
 
-/** Adds the warnings to the findings of the policies. */
+/** Adds the findings to those of the policies. */
 export function checkUnverifiedReads(documents: readonly ReadDocument[], lookup: Lookup): void {
-  const templates = documents
-    .map(({ manifest }) => manifest)
-    .filter((manifest) => manifest.kind === "WorkflowTemplate") as Manifest<"WorkflowTemplate">[];
+  const manifests = documents.map(({ manifest }) => manifest);
+  const templates = manifests.filter(({ kind }) => kind === "WorkflowTemplate") as Manifest<"WorkflowTemplate">[];
   for (const document of documents) {
     if (document.manifest.kind !== "Policy") continue;
     const policy = document.manifest as Manifest<"Policy">;
-    const reads = [...keysOf(policy.spec.allow, ["spec", "allow"]), ...keysOf(policy.spec.deny, ["spec", "deny"])];
-    const reached = [...reachedOf(policy, templates), ...attachedTo(policy, lookup)];
-    for (const read of reads) report(document, read, reached);
+    const reads = [...readsOf(policy.spec.allow, ["spec", "allow"]), ...readsOf(policy.spec.deny, ["spec", "deny"])];
+    const reached = [...reachedOf(policy, templates), ...(attachedTo(policy, "WorkflowTemplate", lookup) as Templates)];
+    const guarded = guards(policy, manifests, lookup);
+    for (const read of reads) report(document, read, reached, guarded);
   }
 }
 
-function report(document: ReadDocument, read: KeyRead, templates: readonly Manifest<"WorkflowTemplate">[]): void {
-  const place = locate(document.tree, "", read.path);
+function report(document: ReadDocument, read: ConditionRead, templates: Templates, guarded: boolean): void {
+  const [part, member, key] = read.members;
+  if (part !== "context" || key === undefined) return;
+  const place = locate(document.tree, "", read.at);
   const at = keyPosition(place.tree, document);
-  if (read.matcher === "context.metadata") {
-    const message = `the policy reads context.metadata "${read.key}", which anybody who invokes can set`;
-    document.findings.warning("W-UNVERIFIED", at, place.path, message, "read a tag that comes from a claim");
+  const add = (message: string, hint: string) => {
+    const { findings } = document;
+    if (guarded) findings.error("E-UNVERIFIED", at, place.path, `${message}, and the tool is guarded`, hint);
+    else findings.warning("W-UNVERIFIED", at, place.path, message, hint);
+  };
+  if (member === "metadata") {
+    const message = `the policy reads context.metadata "${key}", which anybody who invokes can set`;
+    add(message, "read a tag that comes from a claim");
     return;
   }
-  const template = templates.find(
-    ({ spec }) => Object.hasOwn(spec.tags, read.key) && spec.tags[read.key]?.from === "request",
-  );
+  const fromRequest = ({ spec }: Manifest<"WorkflowTemplate">) =>
+    Object.hasOwn(spec.tags, key) && spec.tags[key]?.from === "request";
+  const template = member === "tags" ? templates.find(fromRequest) : undefined;
   if (template === undefined) return;
   const { namespace, name } = template.metadata;
-  const message = `the policy reads the tag "${read.key}", which workflow ${namespace}/${name} takes from the request: anybody who invokes can set it`;
-  document.findings.warning("W-UNVERIFIED", at, place.path, message, "take the tag from a claim");
+  const message = `the policy reads the tag "${key}", which workflow ${namespace}/${name} takes from the request: anybody who invokes can set it`;
+  add(message, "take the tag from a claim");
 }
 
 function keyPosition(tree: Tree, document: ReadDocument): { line: number; column: number } {
@@ -49,28 +54,10 @@ function keyPosition(tree: Tree, document: ReadDocument): { line: number; column
   return tree.at.line > 0 ? tree.at : document.at;
 }
 
-function keysOf(condition: ConditionSpec | undefined, path: readonly (string | number)[]): KeyRead[] {
-  if (condition === undefined) return [];
-  const reads: KeyRead[] = [];
-  for (const matcher of ["context.tags", "context.metadata"]) {
-    const keyed = condition.match?.[matcher];
-    if (keyed === undefined || Array.isArray(keyed)) continue;
-    for (const key of Object.keys(keyed)) reads.push({ matcher, key, path: [...path, "match", matcher, key] });
-  }
-  for (const member of ["all", "any"] as const) {
-    for (const [index, inner] of (condition[member] ?? []).entries())
-      reads.push(...keysOf(inner, [...path, member, index]));
-  }
-  return [...reads, ...keysOf(condition.not, [...path, "not"])];
-}
-
-function reachedOf(
-  policy: Manifest<"Policy">,
-  templates: readonly Manifest<"WorkflowTemplate">[],
-): readonly Manifest<"WorkflowTemplate">[] {
+function reachedOf(policy: Manifest<"Policy">, templates: Templates): Templates {
   const { namespace } = policy.metadata;
   const names = policy.spec.attachTo.flatMap(({ kind, name }) => (kind === "WorkflowTemplate" ? [name] : []));
-  const byName = names.length === policy.spec.attachTo.length;
+  const byName = names.length === policy.spec.attachTo.length && names.every((name) => name !== undefined);
   return templates.filter(
     ({ metadata }) =>
       (namespace === SYSTEM_NAMESPACE || metadata.namespace === namespace) &&
@@ -78,10 +65,24 @@ function reachedOf(
   );
 }
 
-function attachedTo(policy: Manifest<"Policy">, lookup: Lookup): Manifest<"WorkflowTemplate">[] {
+function attachedTo(policy: Manifest<"Policy">, wanted: "WorkflowTemplate" | "Tool", lookup: Lookup): Manifest[] {
   const namespace = policy.metadata.namespace === SYSTEM_NAMESPACE ? ANY_NAMESPACE : policy.metadata.namespace;
   return policy.spec.attachTo.flatMap(({ kind, name }) => {
-    const found = kind === "WorkflowTemplate" ? lookup(kind, namespace, name) : undefined;
-    return found === undefined ? [] : [found as Manifest<"WorkflowTemplate">];
+    const found = kind === wanted && name !== undefined ? lookup(kind, namespace, name) : undefined;
+    return found === undefined ? [] : [found];
   });
+}
+
+function guards(policy: Manifest<"Policy">, manifests: readonly Manifest[], lookup: Lookup): boolean {
+  const named = attachedTo(policy, "Tool", lookup);
+  const selectors = policy.spec.attachTo.flatMap(({ kind, selector }) =>
+    kind === "Tool" && selector !== undefined ? [Object.entries(selector)] : [],
+  );
+  const selected = manifests.filter(
+    ({ kind, metadata }) =>
+      kind === "Tool" &&
+      (policy.metadata.namespace === SYSTEM_NAMESPACE || policy.metadata.namespace === metadata.namespace) &&
+      selectors.some((labels) => labels.every(([label, value]) => metadata.labels[label] === value)),
+  );
+  return [...named, ...selected].some((tool) => (tool as Manifest<"Tool">).spec.guarded);
 }

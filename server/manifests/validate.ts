@@ -6,6 +6,7 @@ import { compareDiagnostics, type Diagnostic, Findings } from "./diagnostics.ts"
 import { checkGraph, checkPrompt, checkToolReads, checkWorkflowInput } from "./graph_typing.ts";
 import { DEFAULT_NAMESPACE, type ReadDocument, readDocument } from "./kinds.ts";
 import type { ParsedFile } from "./parse.ts";
+import { checkPolicyRefs } from "./policy_refs.ts";
 import {
   ANY_NAMESPACE,
   checkReferences,
@@ -137,6 +138,7 @@ function checkTogether(document: ReadDocument, lookup: Lookup, unsound: Readonly
     return found === undefined || unsound.has(found) ? undefined : found;
   };
   if (manifest.kind === "Agent") checkPrompt(document);
+  else if (manifest.kind === "Policy") checkPolicyRefs(document, lookup);
   else if (manifest.kind === "Tool") checkToolReads(document);
   else if (manifest.kind === "AgentSystem")
     checkGraph(document, (name) => find("Agent", name)?.spec as AgentSpec | undefined);

@@ -1,25 +1,41 @@
-// Compiles a condition of a policy into a function that answers true, false or Unknown (undefined).
-// Called by compile.ts, once a policy and revision; the functions are called by evaluate.ts.
-// Kleene: Unknown never becomes true by negation. Absent key or wrong type is Unknown; membership in a present list is not.
+// Compiles a condition of a policy into a tree of functions that answer true, false or Unknown (undefined).
+// Called by compile.ts, once a policy and revision; evaluated by evaluate.ts, walked by trace.ts.
+// Kleene: Unknown never becomes true by negation. Absent key, wrong type, or error is Unknown; membership in a present list is not.
 // What cannot be read (an unknown matcher, an empty node, two members at once) compiles to Unknown, never to a throw.
 
 import { isJsonObject } from "../../kit/json.ts";
+import { compileBoundCondition } from "../../language/condition.ts";
+import { compileWindow, type WindowText } from "../../language/time_window.ts";
+import { POLICY_VARIABLES, parsePath, valueAt } from "../manifests/policy_document.ts";
 import type { ConditionSpec } from "../manifests/specs.ts";
-import type { CompiledCondition, PolicyInput, Truth } from "./types.ts";
+import type { CompiledCondition, PolicyInput, Scope, Truth } from "./types.ts";
 
-/** The condition nobody can read. */
-export const UNKNOWN: CompiledCondition = () => undefined;
+type Place = readonly (string | number)[];
 
-// Matchers that list values. An attribute with one value counts as a list of one.
-const LISTED = new Map<string, (input: PolicyInput) => unknown>([
-  ["requester.ids", (input) => input.requester.id],
-  ["requester.kinds", (input) => input.requester.kind],
-  ["requester.groups", (input) => input.requester.groups],
-  ["agent.names", (input) => input.agent?.name],
-  ["tool.names", (input) => input.tool?.name],
-  ["tool.types", (input) => input.tool?.type],
-  ["tool.effects", (input) => input.tool?.effect],
-  ["workflow.names", (input) => input.workflow.name],
+/** Where conditions are compiled: the policy they are written in, and the library policies it may use. */
+export interface CompileContext {
+  /** "namespace/name". */
+  readonly policy: string;
+  /** allow ∧ ¬deny of a library policy; undefined if there is none, or if it uses itself. */
+  library(name: string): Library | undefined;
+}
+
+/** A library policy, compiled. */
+export interface Library {
+  readonly allow: CompiledCondition;
+  readonly deny: CompiledCondition;
+}
+
+// Matchers that list values, with the path that they read. An attribute with one value counts as a list of one.
+const LISTED = new Map<string, readonly [string, (input: PolicyInput) => unknown]>([
+  ["requester.ids", ["requester.id", (input) => input.requester.id]],
+  ["requester.kinds", ["requester.kind", (input) => input.requester.kind]],
+  ["requester.groups", ["requester.groups", (input) => input.requester.groups]],
+  ["agent.names", ["agent.name", (input) => input.agent?.name]],
+  ["tool.names", ["tool.name", (input) => input.tool?.name]],
+  ["tool.types", ["tool.type", (input) => input.tool?.type]],
+  ["tool.effects", ["tool.effect", (input) => input.tool?.effect]],
+  ["workflow.names", ["workflow.name", (input) => input.workflow.name]],
 ]);
 
 // Matchers that list values a key.
@@ -33,35 +49,133 @@ const KEYED = new Map<string, (input: PolicyInput) => unknown>([
   ["context.metadata", (input) => input.context.metadata],
 ]);
 
-/** Compiles one condition node; what is not exactly one known, non-empty member compiles to UNKNOWN. */
-export function compileCondition(spec: ConditionSpec): CompiledCondition {
-  const stored: unknown = spec;
-  if (!isJsonObject(stored)) return UNKNOWN;
-  const [member, ...more] = Object.keys(spec).filter((key) => spec[key as keyof ConditionSpec] !== undefined);
-  if (more.length > 0) return UNKNOWN;
-  if (member === "all" && isFilled(spec.all)) return every(spec.all.map(compileCondition));
-  if (member === "any" && isFilled(spec.any)) return some(spec.any.map(compileCondition));
-  if (member === "not" && spec.not !== undefined) return negation(compileCondition(spec.not));
-  if (member === "match" && isJsonObject(spec.match)) {
-    const leaves = Object.entries(spec.match).map(([path, values]) => compileMatcher(path, values));
-    return leaves.length === 0 ? UNKNOWN : every(leaves);
-  }
-  return UNKNOWN;
+/** A condition of one value. */
+export function constant(value: Truth, policy = "", at: Place = []): CompiledCondition {
+  return { how: "leaf", policy, at, reads: [], nodes: [], evaluate: () => value };
 }
 
-function compileMatcher(path: string, values: unknown): CompiledCondition {
-  const readListed = LISTED.get(path);
-  if (readListed !== undefined) {
+/** allow or deny of a policy: what is absent is true of allow and false of deny. */
+export function compileRoot(
+  spec: { readonly allow?: ConditionSpec; readonly deny?: ConditionSpec },
+  member: "allow" | "deny",
+  context: CompileContext,
+): CompiledCondition {
+  const written = spec[member];
+  if (written === undefined) return constant(member === "allow", context.policy, ["spec"]);
+  return compileCondition(written, context, ["spec", member]);
+}
+
+/** Compiles one condition node; what is not exactly one known, non-empty member is Unknown. */
+export function compileCondition(spec: ConditionSpec, context: CompileContext, at: Place): CompiledCondition {
+  const unknown = constant(undefined, context.policy, at);
+  const stored: unknown = spec;
+  if (!isJsonObject(stored)) return unknown;
+  const [member, ...more] = Object.keys(spec).filter((key) => spec[key as keyof ConditionSpec] !== undefined);
+  if (member === undefined || more.length > 0) return unknown;
+  const inner = [...at, member];
+  const nodes = (list: readonly ConditionSpec[]) =>
+    list.map((node, index) => compileCondition(node, context, [...inner, index]));
+  if (member === "all" && isFilled(spec.all)) return every(nodes(spec.all), context.policy, inner);
+  if (member === "any" && isFilled(spec.any)) return some(nodes(spec.any), context.policy, inner);
+  if (member === "not" && spec.not !== undefined) {
+    return negation(compileCondition(spec.not, context, inner), context.policy, inner);
+  }
+  if (member === "match" && isJsonObject(spec.match)) {
+    const leaves = Object.entries(spec.match).flatMap(([path, values]) => compileMatcher(path, values, context, inner));
+    return leaves.length === 0 ? unknown : every(leaves, context.policy, inner);
+  }
+  if (member === "time") return compileTime(spec.time, context, inner);
+  if (member === "cel" && typeof spec.cel === "string") return compileCel(spec.cel, context, inner);
+  if (member === "exists" && typeof spec.exists === "string") return compileExists(spec.exists, context, inner);
+  if (member === "policyRef" && typeof spec.policyRef === "string") return compileRef(spec.policyRef, context, inner);
+  return unknown;
+}
+
+function leaf(
+  context: CompileContext,
+  at: Place,
+  reads: readonly string[],
+  evaluate: (scope: Scope) => Truth,
+): CompiledCondition {
+  const base = { how: "leaf", policy: context.policy, at, reads, nodes: [] } as const;
+  const readsArgs = reads.some((path) => path === "args" || path.startsWith("args."));
+  return {
+    ...base,
+    evaluate(scope, want) {
+      if (readsArgs && scope.input.argsDeferred === true) return want;
+      try {
+        return evaluate(scope);
+      } catch {
+        return undefined;
+      }
+    },
+  };
+}
+
+function compileMatcher(path: string, values: unknown, context: CompileContext, at: Place): CompiledCondition[] {
+  const place = [...at, path];
+  const unknown = constant(undefined, context.policy, place);
+  const listed = LISTED.get(path);
+  if (listed !== undefined) {
     const wanted = stringSet(values);
-    return wanted === undefined ? UNKNOWN : (input) => isListed(readListed(input), wanted);
+    if (wanted === undefined) return [unknown];
+    const [reads, read] = listed;
+    return [leaf(context, place, [reads], ({ input }) => isListed(read(input), wanted))];
   }
   const readKeyed = KEYED.get(path);
-  if (readKeyed === undefined || !isJsonObject(values)) return UNKNOWN;
-  const leaves = Object.entries(values).map(([key, listed]): CompiledCondition => {
-    const wanted = stringSet(listed);
-    return wanted === undefined ? UNKNOWN : (input) => isListed(ownValue(readKeyed(input), key), wanted);
+  if (readKeyed === undefined || !isJsonObject(values)) return [unknown];
+  const leaves = Object.entries(values).map(([key, list]): CompiledCondition => {
+    const wanted = stringSet(list);
+    const inner = [...place, key];
+    if (wanted === undefined) return constant(undefined, context.policy, inner);
+    return leaf(context, inner, [`${path}.${key}`], ({ input }) => isListed(ownValue(readKeyed(input), key), wanted));
   });
-  return leaves.length === 0 ? UNKNOWN : every(leaves);
+  return leaves.length === 0 ? [unknown] : leaves;
+}
+
+function compileTime(time: unknown, context: CompileContext, at: Place): CompiledCondition {
+  const windows = isJsonObject(time) && Array.isArray(time["in"]) ? time["in"] : [];
+  const leaves = windows.map((window: unknown, index) => {
+    const place = [...at, "in", index];
+    const compiled = isJsonObject(window) ? compileWindow(window as WindowText) : undefined;
+    if (compiled?.ok !== true) return constant(undefined, context.policy, place);
+    return leaf(context, place, ["now"], ({ input }) => compiled.value.contains(input.nowMs));
+  });
+  return leaves.length === 0 ? constant(undefined, context.policy, at) : some(leaves, context.policy, at);
+}
+
+function compileCel(text: string, context: CompileContext, at: Place): CompiledCondition {
+  const compiled = compileBoundCondition(text, POLICY_VARIABLES);
+  if (!compiled.ok) return constant(undefined, context.policy, at);
+  const reads = [...new Set(compiled.value.references.map(({ path }) => path.join(".")))];
+  return leaf(context, at, reads, (scope) => {
+    const result = compiled.value.evaluate(scope.variables());
+    return result.ok ? result.value : undefined;
+  });
+}
+
+function compileExists(path: string, context: CompileContext, at: Place): CompiledCondition {
+  const parsed = parsePath(path);
+  if (!parsed.ok) return constant(undefined, context.policy, at);
+  return leaf(context, at, [path], ({ input }) => valueAt(input, parsed.members) !== undefined);
+}
+
+// What a library policy says is kept for the decision: many that use many would otherwise take for ever.
+function compileRef(name: string, context: CompileContext, at: Place): CompiledCondition {
+  const library = context.library(name);
+  if (library === undefined) return constant(undefined, context.policy, at);
+  const passes = [library.allow, negation(library.deny, library.deny.policy, library.deny.at)];
+  const both = every(passes, context.policy, at);
+  return {
+    ...both,
+    how: "policyRef",
+    nodes: passes,
+    evaluate(scope, want) {
+      const key = want ? library.allow : library.deny;
+      if (!scope.libraries.has(key)) scope.libraries.set(key, both.evaluate(scope, want));
+      return scope.libraries.get(key);
+    },
+  };
 }
 
 function isListed(value: unknown, wanted: ReadonlySet<string>): Truth {
@@ -86,34 +200,42 @@ function isFilled(nodes: unknown): nodes is readonly ConditionSpec[] {
   return Array.isArray(nodes) && nodes.length > 0;
 }
 
-function every(nodes: readonly CompiledCondition[]): CompiledCondition {
-  if (nodes.length === 1) return nodes[0] as CompiledCondition;
-  return (input) => {
-    let unknown = false;
-    for (const node of nodes) {
-      const value = node(input);
-      if (value === false) return false;
-      if (value === undefined) unknown = true;
-    }
-    return unknown ? undefined : true;
+function every(nodes: readonly CompiledCondition[], policy: string, at: Place): CompiledCondition {
+  return {
+    ...{ how: "all", policy, at, reads: [], nodes },
+    evaluate(scope, want) {
+      let unknown = false;
+      for (const node of nodes) {
+        const value = node.evaluate(scope, want);
+        if (value === false) return false;
+        if (value === undefined) unknown = true;
+      }
+      return unknown ? undefined : true;
+    },
   };
 }
 
-function some(nodes: readonly CompiledCondition[]): CompiledCondition {
-  return (input) => {
-    let unknown = false;
-    for (const node of nodes) {
-      const value = node(input);
-      if (value === true) return true;
-      if (value === undefined) unknown = true;
-    }
-    return unknown ? undefined : false;
+function some(nodes: readonly CompiledCondition[], policy: string, at: Place): CompiledCondition {
+  return {
+    ...{ how: "any", policy, at, reads: [], nodes },
+    evaluate(scope, want) {
+      let unknown = false;
+      for (const node of nodes) {
+        const value = node.evaluate(scope, want);
+        if (value === true) return true;
+        if (value === undefined) unknown = true;
+      }
+      return unknown ? undefined : false;
+    },
   };
 }
 
-function negation(node: CompiledCondition): CompiledCondition {
-  return (input) => {
-    const value = node(input);
-    return value === undefined ? undefined : !value;
+function negation(node: CompiledCondition, policy: string, at: Place): CompiledCondition {
+  return {
+    ...{ how: "not", policy, at, reads: [], nodes: [node] },
+    evaluate(scope, want) {
+      const value = node.evaluate(scope, !want);
+      return value === undefined ? undefined : !value;
+    },
   };
 }

@@ -4,7 +4,11 @@
 
 import type { AttachmentTarget, PolicyInput } from "./types.ts";
 
-type Named = { readonly namespace: string; readonly name: string };
+type Named = {
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels?: Readonly<Record<string, string>>;
+};
 
 /** Targets at workflow.run: the workflow, its system, and their namespaces. */
 export function workflowTargets(of: { readonly workflow: Named; readonly system: Named }): AttachmentTarget[] {
@@ -39,7 +43,8 @@ export function targetsOf(input: PolicyInput): AttachmentTarget[] {
 }
 
 function target(kind: AttachmentTarget["kind"], named: Named): AttachmentTarget {
-  return { kind, namespace: named.namespace, name: named.name };
+  const { namespace, name, labels } = named;
+  return { kind, namespace, name, ...(labels && { labels }) };
 }
 
 function withNamespaces(targets: readonly AttachmentTarget[]): AttachmentTarget[] {

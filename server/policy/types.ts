@@ -2,7 +2,8 @@
 // Built by commands from live resources and authenticated facts; decided by evaluate.ts of this room.
 
 import type { Json } from "../../kit/json.ts";
-import type { AttachmentKind, Checkpoint, PolicySpec } from "../manifests/specs.ts";
+import type { Activation } from "../../language/condition.ts";
+import type { AttachmentKind, Checkpoint, LimitSpec, PolicySpec } from "../manifests/specs.ts";
 
 /** A policy as it is stored now. */
 export interface LivePolicy {
@@ -30,7 +31,11 @@ export interface PolicyInput {
     readonly namespace: string;
     readonly labels: Readonly<Record<string, string>>;
   };
-  readonly system: { readonly name: string; readonly namespace: string };
+  readonly system: {
+    readonly name: string;
+    readonly namespace: string;
+    readonly labels: Readonly<Record<string, string>>;
+  };
   readonly run: { readonly id: string };
   readonly agent?: {
     readonly name: string;
@@ -46,6 +51,8 @@ export interface PolicyInput {
     readonly guarded: boolean;
   };
   readonly args?: Json;
+  /** Set when a tool is decided before anybody calls it: what depends on args is left open. */
+  readonly argsDeferred?: true;
   readonly context: {
     readonly tags: Readonly<Record<string, string>>;
     readonly labels: Readonly<Record<string, string>>;
@@ -62,6 +69,7 @@ export type DecisionReason =
   | "policy_error"
   | "not_permitted"
   | "policy_missing"
+  | "limit_exceeded"
   | "undeclared"
   | "invalid_args"
   | "stale_lease";
@@ -92,13 +100,51 @@ export interface Decision {
   readonly inputDigest: string;
   readonly policyRevision: string;
   readonly nowMs: number;
+  /** What an allowed workflow or tool call counts against; empty for denials and while args are deferred. */
+  readonly counts: readonly LimitUse[];
+}
+
+/** One count of one limit. */
+export interface LimitUse {
+  /** "namespace/name". */
+  readonly policy: string;
+  readonly limit: string;
+  /** Digest of the values at the limit's key. */
+  readonly keyDigest: string;
+  readonly max: number;
+  /** Begin of the window, ms since the epoch. */
+  readonly windowStartMs: number;
+  readonly windowMs: number;
+  /** The policy's message for the requester. */
+  readonly message: string;
 }
 
 /** Value of a condition: true, false, or undefined for Unknown (Kleene's third value). */
 export type Truth = boolean | undefined;
 
+/** What conditions are evaluated on. */
+export interface Scope {
+  readonly input: PolicyInput;
+  /** Bound variables of CEL, made at the first use. @throws RangeError if a list of the document is too long */
+  variables(): Activation;
+  /** Values of library policies that were evaluated already. */
+  readonly libraries: Map<object, Truth>;
+}
+
 /** A condition, compiled: parsed once, evaluated many times. */
-export type CompiledCondition = (input: PolicyInput) => Truth;
+export interface CompiledCondition {
+  readonly how: "all" | "any" | "not" | "leaf" | "policyRef";
+  /** Policy that it is written in, "namespace/name", and its place in that manifest. */
+  readonly policy: string;
+  readonly at: readonly (string | number)[];
+  /** Paths of the document that a leaf reads. */
+  readonly reads: readonly string[];
+  readonly nodes: readonly CompiledCondition[];
+  /**
+   * @param want what a leaf answers that depends on arguments nobody knows yet: the value that helps the policy to pass.
+   */
+  evaluate(scope: Scope, want: boolean): Truth;
+}
 
 /** A policy with its conditions compiled. */
 export interface CompiledPolicy {
@@ -107,6 +153,19 @@ export interface CompiledPolicy {
   /** Absent condition: allow counts as true, deny as false. */
   readonly allow: CompiledCondition;
   readonly deny: CompiledCondition;
+  readonly limits: readonly CompiledLimit[];
+}
+
+/** A limit with its paths read. */
+export interface CompiledLimit extends LimitSpec {
+  readonly paths: readonly (readonly string[])[];
+}
+
+/** A policy that is attached by labels. */
+export interface SelectedPolicy {
+  readonly policy: CompiledPolicy;
+  readonly name?: string;
+  readonly labels: readonly (readonly [string, string])[];
 }
 
 /** Policies, compiled and indexed by what they are attached to. Made once for each policy revision; see compile.ts. */
@@ -116,8 +175,12 @@ export interface PolicySet {
   readonly size: number;
   /** By attachmentKey(checkpoint, target); the key of a policy in `system` has "*" for the namespace. */
   readonly attached: ReadonlyMap<string, readonly CompiledPolicy[]>;
+  /** By selectionKey(checkpoint, kind, namespace): policies that are attached by labels. */
+  readonly selected: ReadonlyMap<string, readonly SelectedPolicy[]>;
   /** Policies whose attachment cannot be read, by the namespace that they reach ("*": all). They deny there. */
   readonly unreadable: ReadonlyMap<string, readonly CompiledPolicy[]>;
+  /** What becomes of something that no enforcing policy decides. */
+  readonly unattached: "allow" | "deny";
 }
 
 /** A thing that a policy may be attached to. */
@@ -125,4 +188,6 @@ export interface AttachmentTarget {
   readonly kind: AttachmentKind;
   readonly namespace: string;
   readonly name: string;
+  /** Labels that it has now; namespaces have none. */
+  readonly labels?: Readonly<Record<string, string>>;
 }

@@ -71,6 +71,8 @@ export const RIGHTS: Readonly<Record<MethodName, Access>> = Object.freeze({
   "orloj.v1.FleetService/RevokeLease": OPERATE,
   "orloj.v1.AuditService/ListAuditRecords": INSPECT,
   "orloj.v1.AuditService/WatchAuditRecords": INSPECT,
+  "orloj.v1.AuditService/ExportAuditRecords": INSPECT,
+  "orloj.v1.AuditService/GetAuditKey": INSPECT,
   "orloj.v1.WorkerService/Session": WORK,
 });
 

@@ -5,6 +5,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { DomainError } from "../../kit/errors.ts";
+import { traceIdIn } from "../../kit/trace.ts";
 import { MIB } from "../../kit/units.ts";
 import type {
   InvokeBatchResultSchema,
@@ -30,11 +31,11 @@ const PAGE_SIZE_MAX = 500;
 export function workflowService(controlPlane: ControlPlane, log: Logger): ServiceImpl<typeof WorkflowService> {
   return {
     async invoke(request, context) {
-      return invokeToWire(await controlPlane.invoke(principalOf(context), invokeInput(request)));
+      return invokeToWire(await controlPlane.invoke(principalOf(context), invokeInput(request, context)));
     },
     async invokeBatch(request, context) {
       check.itemCount("items", request.items.length, 1, BATCH_ITEMS_MAX);
-      const inputs = request.items.map(inputOrError);
+      const inputs = request.items.map((item) => inputOrError(item, context));
       const valid = inputs.filter((input): input is InvokeInput => !(input instanceof Error));
       const results = valid.length === 0 ? [] : await controlPlane.invokeBatch(principalOf(context), valid);
       const answers = results.values();
@@ -86,7 +87,8 @@ export function workflowService(controlPlane: ControlPlane, log: Logger): Servic
   };
 }
 
-function invokeInput(request: InvokeRequest): InvokeInput {
+function invokeInput(request: InvokeRequest, context: HandlerContext): InvokeInput {
+  const traceId = traceIdIn(context.requestHeader.get("traceparent"));
   const parameters = check.bytesWithin("parameters_json", request.parametersJson, PARAMETERS_BYTES_MAX);
   return {
     namespace: check.namespaceOrDefault("namespace", request.namespace),
@@ -95,12 +97,13 @@ function invokeInput(request: InvokeRequest): InvokeInput {
     tags: check.textMap("tags", request.tags),
     metadata: check.textMap("metadata", request.metadata),
     idempotencyKey: check.text("idempotency_key", request.idempotencyKey, IDEMPOTENCY_KEY_CHARS_MAX),
+    ...(traceId !== undefined && { traceId }),
   };
 }
 
-function inputOrError(request: InvokeRequest): InvokeInput | DomainError {
+function inputOrError(request: InvokeRequest, context: HandlerContext): InvokeInput | DomainError {
   try {
-    return invokeInput(request);
+    return invokeInput(request, context);
   } catch (error) {
     if (error instanceof DomainError) return error;
     throw error;

@@ -1,4 +1,5 @@
-// Inserting audit records: always in the transaction of the change that they describe.
+// Inserting audit records: always in the transaction of the change that they describe. For whom a record is made, and in which trace, is
+// copied from its run.
 // Called by commands through the store. Reading the trail is in read_audit.ts.
 
 import { sql } from "kysely";
@@ -36,7 +37,7 @@ export function auditQueries(db: Queryable, onWritten: (written: WrittenRecord) 
   return {
     /**
      * Appends records in the order given. The transaction takes its id before the records take theirs: readers rely on a
-     * transaction that began after a look having ids above all that were seen in it.
+     * transaction that began after a look having ids above all that were seen in it. Reads the run of each by primary key.
      */
     async insert(rows: readonly NewAuditRow[]): Promise<void> {
       const last = rows.at(-1);
@@ -45,9 +46,10 @@ export function auditQueries(db: Queryable, onWritten: (written: WrittenRecord) 
       const result = await sql<{ transactionId: string; id: string }>`
         with started as materialized (select pg_current_xact_id() as transaction_id),
         inserted as (
-          insert into audit_event (transaction_id, ${names})
-          select started.transaction_id, ${names}
+          insert into audit_event (transaction_id, ${names}, on_behalf_of, trace_id)
+          select started.transaction_id, ${names}, coalesce(r.requester_id, ''), coalesce(r.trace_id, '')
           from started cross join json_to_recordset(${recordSet(rows)}::json) as x(${recordShape(COLUMNS)})
+            left join lateral (select requester_id, trace_id from run where run.id = x.run_id) r on true
           returning id)
         select transaction_id::text as "transactionId", (select max(id) from inserted)::text as id from started`.execute(
         db,

@@ -21,6 +21,8 @@ export interface AuditReadRow {
   readonly run_id: string;
   readonly task_id: string;
   readonly actor: string;
+  readonly on_behalf_of: string;
+  readonly trace_id: string;
   readonly record: string;
 }
 
@@ -57,7 +59,7 @@ export interface TrailCheckpoint {
   readonly lastId: string;
 }
 
-const COLUMNS = sql.raw("id, time, kind, namespace, run_id, task_id, actor, record");
+const COLUMNS = sql.raw("id, time, kind, namespace, run_id, task_id, actor, on_behalf_of, trace_id, record");
 
 /** Read queries of the audit trail. */
 export function auditReads(db: Queryable) {

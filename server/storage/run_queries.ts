@@ -31,6 +31,7 @@ export interface NewRun {
   readonly end_time: Date | null;
   readonly due_time: Date | null;
   readonly replay_of: string | null;
+  readonly trace_id: string;
 }
 
 const RUN_COLUMNS: Columns = {
@@ -59,6 +60,7 @@ const RUN_COLUMNS: Columns = {
   end_time: "timestamptz",
   due_time: "timestamptz",
   replay_of: "text",
+  trace_id: "text",
 };
 
 /** What settling tasks may change of a run. */

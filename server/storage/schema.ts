@@ -97,6 +97,8 @@ export interface RunTable {
   remaining_ms: number | null;
   /** The finished run whose dead letter this one replays. */
   replay_of: string | null;
+  /** W3C trace id, 32 hex digits; empty for runs of an earlier version. */
+  trace_id: Generated<string>;
 }
 
 /** Nodes of runs, with the counters that joins are decided by. */
@@ -278,6 +280,9 @@ export interface AuditEventTable {
   task_id: string;
   actor: string;
   record: string;
+  /** Who invoked the run; empty if there is none. */
+  on_behalf_of: Generated<string>;
+  trace_id: Generated<string>;
 }
 
 /** Sealed stretches of the trail: every record up to last_id that no earlier one holds. */
@@ -306,6 +311,19 @@ export interface AuditRemovalTable {
   retention_ms: number;
   transaction_id: string | null;
   remove_time: OptionalTime;
+}
+
+/** Signed heads of the chain; see audit/checkpoint.ts. */
+export interface AuditCheckpointTable {
+  number: bigint;
+  segment: bigint;
+  last_id: bigint;
+  last_sequence: bigint;
+  head: string;
+  previous: string;
+  time: string;
+  key: string;
+  signature: string;
 }
 
 /** Bearer tokens, hashed. */
@@ -341,5 +359,6 @@ export interface Database {
   audit_event: AuditEventTable;
   audit_segment: AuditSegmentTable;
   audit_removal: AuditRemovalTable;
+  audit_checkpoint: AuditCheckpointTable;
   access_token: AccessTokenTable;
 }

@@ -33,6 +33,9 @@ const HEAD = sql<HeadRow>`
     (select number, last_id, last_sequence, head from audit_segment order by number desc limit 1)
     union all select number, last_id, last_sequence, head from audit_removal) h order by h.number desc limit 1`;
 
+const timeText = (column: string) => sql.raw(`to_char(${column} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`);
+const runCondition = (runId: string) => (runId === "" ? sql`true` : sql`run_id = ${runId} and run_id <> ''`);
+
 /** Queries of the audit_segment and audit_removal tables. */
 export function segmentQueries(db: Queryable) {
   return {
@@ -63,12 +66,50 @@ export function segmentQueries(db: Queryable) {
       return { number: Number(number), lastId, lastSequence: Number(lastSequence), head };
     },
 
-    /** Records between two ids, as they are hashed. By primary key; bound: limit. */
-    async records(afterId: string, throughId: string, limit: number): Promise<ChainRecord[]> {
+    /** Database time in UTC with microseconds, as records and signed heads have it. */
+    async time(): Promise<string> {
+      const { rows } = await sql<{ time: string }>`select ${timeText("clock_timestamp()")} as time`.execute(db);
+      return (rows[0] as { time: string }).time;
+    },
+
+    /** First and last id of the records of a run, or of a time. By audit_event_run_idx or audit_event_time_idx. */
+    async idBounds(of: {
+      readonly runId: string;
+      readonly startTime: Date | undefined;
+      readonly endTime: Date | undefined;
+    }): Promise<{ firstId: string; lastId: string } | undefined> {
+      const { rows } = await sql<{ firstId: string | null; lastId: string }>`
+        with chosen as materialized (
+          select id from audit_event where time >= ${of.startTime ?? "-infinity"}::timestamptz
+            and time < ${of.endTime ?? "infinity"}::timestamptz and ${runCondition(of.runId)})
+        select min(id)::text as "firstId", max(id)::text as "lastId" from chosen`.execute(db);
+      const { firstId = null, lastId = "" } = rows[0] ?? {};
+      return firstId === null ? undefined : { firstId, lastId };
+    },
+
+    /** The head before the segment that an id is in, or would be in; undefined when no segment is before it. Walks the primary key. */
+    async before(id: string): Promise<ChainHead | undefined> {
+      const { rows } = await sql<HeadRow>`
+        select number::text, last_id::text as "lastId", last_sequence::text as "lastSequence", head from audit_segment
+        where last_id < ${id}::bigint order by audit_segment.number desc limit 1`.execute(db);
+      const row = rows[0];
+      return row && { ...row, number: Number(row.number), lastSequence: Number(row.lastSequence) };
+    },
+
+    /** Number of the segment that an id is in; undefined while it is not sealed. Walks the primary key. */
+    async numberAt(id: string): Promise<number | undefined> {
+      const { rows } = await sql<{ number: string }>`
+        select number::text from audit_segment where last_id >= ${id}::bigint
+        order by audit_segment.number limit 1`.execute(db);
+      return rows[0] && Number(rows[0].number);
+    },
+
+    /** Records between two ids, as they are hashed; of one run if it is given. By primary key or audit_event_run_idx; bound: limit. */
+    async records(afterId: string, throughId: string, limit: number, runId = ""): Promise<ChainRecord[]> {
       const { rows } = await sql<ChainRecord>`
-        select id::text, to_char(time at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as time, kind, namespace,
-          run_id as "runId", task_id as "taskId", actor, record
-        from audit_event where id > ${afterId}::bigint and id <= ${throughId}::bigint order by audit_event.id limit ${limit}`.execute(
+        select id::text, ${timeText("time")} as time, kind, namespace,
+          run_id as "runId", task_id as "taskId", actor, on_behalf_of as "onBehalfOf", trace_id as "traceId", record
+        from audit_event where id > ${afterId}::bigint and id <= ${throughId}::bigint and ${runCondition(runId)} order by audit_event.id limit ${limit}`.execute(
         db,
       );
       return rows;
@@ -89,8 +130,8 @@ export function segmentQueries(db: Queryable) {
     /** Segments after a number, in order. By primary key. */
     async list(afterNumber: number, limit: number): Promise<ChainSegment[]> {
       const { rows } = await sql<Omit<ChainSegment, "hashes" | "number"> & { number: string; hashes: Buffer }>`
-        select number::text, last_id::text as "lastId", first_sequence::integer as "firstSequence",
-          last_sequence::integer as "lastSequence", ids::text[] as ids, hashes, previous_head as "previousHead", head
+        select number::text, last_id::text as "lastId", first_sequence::float8 as "firstSequence",
+          last_sequence::float8 as "lastSequence", ids::text[] as ids, hashes, previous_head as "previousHead", head
         from audit_segment where number > ${afterNumber} order by audit_segment.number limit ${limit}`.execute(db);
       return rows.map((row) => ({
         ...row,

@@ -9,6 +9,7 @@ import { DomainError } from "../../kit/errors.ts";
 import { auditQueries, type WrittenRecord } from "./audit_queries.ts";
 import type { Queryable } from "./bulk.ts";
 import { bundleQueries } from "./bundle_queries.ts";
+import { checkpointQueries } from "./checkpoint_queries.ts";
 import { transaction } from "./database.ts";
 import { deadLetterQueries } from "./dead_letter_queries.ts";
 import { leaseQueries } from "./lease_queries.ts";
@@ -36,6 +37,7 @@ export interface StoreQueries {
   readonly sessions: ReturnType<typeof sessionQueries>;
   readonly audit: ReturnType<typeof auditQueries>;
   readonly segments: ReturnType<typeof segmentQueries>;
+  readonly checkpoints: ReturnType<typeof checkpointQueries>;
   readonly retention: ReturnType<typeof retentionQueries>;
   /** For the read models and the manifests' files of this room. */
   readonly db: Queryable;
@@ -60,6 +62,7 @@ function bind(db: Queryable, onWritten?: (written: WrittenRecord) => void): Stor
     sessions: sessionQueries(db),
     audit: auditQueries(db, onWritten),
     segments: segmentQueries(db),
+    checkpoints: checkpointQueries(db),
     retention: retentionQueries(db),
     db,
   };

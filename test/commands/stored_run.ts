@@ -92,6 +92,7 @@ export async function storeRun(store: Store, digest: string, changes: Partial<Ne
     end_time: null,
     due_time: new Date(now.getTime() + 60_000),
     replay_of: null,
+    trace_id: "",
     ...changes,
   };
   const node = { run_id: run.id, iteration: 0, output: null, failure_class: null, failure_message: null };

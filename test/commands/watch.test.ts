@@ -12,6 +12,7 @@ import type { AuditFilterView, AuditRecordView, RunSnapshot } from "../../server
 import { EVENTS_MAX, watchRun } from "../../server/commands/watch_run.ts";
 import { createStore } from "../../server/storage/store.ts";
 import { testDatabase } from "../harness/database.ts";
+import { ana } from "./command_stage.ts";
 import { storeBundle, storeEvents, storeRun, storeTasks, turnEvent } from "./stored_run.ts";
 
 const database = await testDatabase({ poolMax: 10 });
@@ -141,7 +142,7 @@ test("watchAudit skips no record of a transaction that commits after a later one
   const abort = new AbortController();
   const seen: number[] = [];
   const watching = (async () => {
-    for await (const batch of watchAudit(context, { ...ANY, runId: "run_a1" }, undefined, abort.signal)) {
+    for await (const batch of watchAudit(context, ana, { ...ANY, runId: "run_a1" }, undefined, abort.signal)) {
       seen.push(...sequencesOf(batch));
       if (seen.length >= 22) abort.abort();
     }
@@ -162,7 +163,7 @@ test("watchAudit with many writers at once gives every record exactly once", asy
   const abort = new AbortController();
   const seen: number[] = [];
   const watching = (async () => {
-    for await (const batch of watchAudit(context, { ...ANY, namespace: "busy" }, undefined, abort.signal)) {
+    for await (const batch of watchAudit(context, ana, { ...ANY, namespace: "busy" }, undefined, abort.signal)) {
       seen.push(...sequencesOf(batch));
       if (seen.length >= 600) abort.abort();
     }
@@ -190,15 +191,15 @@ test("watchAudit goes on after a given record, in batches, and starts from now w
     Array.from({ length: 1_205 }, (_, index) => turnEvent("run_a2", index)),
   );
   const filter = { ...ANY, runId: "run_a2" };
-  const first = (await listAudit(context, filter, { pageSize: 3, pageToken: "" })).items;
-  const watched = watchAudit(context, filter, first[2]?.id, new AbortController().signal);
+  const first = (await listAudit(context, ana, filter, { pageSize: 3, pageToken: "" })).items;
+  const watched = watchAudit(context, ana, filter, first[2]?.id, new AbortController().signal);
   const one = sequencesOf((await watched.next()).value ?? []);
   const two = sequencesOf((await watched.next()).value ?? []);
   await watched.return(undefined);
   expect(one.length).toBe(1_000);
   expect([...one, ...two]).toEqual(Array.from({ length: 1_202 }, (_, index) => index + 3));
 
-  const fromNow = watchAudit(context, filter, undefined, new AbortController().signal);
+  const fromNow = watchAudit(context, ana, filter, undefined, new AbortController().signal);
   const next = fromNow.next();
   await expect.poll(() => changes.size).toBe(1);
   await storeEvents(store, [turnEvent("run_a2", 7_777)]);
@@ -227,7 +228,7 @@ test("listAudit filters by every field and pages in insertion order", async () =
     { ...turnEvent("run_g", 2), namespace: "filtered" },
   ]);
   const kinds = async (filter: Partial<AuditFilterView>, pageSize = 100, pageToken = "") =>
-    (await listAudit(context, { ...ANY, namespace: "filtered", ...filter }, { pageSize, pageToken })).items.map(
+    (await listAudit(context, ana, { ...ANY, namespace: "filtered", ...filter }, { pageSize, pageToken })).items.map(
       (record) => record.kind,
     );
   expect(await kinds({})).toEqual(["run.created", "turn.recorded", "run.finished", "turn.recorded"]);
@@ -244,6 +245,7 @@ test("listAudit filters by every field and pages in insertion order", async () =
   ).toHaveLength(4);
   const { items, nextPageToken } = await listAudit(
     context,
+    ana,
     { ...ANY, namespace: "filtered" },
     { pageSize: 3, pageToken: "" },
   );

@@ -2,12 +2,12 @@
 
 import { beforeEach, expect, test } from "vitest";
 import { systemClock } from "../../kit/clock.ts";
-import { verifyChain } from "../../server/audit/chain.ts";
 import { SEGMENT_RECORDS_MAX, sealAudit } from "../../server/commands/seal_audit.ts";
 import { Sealer } from "../../server/dispatch/sealer.ts";
 import { migrate } from "../../server/storage/migrate.ts";
 import { migrations } from "../../server/storage/migrations/list.ts";
 import { createStore, type Store } from "../../server/storage/store.ts";
+import { problemsOf } from "../audit/trail_lines.ts";
 import { commandStage } from "../commands/command_stage.ts";
 import { storeEvents, turnEvent } from "../commands/stored_run.ts";
 import { testDatabase } from "../harness/database.ts";
@@ -26,7 +26,7 @@ async function trail() {
 
 async function sealedWhole(): Promise<string[]> {
   const { start, segments, records } = await trail();
-  expect(verifyChain({ start, segments, records })).toEqual([]);
+  expect(problemsOf({ start, segments, records })).toEqual([]);
   const ids = segments.flatMap((segment) => segment.ids);
   expect(ids).toEqual(records.map(({ id }) => id));
   return ids;
@@ -143,7 +143,8 @@ test("a sealer stops at once while it sleeps, and a wake ends an idle pause", as
 test("records of a database that was there before sealing are sealed from the first one on", async () => {
   const old = await testDatabase({ migrated: false });
   await migrate(old.db, { mode: "auto", migrations: migrations.slice(0, 1) });
-  await storeEvents(createStore(old.db), [turnEvent("before", 1), turnEvent("before", 2)]);
+  await old.pool.query(`insert into audit_event (kind, namespace, run_id, task_id, actor, record)
+    select 'decision', '', 'before', '', 'server', '{}' from generate_series(1, 2)`);
   await migrate(old.db, { mode: "auto" });
   const upgraded = createStore(old.db);
   await sealAll(sealerOver(upgraded));

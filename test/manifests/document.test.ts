@@ -7,7 +7,7 @@ import { canonicalJson, type Json } from "../../kit/json.ts";
 import { formatDiagnostic } from "../../server/manifests/diagnostics.ts";
 import { documentOf, manifestFromDocument } from "../../server/manifests/document.ts";
 import { parseFile } from "../../server/manifests/parse.ts";
-import { defaultCheckpoints, matchersOf } from "../../server/manifests/policy.ts";
+import { defaultCheckpoints, pathsReadBy } from "../../server/manifests/policy.ts";
 import type { ConditionSpec, Manifest, Metadata, PolicySpec } from "../../server/manifests/specs.ts";
 import { readFiles } from "../../server/manifests/validate.ts";
 
@@ -162,11 +162,19 @@ const policy = fc
   })
   .map((raw): Manifest<"Policy"> => {
     const attachTo: PolicySpec["attachTo"] = [{ kind: raw.kind, name: "x" }];
-    const checkpoints = defaultCheckpoints(attachTo, matchersOf(raw.allow));
+    const checkpoints = defaultCheckpoints(attachTo, pathsReadBy({ allow: raw.allow, limits: [] }));
     return {
       kind: "Policy",
       metadata: raw.metadata,
-      spec: { description: "", mode: "enforce", attachTo, checkpoints, allow: raw.allow, message: raw.message },
+      spec: {
+        description: "",
+        mode: "enforce",
+        attachTo,
+        checkpoints,
+        allow: raw.allow,
+        limits: [],
+        message: raw.message,
+      },
     };
   });
 

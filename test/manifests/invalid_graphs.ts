@@ -1,8 +1,8 @@
-// Systems, policies and templates that must be refused.
+// Systems and templates that must be refused.
 // Read by validate.test.ts through invalid_manifests.ts. § stands right before the place of the finding.
 // Never holds a row that a valid manifest could match.
 
-import { ATTACH, head, type InvalidManifest, MATCH, OUT, policy, row, system, TWO, template } from "./invalid_row.ts";
+import { head, type InvalidManifest, OUT, row, system, TWO, template } from "./invalid_row.ts";
 
 /** Every row. */
 export const INVALID_GRAPHS: readonly InvalidManifest[] = [
@@ -170,83 +170,6 @@ export const INVALID_GRAPHS: readonly InvalidManifest[] = [
     "a system input that does not fit a node without its own",
     system(`nodes: [{name: §a, agent: asker}]\n${OUT}`),
     "give the node an input",
-  ),
-  // Policy
-  row("E-MISSING", "a policy without allow and deny", policy(`§${ATTACH}`), "allow"),
-  row("E-MISSING", "a policy without attachTo", policy(`§${MATCH}`), '"attachTo" is missing'),
-  row("E-NOT-YET", "observe", policy(`§mode: observe\n${ATTACH}\n${MATCH}`), "not supported by this version"),
-  row("E-NOT-YET", "a library policy", policy(`attachTo: §[]\n${MATCH}`), "not supported by this version"),
-  row(
-    "E-NOT-YET",
-    "a selector",
-    policy(`attachTo: [{kind: Tool, §selector: {}}]\n${MATCH}`),
-    "not supported by this version",
-  ),
-  row("E-NOT-YET", "limits", policy(`${ATTACH}\n${MATCH}\n§limits: []`), "not supported by this version"),
-  row("E-NOT-YET", "a CEL condition", policy(`${ATTACH}\nallow: {§cel: "true"}`), "not supported by this version"),
-  row("E-UNION", "a condition of two members", policy(`${ATTACH}\nallow: §{all: [], not: {}}`), "exactly one"),
-  row(
-    "E-UNKNOWN-KEY",
-    "a misspelt matcher",
-    policy(`${ATTACH}\nallow: {match: {§requester.group: [a]}}`),
-    'did you mean "requester.groups"?',
-  ),
-  row("E-TYPE", "a matcher without list", policy(`${ATTACH}\nallow: {match: {requester.groups: §ops}}`), "[a, b]"),
-  row(
-    "E-TYPE",
-    "a matched number",
-    policy(`${ATTACH}\nallow: {match: {context.tags: {customer-id: [§123]}}}`),
-    'quote it: "123"',
-  ),
-  row(
-    "E-VALUE",
-    "an empty list of values",
-    policy(`${ATTACH}\nallow: {match: {requester.groups: §[]}}`),
-    "never matches",
-  ),
-  row(
-    "E-VALUE",
-    "an unknown kind of requester",
-    policy(`${ATTACH}\nallow: {match: {requester.kinds: [§human]}}`),
-    "not one of",
-  ),
-  row(
-    "E-CHECKPOINT",
-    "a checkpoint out of reach",
-    policy(`${ATTACH}\ncheckpoints: [§workflow.run]\n${MATCH}`),
-    "out of reach",
-  ),
-  row(
-    "E-CHECKPOINT",
-    "a checkpoint at which a field does not exist",
-    policy(`${ATTACH}\ncheckpoints: [§agent.run]\nallow: {match: {tool.names: [x]}}`),
-    "does not exist at agent.run",
-  ),
-  row(
-    "E-REFERENCE",
-    "an attachment to nothing",
-    policy(`attachTo: [{kind: Agent, name: §fre}]\n${MATCH}`),
-    'did you mean "free"?',
-  ),
-  row(
-    "E-REFERENCE",
-    "another namespace",
-    policy(`attachTo: [{kind: Namespace, name: §prod}]\n${MATCH}`),
-    "does not reach",
-  ),
-  row(
-    "W-UNVERIFIED",
-    "metadata of the request",
-    policy(`${ATTACH}\nallow: {match: {context.metadata: {who: [§me]}}}`),
-    "anybody",
-    "warning",
-  ),
-  row(
-    "W-UNVERIFIED",
-    "a tag of the request",
-    `${template("tags: {ticket: {from: request}}")}---\n${head("Policy", "p", "attachTo: [{kind: WorkflowTemplate, name: flow}]\nallow: {match: {context.tags: {ticket: [§t]}}}")}`,
-    "anybody",
-    "warning",
   ),
   // WorkflowTemplate
   row(

@@ -3,6 +3,7 @@
 // Never holds a row that a valid manifest could match.
 
 import { INVALID_GRAPHS } from "./invalid_graphs.ts";
+import { INVALID_POLICIES } from "./invalid_policies.ts";
 import { agent, HTTP, head, type InvalidManifest, MODEL, model, row, tool } from "./invalid_row.ts";
 import { INVALID_TOOLS } from "./invalid_tools.ts";
 
@@ -200,4 +201,5 @@ export const INVALID_MANIFESTS: readonly InvalidManifest[] = [
   row("E-TYPE", "a requirement that is a number", agent("requirements: {labels: {gpu: §1}}"), 'quote it: "1"'),
   ...INVALID_TOOLS,
   ...INVALID_GRAPHS,
+  ...INVALID_POLICIES,
 ];

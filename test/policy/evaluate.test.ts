@@ -3,11 +3,10 @@
 import { describe, expect, test } from "vitest";
 import type { ConditionSpec, PolicySpec } from "../../server/manifests/specs.ts";
 import { compilePolicies } from "../../server/policy/compile.ts";
-import { compileCondition } from "../../server/policy/condition.ts";
 import { decide, structuralDenial } from "../../server/policy/evaluate.ts";
 import { targetsOf, toolTargets } from "../../server/policy/targets.ts";
 import type { LivePolicy, PolicyInput } from "../../server/policy/types.ts";
-import { policy, toolInput } from "./policy_fixtures.ts";
+import { policy, toolInput, truthOf } from "./policy_fixtures.ts";
 
 const TRUE: ConditionSpec = { match: { "requester.groups": ["engineering"] } };
 const FALSE: ConditionSpec = { match: { "requester.groups": ["finance"] } };
@@ -71,26 +70,60 @@ describe("a condition", () => {
     ["an empty match", { match: {} }, undefined],
     ["an empty node", {}, undefined],
     ["two members at once", { all: [TRUE], any: [TRUE] }, undefined],
-    ["a member of a later version", { time: {} } as ConditionSpec, undefined],
+    ["a window without times", { time: {} } as ConditionSpec, undefined],
+    ["CEL", { cel: 'args.target == "prod" && "oncall" in requester.groups' }, true],
+    ["CEL on what is absent", { cel: "args.amount < 5" }, undefined],
+    ["CEL that is no condition", { cel: "args.target" }, undefined],
+    ["CEL that does not compile", { cel: "args.target ==" }, undefined],
+    ["CEL over the chain", { cel: 'chain.exists(c, c.kind == "agent" && c.name == "releaser")' }, true],
+    ["CEL over the time", { cel: 'now >= timestamp("2023-11-14T22:13:20Z") && now.getFullYear() == 2023' }, true],
+    ["CEL that takes too long", { cel: "[1,2].all(i, range.all(j, true))" }, undefined],
+    ["exists of a tag", { exists: "context.tags.customer-id" }, true],
+    ["exists of an argument", { exists: "args.target" }, true],
+    ["exists of what is absent", { exists: "args.order.id" }, false],
+    ["not exists", { not: { exists: "requester.claims.plan" } }, true],
+    ["exists of no path", { exists: "requester.shoes" }, undefined],
+    [
+      "a window that contains now",
+      { time: { in: [{ from: "2023-11-14T22:13:20Z", to: "2023-11-15T00:00:00Z" }] } },
+      true,
+    ],
+    ["a window that ends now", { time: { in: [{ from: "2023-11-14T00:00:00Z", to: "2023-11-14T22:13:20Z" }] } }, false],
+    [
+      "one of two windows",
+      {
+        time: {
+          in: [
+            { from: "2020-01-01T00:00:00Z", to: "2020-01-02T00:00:00Z" },
+            { cron: "0 22 * * tue", duration: "1h", timeZone: "UTC" },
+          ],
+        },
+      },
+      true,
+    ],
+    [
+      "a window that cannot be read beside one that contains now",
+      { time: { in: [{ cron: "x" }, { cron: "0 22 * * tue", duration: "1h", timeZone: "UTC" }] } },
+      true,
+    ],
+    ["a library policy that is not there", { policyRef: "nobody" }, undefined],
     ["null", null as unknown as ConditionSpec, undefined],
   ];
   test.each(cases)("with %s is %o → %s", (_name, spec, value) => {
-    expect(compileCondition(spec)(toolInput())).toBe(value);
+    expect(truthOf(spec)).toBe(value);
   });
 
   test("on an attribute that the checkpoint lacks is unknown", () => {
     const { tool: _tool, agent: _agent, ...input } = toolInput({ checkpoint: "workflow.run" });
-    expect(compileCondition({ not: { match: { "tool.names": ["x"] } } })(input)).toBe(undefined);
-    expect(compileCondition({ match: { "agent.labels": { team: ["release"] } } })(input)).toBe(undefined);
+    expect(truthOf({ not: { match: { "tool.names": ["x"] } } }, input)).toBe(undefined);
+    expect(truthOf({ match: { "agent.labels": { team: ["release"] } } }, input)).toBe(undefined);
   });
 
   test("on an attribute of the wrong type is unknown", () => {
     const input = toolInput();
     const broken = { ...input, requester: { ...input.requester, groups: 7, claims: { customer_id: 123 } } };
-    expect(compileCondition(TRUE)(broken as never)).toBe(undefined);
-    expect(compileCondition({ match: { "requester.claims": { customer_id: ["123"] } } })(broken as never)).toBe(
-      undefined,
-    );
+    expect(truthOf(TRUE, broken as never)).toBe(undefined);
+    expect(truthOf({ match: { "requester.claims": { customer_id: ["123"] } } }, broken as never)).toBe(undefined);
   });
 });
 
@@ -312,6 +345,7 @@ describe("records", () => {
       decidedBy: "",
       message: "",
       verdicts: [],
+      counts: [],
       inputDigest: decided([]).inputDigest,
     });
     expect(structuralDenial("stale_lease", at).inputDigest).toBe("");

@@ -2,8 +2,16 @@
 // Called by test/policy/*.test.ts and by tests of commands that need a decision.
 // Never shared as values: every call makes a new document.
 
-import type { PolicySpec } from "../../server/manifests/specs.ts";
-import type { LivePolicy, PolicyInput } from "../../server/policy/types.ts";
+import type { ConditionSpec, PolicySpec } from "../../server/manifests/specs.ts";
+import { compileCondition } from "../../server/policy/condition.ts";
+import { scopeOf } from "../../server/policy/scope.ts";
+import type { LivePolicy, PolicyInput, Truth } from "../../server/policy/types.ts";
+
+/** Value of a condition on a document. */
+export function truthOf(spec: ConditionSpec, input: PolicyInput = toolInput()): Truth {
+  const context = { policy: "platform/p", library: () => undefined };
+  return compileCondition(spec, context, ["spec", "allow"]).evaluate(scopeOf(input), true);
+}
 
 /** A policy attached to Tool deploy, at tool.call, that needs group engineering; every part may be replaced. */
 export function policy(name: string, spec: Partial<PolicySpec> = {}, namespace = "platform"): LivePolicy {
@@ -17,6 +25,7 @@ export function policy(name: string, spec: Partial<PolicySpec> = {}, namespace =
       mode: "enforce",
       attachTo: [{ kind: "Tool", name: "deploy" }],
       checkpoints: ["tool.call"],
+      limits: [],
       message: `${name} says no`,
       ...spec,
     },
@@ -29,7 +38,7 @@ export function toolInput(changes: Partial<PolicyInput> = {}): PolicyInput {
     checkpoint: "tool.call",
     requester: { id: "ana", kind: "user", groups: ["engineering", "oncall"], claims: { customer_id: "123" } },
     workflow: { name: "release", namespace: "platform", labels: { tier: "prod" } },
-    system: { name: "release-system", namespace: "platform" },
+    system: { name: "release-system", namespace: "platform", labels: { area: "delivery" } },
     run: { id: "run_1" },
     agent: { name: "releaser", namespace: "platform", labels: { team: "release" } },
     tool: {

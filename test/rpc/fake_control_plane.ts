@@ -95,6 +95,8 @@ export const RECORD: views.AuditRecordView = {
   runId: "run_1",
   taskId: "",
   actor: "dev",
+  onBehalfOf: "dev",
+  traceId: "",
   recordJson: "{}",
 };
 
@@ -291,8 +293,15 @@ export class FakeControlPlane implements ControlPlane {
   listAudit(...args: Parameters<ControlPlane["listAudit"]>) {
     return this.#answer("listAudit", args, { items: [RECORD] });
   }
-  async *watchAudit(filter: views.AuditFilterView, afterId: bigint | undefined, signal: AbortSignal) {
-    yield* this.#watch<readonly views.AuditRecordView[]>("watchAudit", [filter, afterId], [[RECORD]], signal);
+  async *watchAudit(...[principal, filter, afterId, signal]: Parameters<ControlPlane["watchAudit"]>) {
+    const args = [principal, filter, afterId];
+    yield* this.#watch<readonly views.AuditRecordView[]>("watchAudit", args, [[RECORD]], signal);
+  }
+  async *exportAudit(...args: Parameters<ControlPlane["exportAudit"]>): AsyncGenerator<string> {
+    yield* await this.#answer("exportAudit", args, ["{}\n", "{}\n"]);
+  }
+  auditKey() {
+    return { name: "k", publicPem: "PEM" };
   }
   async recordRefusal(refusal: Parameters<ControlPlane["recordRefusal"]>[0]): Promise<void> {
     this.refusals.push(refusal);

@@ -72,6 +72,7 @@ const REFUSED: readonly [method: string, request: JsonValue, field: string, reas
     { filter: { startTime: "2026-01-02T00:00:00Z", endTime: "2026-01-01T00:00:00Z" } },
     "filter.end_time",
   ],
+  ["AuditService/ListAuditRecords", { filter: { runId: "x".repeat(254) } }, "filter.run_id"],
 ];
 
 describe("request checks", () => {

@@ -29,6 +29,8 @@ export const SAMPLE_REQUESTS: Readonly<Record<string, JsonValue>> = {
   "orloj.v1.FleetService/RevokeLease": { taskId: "task_1" },
   "orloj.v1.AuditService/ListAuditRecords": {},
   "orloj.v1.AuditService/WatchAuditRecords": {},
+  "orloj.v1.AuditService/ExportAuditRecords": {},
+  "orloj.v1.AuditService/GetAuditKey": {},
   "grpc.health.v1.Health/Check": {},
   "grpc.health.v1.Health/List": {},
   "grpc.health.v1.Health/Watch": {},

@@ -110,7 +110,22 @@ describe("API listener", () => {
     const stream = client.watchAuditRecords(request, { signal: controller.signal })[Symbol.asyncIterator]();
     expect((await stream.next()).value?.records[0]).toMatchObject({ id: 7n, kind: "run.created" });
     controller.abort();
-    expect(rig.plane.calls.at(-1)?.args).toEqual([{ namespace: "", runId: "", taskId: "", kinds: ["run."] }, 6n]);
+    const filter = { namespace: "", runId: "", taskId: "", kinds: ["run."] };
+    expect(rig.plane.calls.at(-1)?.args).toEqual([expect.objectContaining({ id: "admin" }), filter, 6n]);
+  });
+
+  test("exports whole lines as the principal that asks, and refuses a time that ends before it begins", async () => {
+    const client = createClient(AuditService, rig.transport({ protocol: "connect" }));
+    const lines: string[] = [];
+    for await (const message of client.exportAuditRecords({ runId: "run_1" })) lines.push(message.lines);
+    expect(lines).toEqual(["{}\n{}\n"]);
+    expect(rig.plane.calls.at(-1)?.args).toEqual([expect.objectContaining({ id: "admin" }), { runId: "run_1" }]);
+    const backwards = { startTime: { seconds: 2n }, endTime: { seconds: 1n } };
+    const refused = async () => {
+      for await (const _ of client.exportAuditRecords(backwards)) expect.unreachable();
+    };
+    await expect(refused()).rejects.toThrow(/end_time: is not after start_time/);
+    expect(await client.getAuditKey({})).toMatchObject({ name: "k", publicPem: "PEM" });
   });
 
   test("ends a watch at its source when the client cancels, even if the source is silent", async () => {

@@ -69,7 +69,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "worker/tool": ["kit", "language", "worker/agent", "worker"],
   worker: ["kit", "language", "worker/*"],
   sdk: ["proto/gen"],
-  cli: ["kit", "language", "sdk", "proto/gen", "server/manifests", "server/policy"],
+  cli: ["kit", "language", "sdk", "proto/gen", "server/audit", "server/manifests", "server/policy"],
   bin: ["cli"],
 };
 

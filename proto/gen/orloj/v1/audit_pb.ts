@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file orloj/v1/audit.proto.
  */
 export const file_orloj_v1_audit: GenFile = /*@__PURE__*/
-  fileDesc("ChRvcmxvai92MS9hdWRpdC5wcm90bxIIb3Jsb2oudjEirgEKC0F1ZGl0RmlsdGVyEhEKCW5hbWVzcGFjZRgBIAEoCRIOCgZydW5faWQYAiABKAkSDwoHdGFza19pZBgDIAEoCRINCgVraW5kcxgEIAMoCRIuCgpzdGFydF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiZwoXTGlzdEF1ZGl0UmVjb3Jkc1JlcXVlc3QSJQoGZmlsdGVyGAEgASgLMhUub3Jsb2oudjEuQXVkaXRGaWx0ZXISEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiWwoYTGlzdEF1ZGl0UmVjb3Jkc1Jlc3BvbnNlEiYKB3JlY29yZHMYASADKAsyFS5vcmxvai52MS5BdWRpdFJlY29yZBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiUwoYV2F0Y2hBdWRpdFJlY29yZHNSZXF1ZXN0EiUKBmZpbHRlchgBIAEoCzIVLm9ybG9qLnYxLkF1ZGl0RmlsdGVyEhAKCGFmdGVyX2lkGAIgASgDIkMKGVdhdGNoQXVkaXRSZWNvcmRzUmVzcG9uc2USJgoHcmVjb3JkcxgBIAMoCzIVLm9ybG9qLnYxLkF1ZGl0UmVjb3JkMskBCgxBdWRpdFNlcnZpY2USWQoQTGlzdEF1ZGl0UmVjb3JkcxIhLm9ybG9qLnYxLkxpc3RBdWRpdFJlY29yZHNSZXF1ZXN0GiIub3Jsb2oudjEuTGlzdEF1ZGl0UmVjb3Jkc1Jlc3BvbnNlEl4KEVdhdGNoQXVkaXRSZWNvcmRzEiIub3Jsb2oudjEuV2F0Y2hBdWRpdFJlY29yZHNSZXF1ZXN0GiMub3Jsb2oudjEuV2F0Y2hBdWRpdFJlY29yZHNSZXNwb25zZTABYgZwcm90bzM", [file_google_protobuf_timestamp, file_orloj_v1_common]);
+  fileDesc("ChRvcmxvai92MS9hdWRpdC5wcm90bxIIb3Jsb2oudjEirgEKC0F1ZGl0RmlsdGVyEhEKCW5hbWVzcGFjZRgBIAEoCRIOCgZydW5faWQYAiABKAkSDwoHdGFza19pZBgDIAEoCRINCgVraW5kcxgEIAMoCRIuCgpzdGFydF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiZwoXTGlzdEF1ZGl0UmVjb3Jkc1JlcXVlc3QSJQoGZmlsdGVyGAEgASgLMhUub3Jsb2oudjEuQXVkaXRGaWx0ZXISEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiWwoYTGlzdEF1ZGl0UmVjb3Jkc1Jlc3BvbnNlEiYKB3JlY29yZHMYASADKAsyFS5vcmxvai52MS5BdWRpdFJlY29yZBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiUwoYV2F0Y2hBdWRpdFJlY29yZHNSZXF1ZXN0EiUKBmZpbHRlchgBIAEoCzIVLm9ybG9qLnYxLkF1ZGl0RmlsdGVyEhAKCGFmdGVyX2lkGAIgASgDIkMKGVdhdGNoQXVkaXRSZWNvcmRzUmVzcG9uc2USJgoHcmVjb3JkcxgBIAMoCzIVLm9ybG9qLnYxLkF1ZGl0UmVjb3JkIokBChlFeHBvcnRBdWRpdFJlY29yZHNSZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiKwoaRXhwb3J0QXVkaXRSZWNvcmRzUmVzcG9uc2USDQoFbGluZXMYASABKAkiFAoSR2V0QXVkaXRLZXlSZXF1ZXN0IjcKE0dldEF1ZGl0S2V5UmVzcG9uc2USDAoEbmFtZRgBIAEoCRISCgpwdWJsaWNfcGVtGAIgASgJMvgCCgxBdWRpdFNlcnZpY2USWQoQTGlzdEF1ZGl0UmVjb3JkcxIhLm9ybG9qLnYxLkxpc3RBdWRpdFJlY29yZHNSZXF1ZXN0GiIub3Jsb2oudjEuTGlzdEF1ZGl0UmVjb3Jkc1Jlc3BvbnNlEl4KEVdhdGNoQXVkaXRSZWNvcmRzEiIub3Jsb2oudjEuV2F0Y2hBdWRpdFJlY29yZHNSZXF1ZXN0GiMub3Jsb2oudjEuV2F0Y2hBdWRpdFJlY29yZHNSZXNwb25zZTABEmEKEkV4cG9ydEF1ZGl0UmVjb3JkcxIjLm9ybG9qLnYxLkV4cG9ydEF1ZGl0UmVjb3Jkc1JlcXVlc3QaJC5vcmxvai52MS5FeHBvcnRBdWRpdFJlY29yZHNSZXNwb25zZTABEkoKC0dldEF1ZGl0S2V5Ehwub3Jsb2oudjEuR2V0QXVkaXRLZXlSZXF1ZXN0Gh0ub3Jsb2oudjEuR2V0QXVkaXRLZXlSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_orloj_v1_common]);
 
 /**
  * Fields are ANDed; empty fields do not filter.
@@ -161,7 +161,100 @@ export const WatchAuditRecordsResponseSchema: GenMessage<WatchAuditRecordsRespon
   messageDesc(file_orloj_v1_audit, 4);
 
 /**
- * Reads the audit trail. Nothing here can change it.
+ * Fields are ANDed; absent fields do not narrow. A narrowed export holds whole segments up to a signed head, so that it verifies.
+ *
+ * @generated from message orloj.v1.ExportAuditRecordsRequest
+ */
+export type ExportAuditRecordsRequest = Message<"orloj.v1.ExportAuditRecordsRequest"> & {
+  /**
+   * Records of this run alone, and the hashes of all others between its first and its last one.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * Inclusive.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 2;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Exclusive.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 3;
+   */
+  endTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message orloj.v1.ExportAuditRecordsRequest.
+ * Use `create(ExportAuditRecordsRequestSchema)` to create a new message.
+ */
+export const ExportAuditRecordsRequestSchema: GenMessage<ExportAuditRecordsRequest> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_audit, 5);
+
+/**
+ * @generated from message orloj.v1.ExportAuditRecordsResponse
+ */
+export type ExportAuditRecordsResponse = Message<"orloj.v1.ExportAuditRecordsResponse"> & {
+  /**
+   * Whole lines of NDJSON, each with its line feed; about 64 KiB. docs/audit.md describes them.
+   *
+   * @generated from field: string lines = 1;
+   */
+  lines: string;
+};
+
+/**
+ * Describes the message orloj.v1.ExportAuditRecordsResponse.
+ * Use `create(ExportAuditRecordsResponseSchema)` to create a new message.
+ */
+export const ExportAuditRecordsResponseSchema: GenMessage<ExportAuditRecordsResponse> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_audit, 6);
+
+/**
+ * @generated from message orloj.v1.GetAuditKeyRequest
+ */
+export type GetAuditKeyRequest = Message<"orloj.v1.GetAuditKeyRequest"> & {
+};
+
+/**
+ * Describes the message orloj.v1.GetAuditKeyRequest.
+ * Use `create(GetAuditKeyRequestSchema)` to create a new message.
+ */
+export const GetAuditKeyRequestSchema: GenMessage<GetAuditKeyRequest> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_audit, 7);
+
+/**
+ * @generated from message orloj.v1.GetAuditKeyResponse
+ */
+export type GetAuditKeyResponse = Message<"orloj.v1.GetAuditKeyResponse"> & {
+  /**
+   * Name of the key, as signed heads have it: 16 hex digits.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The public key in PEM (SPKI).
+   *
+   * @generated from field: string public_pem = 2;
+   */
+  publicPem: string;
+};
+
+/**
+ * Describes the message orloj.v1.GetAuditKeyResponse.
+ * Use `create(GetAuditKeyResponseSchema)` to create a new message.
+ */
+export const GetAuditKeyResponseSchema: GenMessage<GetAuditKeyResponse> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_audit, 8);
+
+/**
+ * Reads the audit trail. Nothing here can change it; each call is recorded in it.
  *
  * @generated from service orloj.v1.AuditService
  */
@@ -185,6 +278,26 @@ export const AuditService: GenService<{
     methodKind: "server_streaming";
     input: typeof WatchAuditRecordsRequestSchema;
     output: typeof WatchAuditRecordsResponseSchema;
+  },
+  /**
+   * Sends the trail with its hash chain and signed heads, as text that can be verified without a server.
+   *
+   * @generated from rpc orloj.v1.AuditService.ExportAuditRecords
+   */
+  exportAuditRecords: {
+    methodKind: "server_streaming";
+    input: typeof ExportAuditRecordsRequestSchema;
+    output: typeof ExportAuditRecordsResponseSchema;
+  },
+  /**
+   * The public half of the key that this server signs heads of the trail with.
+   *
+   * @generated from rpc orloj.v1.AuditService.GetAuditKey
+   */
+  getAuditKey: {
+    methodKind: "unary";
+    input: typeof GetAuditKeyRequestSchema;
+    output: typeof GetAuditKeyResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_orloj_v1_audit, 0);

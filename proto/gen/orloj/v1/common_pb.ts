@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file orloj/v1/common.proto.
  */
 export const file_orloj_v1_common: GenFile = /*@__PURE__*/
-  fileDesc("ChVvcmxvai92MS9jb21tb24ucHJvdG8SCG9ybG9qLnYxIqkBCgtBdWRpdFJlY29yZBIKCgJpZBgBIAEoAxIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAMgASgJEhEKCW5hbWVzcGFjZRgEIAEoCRIOCgZydW5faWQYBSABKAkSDwoHdGFza19pZBgGIAEoCRINCgVhY3RvchgHIAEoCRITCgtyZWNvcmRfanNvbhgIIAEoCSKlAQoJUHJpbmNpcGFsEgoKAmlkGAEgASgJEgwKBGtpbmQYAiABKAkSDgoGZ3JvdXBzGAMgAygJEi8KBmNsYWltcxgEIAMoCzIfLm9ybG9qLnYxLlByaW5jaXBhbC5DbGFpbXNFbnRyeRIOCgZtZXRob2QYBSABKAkaLQoLQ2xhaW1zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIpCgdGYWlsdXJlEg0KBWNsYXNzGAEgASgJEg8KB21lc3NhZ2UYAiABKAliBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("ChVvcmxvai92MS9jb21tb24ucHJvdG8SCG9ybG9qLnYxItEBCgtBdWRpdFJlY29yZBIKCgJpZBgBIAEoAxIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAMgASgJEhEKCW5hbWVzcGFjZRgEIAEoCRIOCgZydW5faWQYBSABKAkSDwoHdGFza19pZBgGIAEoCRINCgVhY3RvchgHIAEoCRITCgtyZWNvcmRfanNvbhgIIAEoCRIUCgxvbl9iZWhhbGZfb2YYCSABKAkSEAoIdHJhY2VfaWQYCiABKAkipQEKCVByaW5jaXBhbBIKCgJpZBgBIAEoCRIMCgRraW5kGAIgASgJEg4KBmdyb3VwcxgDIAMoCRIvCgZjbGFpbXMYBCADKAsyHy5vcmxvai52MS5QcmluY2lwYWwuQ2xhaW1zRW50cnkSDgoGbWV0aG9kGAUgASgJGi0KC0NsYWltc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiKQoHRmFpbHVyZRINCgVjbGFzcxgBIAEoCRIPCgdtZXNzYWdlGAIgASgJYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * One fact of the audit trail, as it was committed together with the change it describes.
@@ -77,6 +77,20 @@ export type AuditRecord = Message<"orloj.v1.AuditRecord"> & {
    * @generated from field: string record_json = 8;
    */
   recordJson: string;
+
+  /**
+   * Who invoked the run that it belongs to; empty if it belongs to none.
+   *
+   * @generated from field: string on_behalf_of = 9;
+   */
+  onBehalfOf: string;
+
+  /**
+   * W3C trace id of that run; empty if there is none.
+   *
+   * @generated from field: string trace_id = 10;
+   */
+  traceId: string;
 };
 
 /**
