@@ -9,13 +9,14 @@ import { diagnosticLine, EXIT, errorLine, showError } from "./failure.ts";
 
 interface Verb {
   readonly summary: string;
-  /** Loads the verb and adds its command; absent for server and worker, which bin/orloj.ts starts itself. */
+  /** Loads the verb and adds its command; absent for server, worker and migrate, which bin/orloj.ts starts itself. */
   readonly load?: () => Promise<{ register(program: Command, context: Context): void }>;
 }
 
 const VERBS: Readonly<Record<string, Verb>> = {
   server: { summary: "run the control plane (orloj server --help)" },
   worker: { summary: "run a worker (orloj worker --help)" },
+  migrate: { summary: "bring a database to this release (orloj migrate --help)" },
   apply: { summary: "validate manifests and store them, all or none", load: () => import("./apply.ts") },
   validate: { summary: "validate manifests and store nothing", load: () => import("./validate.ts") },
   get: { summary: "list resources, or show one", load: () => import("./get.ts") },

@@ -131,9 +131,16 @@ function requireDistinctSecrets(env: Environment): void {
   }
 }
 
+/** What isPostgresUrl asks for, for people. */
+export const POSTGRES_URL_RULE = "must begin with postgres:// or postgresql://";
+
+/** True for the URL of a Postgres. */
+export function isPostgresUrl(text: string): boolean {
+  return /^postgres(ql)?:\/\//.test(text);
+}
+
 function postgresUrl(text: string): string {
-  if (!/^postgres(ql)?:\/\//.test(text))
-    throw invalid("ORLOJ_DATABASE_URL must begin with postgres:// or postgresql://");
+  if (!isPostgresUrl(text)) throw invalid(`ORLOJ_DATABASE_URL ${POSTGRES_URL_RULE}`);
   return text;
 }
 

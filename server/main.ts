@@ -17,9 +17,9 @@ import { createListeners, type ListenerPorts } from "./rpc/listeners.ts";
 import { Secrets } from "./secrets/secrets.ts";
 import { openDatabase } from "./storage/database.ts";
 import { keepEmbedded } from "./storage/embedded/keep.ts";
-import { migrate } from "./storage/migrate.ts";
 import { createStore } from "./storage/store.ts";
 import { createLogger, type Logger } from "./telemetry/log.ts";
+import { bringUp } from "./upgrade.ts";
 
 /** Runs the server until a signal stops it. @returns the exit code: 0 stopped, 1 could not start, 2 bad configuration */
 export async function runServer(argv: readonly string[], env: Environment): Promise<number> {
@@ -49,7 +49,7 @@ const RESERVED_CONNECTIONS = 2;
 async function serve(config: ServerConfig, env: Environment, log: Logger): Promise<void> {
   const clock = systemClock();
   const random = systemRandom();
-  const stopped = stopSignal();
+  const stop = stopSignal();
   const home = resolve(config.home);
   const audit = {
     key: loadAuditKey(home, config.audit.keyFile),
@@ -62,12 +62,9 @@ async function serve(config: ServerConfig, env: Environment, log: Logger): Promi
   const database = openDatabase({ url: databaseUrl, poolMax: config.poolMax, onConnectionError });
   const reserved = openDatabase({ url: databaseUrl, poolMax: RESERVED_CONNECTIONS, onConnectionError });
   try {
-    await migrate(database.db, { mode: config.migrate }).catch((error: unknown) => {
-      if (error instanceof DomainError) throw error;
-      const which = config.databaseUrl === undefined ? "the embedded Postgres" : "the database of ORLOJ_DATABASE_URL";
-      const message = `${which} cannot be used: ${messageOf(error)}; check that it runs and takes this user`;
-      throw new DomainError("STORAGE_UNAVAILABLE", message, {}, error);
-    });
+    const which = config.databaseUrl === undefined ? "the embedded Postgres" : "the database of ORLOJ_DATABASE_URL";
+    if (!stop.asked) await bringUp(databaseUrl, which, config.migrate);
+    if (stop.asked) return;
     const replica = createReplica({
       ...{ store: createStore(database.db, clock), pool: database.pool, databaseUrl, clock, random, log },
       leaseStore: createStore(reserved.db, clock),
@@ -77,7 +74,7 @@ async function serve(config: ServerConfig, env: Environment, log: Logger): Promi
       audit,
       secrets: new Secrets({ directory: config.secretsDirectory, environment: env }),
     });
-    await run(config, home, replica, log, stopped);
+    await run(config, home, replica, log, stop.signal);
   } finally {
     await Promise.all([database.close(), reserved.close()]);
     await embedded?.stop();
@@ -137,8 +134,23 @@ async function announce(
   return () => handBackHomeConfig(home, own, kept);
 }
 
-function stopSignal(): Promise<void> {
-  return new Promise((resolveStop) => {
-    onStopSignals(systemClock(), resolveStop, () => process.exit(130));
+// A server that is told to stop while its database starts goes no further than that.
+function stopSignal(): { readonly asked: boolean; readonly signal: Promise<void> } {
+  let asked = false;
+  const signal = new Promise<void>((resolveStop) => {
+    onStopSignals(
+      systemClock(),
+      () => {
+        asked = true;
+        resolveStop();
+      },
+      () => process.exit(130),
+    );
   });
+  return {
+    get asked() {
+      return asked;
+    },
+    signal,
+  };
 }

@@ -30,6 +30,9 @@ const DOWN_ERRNOS: ReadonlySet<string> = new Set([
 const DOWN_MESSAGES =
   /^(Connection terminated|timeout expired|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end|driver has already been destroyed)/;
 
+// The pool's own, when none of its connections came free; a database that does not answer gets others.
+const BUSY_POOL_MESSAGE = "timeout exceeded when trying to connect";
+
 /** The message of driver errors for a query whose answer never came. */
 export const QUERY_TIMEOUT_MESSAGE = "Query read timeout";
 
@@ -74,12 +77,9 @@ export function toDomainError(error: unknown): DomainError {
   const state = sqlState(error);
   const metadata: Record<string, string> = state === undefined ? {} : { sqlstate: state };
   if (isStorageDown(error)) {
-    return new DomainError(
-      "STORAGE_UNAVAILABLE",
-      `the database is unavailable${hint(state)}; try again`,
-      metadata,
-      error,
-    );
+    const busy = error instanceof Error && error.message.startsWith(BUSY_POOL_MESSAGE);
+    const what = busy ? "every database connection of this server is busy" : "the database is unavailable";
+    return new DomainError("STORAGE_UNAVAILABLE", `${what}${hint(state)}; try again`, metadata, error);
   }
   if (isRetryable(error)) {
     const message = "another transaction changed the same rows at the same time; try again";

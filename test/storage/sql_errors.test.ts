@@ -32,6 +32,16 @@ test("text that cannot be stored is the request's fault", async () => {
   expect(toDomainError(error)).toMatchObject({ reason: "REQUEST_INVALID", metadata: { sqlstate: "22021" } });
 });
 
+test("a pool without a free connection is told from a database that is away", { timeout: 20_000 }, async () => {
+  const single = openDatabase({ url: database.url, poolMax: 1 });
+  const holder = await single.pool.connect();
+  const error = await errorOf(() => sql`SELECT 1`.execute(single.db));
+  holder.release();
+  await single.close();
+  const message = "every database connection of this server is busy; try again";
+  expect(toDomainError(error)).toMatchObject({ reason: "STORAGE_UNAVAILABLE", message });
+});
+
 test("a deadlock can be retried", async () => {
   await sql`CREATE TABLE account (id int PRIMARY KEY, n int)`.execute(database.db);
   await sql`INSERT INTO account VALUES (1, 0), (2, 0)`.execute(database.db);
