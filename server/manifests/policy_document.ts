@@ -81,6 +81,11 @@ export function memberProblem(path: readonly string[]): { error: string; hint: s
   };
 }
 
+/** True for a path that a document may lack: the key of a map, and whatever is inside `args`. */
+export function isOptional(path: readonly string[]): boolean {
+  return path[0] === "args" ? path.length > 1 : path.length > 2;
+}
+
 /** The value at a path; undefined if it is absent. Own members only. */
 export function valueAt(document: object, members: readonly string[]): unknown {
   let at: unknown = document;

@@ -1,12 +1,12 @@
 // Compiles a condition of a policy into a tree of functions that answer true, false or Unknown (undefined).
-// Called by compile.ts, once a policy and revision; evaluated by evaluate.ts, walked by trace.ts.
+// Called by compile.ts, once a policy and revision; evaluated by evaluate.ts, walked by explain.ts.
 // Kleene: Unknown never becomes true by negation. Absent key, wrong type, or error is Unknown; membership in a present list is not.
 // What cannot be read (an unknown matcher, an empty node, two members at once) compiles to Unknown, never to a throw.
 
 import { isJsonObject } from "../../kit/json.ts";
 import { compileBoundCondition } from "../../language/condition.ts";
 import { compileWindow, type WindowText } from "../../language/time_window.ts";
-import { POLICY_VARIABLES, parsePath, valueAt } from "../manifests/policy_document.ts";
+import { isOptional, POLICY_VARIABLES, parsePath, valueAt } from "../manifests/policy_document.ts";
 import type { ConditionSpec } from "../manifests/specs.ts";
 import type { CompiledCondition, PolicyInput, Scope, Truth } from "./types.ts";
 
@@ -50,8 +50,19 @@ const KEYED = new Map<string, (input: PolicyInput) => unknown>([
 ]);
 
 /** A condition of one value. */
-export function constant(value: Truth, policy = "", at: Place = []): CompiledCondition {
-  return { how: "leaf", policy, at, reads: [], nodes: [], evaluate: () => value };
+export function constant(
+  value: Truth,
+  policy = "",
+  at: Place = [],
+  whyUnknown = "it cannot be read",
+): CompiledCondition {
+  const base = { how: "leaf", policy, at, reads: [], nodes: [], evaluate: () => value } as const;
+  return value === undefined ? { ...base, whyUnknown: () => whyUnknown } : base;
+}
+
+/** True if a leaf reads arguments, which nobody knows yet while they are deferred. */
+export function readsArgs({ reads }: Pick<CompiledCondition, "reads">): boolean {
+  return reads.some((path) => path === "args" || path.startsWith("args."));
 }
 
 /** allow or deny of a policy: what is absent is true of allow and false of deny. */
@@ -94,15 +105,15 @@ export function compileCondition(spec: ConditionSpec, context: CompileContext, a
 function leaf(
   context: CompileContext,
   at: Place,
-  reads: readonly string[],
+  of: Pick<CompiledCondition, "reads" | "written" | "sure" | "whyUnknown">,
   evaluate: (scope: Scope) => Truth,
 ): CompiledCondition {
-  const base = { how: "leaf", policy: context.policy, at, reads, nodes: [] } as const;
-  const readsArgs = reads.some((path) => path === "args" || path.startsWith("args."));
+  const base = { how: "leaf", policy: context.policy, at, nodes: [], ...of } as const;
+  const deferrable = readsArgs(of);
   return {
     ...base,
     evaluate(scope, want) {
-      if (readsArgs && scope.input.argsDeferred === true) return want;
+      if (deferrable && scope.input.argsDeferred === true) return want;
       try {
         return evaluate(scope);
       } catch {
@@ -120,7 +131,8 @@ function compileMatcher(path: string, values: unknown, context: CompileContext, 
     const wanted = stringSet(values);
     if (wanted === undefined) return [unknown];
     const [reads, read] = listed;
-    return [leaf(context, place, [reads], ({ input }) => isListed(read(input), wanted))];
+    const of = { reads: [reads], written: values, sure: true };
+    return [leaf(context, place, of, ({ input }) => isListed(read(input), wanted))];
   }
   const readKeyed = KEYED.get(path);
   if (readKeyed === undefined || !isJsonObject(values)) return [unknown];
@@ -128,7 +140,8 @@ function compileMatcher(path: string, values: unknown, context: CompileContext, 
     const wanted = stringSet(list);
     const inner = [...place, key];
     if (wanted === undefined) return constant(undefined, context.policy, inner);
-    return leaf(context, inner, [`${path}.${key}`], ({ input }) => isListed(ownValue(readKeyed(input), key), wanted));
+    const of = { reads: [`${path}.${key}`], written: list };
+    return leaf(context, inner, of, ({ input }) => isListed(ownValue(readKeyed(input), key), wanted));
   });
   return leaves.length === 0 ? [unknown] : leaves;
 }
@@ -139,7 +152,8 @@ function compileTime(time: unknown, context: CompileContext, at: Place): Compile
     const place = [...at, "in", index];
     const compiled = isJsonObject(window) ? compileWindow(window as WindowText) : undefined;
     if (compiled?.ok !== true) return constant(undefined, context.policy, place);
-    return leaf(context, place, ["now"], ({ input }) => compiled.value.contains(input.nowMs));
+    const of = { reads: ["now"], written: window, sure: true };
+    return leaf(context, place, of, ({ input }) => compiled.value.contains(input.nowMs));
   });
   return leaves.length === 0 ? constant(undefined, context.policy, at) : some(leaves, context.policy, at);
 }
@@ -148,8 +162,16 @@ function compileCel(text: string, context: CompileContext, at: Place): CompiledC
   const compiled = compileBoundCondition(text, POLICY_VARIABLES);
   if (!compiled.ok) return constant(undefined, context.policy, at);
   const reads = [...new Set(compiled.value.references.map(({ path }) => path.join(".")))];
-  return leaf(context, at, reads, (scope) => {
-    const result = compiled.value.evaluate(scope.variables());
+  const evaluate = (scope: Scope) => compiled.value.evaluate(scope.variables());
+  const whyUnknown = (scope: Scope) => {
+    const result = evaluate(scope);
+    return result.ok ? "" : result.error;
+  };
+  const sure = !compiled.value.references.some(
+    ({ tested, known, path }) => !tested && known < path.length && isOptional(path),
+  );
+  return leaf(context, at, { reads, written: text, sure, whyUnknown }, (scope) => {
+    const result = evaluate(scope);
     return result.ok ? result.value : undefined;
   });
 }
@@ -157,18 +179,23 @@ function compileCel(text: string, context: CompileContext, at: Place): CompiledC
 function compileExists(path: string, context: CompileContext, at: Place): CompiledCondition {
   const parsed = parsePath(path);
   if (!parsed.ok) return constant(undefined, context.policy, at);
-  return leaf(context, at, [path], ({ input }) => valueAt(input, parsed.members) !== undefined);
+  const of = { reads: [path], written: path, sure: true };
+  return leaf(context, at, of, ({ input }) => valueAt(input, parsed.members) !== undefined);
 }
 
 // What a library policy says is kept for the decision: many that use many would otherwise take for ever.
 function compileRef(name: string, context: CompileContext, at: Place): CompiledCondition {
   const library = context.library(name);
-  if (library === undefined) return constant(undefined, context.policy, at);
+  if (library === undefined) {
+    const why = `no library policy "${name}" can be used: it is missing, attached itself, or part of a circle`;
+    return constant(undefined, context.policy, at, why);
+  }
   const passes = [library.allow, negation(library.deny, library.deny.policy, library.deny.at)];
   const both = every(passes, context.policy, at);
   return {
     ...both,
     how: "policyRef",
+    written: name,
     nodes: passes,
     evaluate(scope, want) {
       const key = want ? library.allow : library.deny;

@@ -1,5 +1,5 @@
 // What the conditions of one decision share: the input document, its CEL variables, and what library policies said.
-// Called by evaluate.ts and trace.ts, once a decision. Pure.
+// Called by evaluate.ts and explain.ts, once a decision. Pure.
 
 import type { Json, JsonObject } from "../../kit/json.ts";
 import type { Activation } from "../../language/condition.ts";

@@ -140,6 +140,12 @@ export interface CompiledCondition {
   /** Paths of the document that a leaf reads. */
   readonly reads: readonly string[];
   readonly nodes: readonly CompiledCondition[];
+  /** What the manifest says there: listed values, a window, an expression, a path, the name of a library policy. */
+  readonly written?: unknown;
+  /** True for a leaf that is never Unknown at the checkpoints at which it may be decided. */
+  readonly sure?: boolean;
+  /** Why a leaf is Unknown, where it is not for what it reads being absent. @throws RangeError as Scope.variables */
+  whyUnknown?(scope: Scope): string;
   /**
    * @param want what a leaf answers that depends on arguments nobody knows yet: the value that helps the policy to pass.
    */
