@@ -1,5 +1,6 @@
 // The tick: one combined statement a second and replica finds ready work, due retries and deadlines, lost leases and runs being cancelled.
 // It is the truth behind every hint, and is never backed off. What it finds goes through the same commands as everything else.
+// When a retry, a deadline, or a grace is due before the second is over, it comes then.
 // Lost leases are taken away only while some replica has been looking all along: after an outage of all of them, or of the database,
 // workers get one ttl to renew first. The database keeps that watch, so that the start of one replica puts nothing off.
 
@@ -18,6 +19,8 @@ import type { Timing } from "./timing.ts";
 const LIMIT = 500;
 /** How long an Accept may take to reach the store, beside the flush. */
 const ACCEPT_SLACK_MS = 1_000;
+/** Shortest pause between two ticks, however much is due. */
+const PAUSE_MS_MIN = 50;
 /** Ticks between two clean-ups of ended sessions. */
 const FORGET_EVERY = 600;
 /** Time that a worker is given when an operator drains it. */
@@ -58,17 +61,18 @@ export class Tick {
   async #loop(): Promise<void> {
     const { clock, timing, context } = this.#options;
     while (!this.#stopping.signal.aborted) {
+      let dueMs: number = timing.tickMs;
       try {
-        await this.once();
+        dueMs = await this.once();
       } catch (error) {
         context.log.warn("tick.failed", { error: messageOf(error) });
       }
-      await clock.sleep(timing.tickMs, this.#stopping.signal);
+      await clock.sleep(Math.max(PAUSE_MS_MIN, Math.min(timing.tickMs, dueMs)), this.#stopping.signal);
     }
   }
 
-  /** One tick. @throws DomainError for database trouble */
-  async once(): Promise<void> {
+  /** One tick. @returns time in ms until the next is due; Infinity: no timer waits. @throws DomainError for database trouble */
+  async once(): Promise<number> {
     const { context, timing, replicaId, claimer } = this.#options;
     const acceptMs = timing.acceptMs + timing.flushMs + Math.min(ACCEPT_SLACK_MS, timing.acceptMs);
     const found = await context.store.read((queries) =>
@@ -84,6 +88,8 @@ export class Tick {
     await this.#watchingMeanwhile(this.#settle(found));
     this.#count += 1;
     if (this.#count % FORGET_EVERY === 0) await context.store.read((queries) => queries.sessions.forgetEnded());
+    const more = found.due_tasks.length === LIMIT || found.due_runs.length === LIMIT;
+    return more ? timing.tickMs / 4 : (found.next_due_ms ?? Number.POSITIVE_INFINITY);
   }
 
   #cancel(found: TickFindings): void {

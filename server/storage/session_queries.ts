@@ -33,6 +33,8 @@ export interface TickFindings {
   readonly sessions: { id: string; epoch: string; state: string }[];
   /** Sessions that expired and are not marked lost yet. */
   readonly expired_sessions: string[];
+  /** Time until the next retry, deadline, or end of a grace, in ms; null if none waits. */
+  readonly next_due_ms: number | null;
 }
 
 /** How a tick looks; times in ms. */
@@ -178,7 +180,13 @@ export function sessionQueries(db: Queryable) {
           (select coalesce(json_agg(id), '[]') from (
             select id from worker_session
             where (select sweep from allowed) and state in ('active', 'draining') and expire_time < clock_timestamp()
-            limit ${limit}) e) as expired_sessions`.execute(db);
+            limit ${limit}) e) as expired_sessions,
+          (select extract(epoch from min(due_time) - clock_timestamp()) * 1000 from (
+            (select due_time from task where due_time > clock_timestamp() order by due_time limit 1)
+            union all
+            (select due_time from run where due_time > clock_timestamp() order by due_time limit 1)) n)::float8 as next_due_ms`.execute(
+        db,
+      );
       return result.rows[0] as TickFindings;
     },
   };
