@@ -11,6 +11,7 @@ import { DomainError, messageOf } from "../kit/errors.ts";
 import { isJsonObject } from "../kit/json.ts";
 import { parseDuration } from "../kit/units.ts";
 import { LOG_LEVELS, type LogLevel } from "./log.ts";
+import type { ModelOptions } from "./model/registry.ts";
 import { DRAIN_WINDOW_MS, type WorkerOptions } from "./worker.ts";
 
 /** Worker endpoint when nothing names one. */
@@ -46,7 +47,8 @@ Environment:
   ORLOJ_PRIVATE_NETWORKS   address ranges that tools may reach although they are private, such as 10.1.0.0/16,127.0.0.0/8
   ORLOJ_COMMAND_PATH       where command tools are looked for (default /usr/local/bin:/usr/bin:/bin)
   ORLOJ_WORK_DIR           directory that command tools may work in (default: the current one)
-  ORLOJ_OPENAI_BASE_URL    endpoint for openai-compatible agents without one (or OPENAI_BASE_URL), with OPENAI_API_KEY
+  ORLOJ_OPENAI_BASE_URL    endpoint of provider openai instead of OpenAI's own (or OPENAI_BASE_URL), with OPENAI_API_KEY
+  ORLOJ_ANTHROPIC_BASE_URL endpoint of provider anthropic instead of Anthropic's own (or ANTHROPIC_BASE_URL), with ANTHROPIC_API_KEY
   ORLOJ_LOG_LEVEL          debug, info, warn or error (default info)
   ORLOJ_LOG_FORMAT         json or text (default text)
 `;
@@ -76,7 +78,6 @@ export function readConfig(argv: readonly string[], env: Environment): WorkerCon
   if (!/^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/.test(name)) {
     throw invalid(`"${name}" is not a worker name; use 1 to 63 letters, digits, dots and hyphens`);
   }
-  const openAiBaseUrl = env.ORLOJ_OPENAI_BASE_URL ?? env.OPENAI_BASE_URL;
   return {
     help: flags.help === true,
     logLevel: oneOf("ORLOJ_LOG_LEVEL", env.ORLOJ_LOG_LEVEL ?? "info", LOG_LEVELS),
@@ -91,10 +92,27 @@ export function readConfig(argv: readonly string[], env: Environment): WorkerCon
       drainWindowMs: drainWindowOf(flags["drain-window"] ?? env.ORLOJ_DRAIN_WINDOW),
       ...(env.ORLOJ_COMMAND_PATH === undefined ? {} : { commandPath: env.ORLOJ_COMMAND_PATH }),
       ...(env.ORLOJ_WORK_DIR === undefined ? {} : { workDir: env.ORLOJ_WORK_DIR }),
-      ...(openAiBaseUrl === undefined ? {} : { openAiBaseUrl }),
-      ...(env.OPENAI_API_KEY === undefined ? {} : { openAiApiKey: env.OPENAI_API_KEY }),
+      ...modelsOf(env),
     },
   };
+}
+
+function modelsOf(env: Environment): ModelOptions {
+  const openAiBaseUrl = urlOf("ORLOJ_OPENAI_BASE_URL", env.ORLOJ_OPENAI_BASE_URL ?? env.OPENAI_BASE_URL);
+  const anthropicBaseUrl = urlOf("ORLOJ_ANTHROPIC_BASE_URL", env.ORLOJ_ANTHROPIC_BASE_URL ?? env.ANTHROPIC_BASE_URL);
+  return {
+    ...(openAiBaseUrl === undefined ? {} : { openAiBaseUrl }),
+    ...(env.OPENAI_API_KEY === undefined ? {} : { openAiApiKey: env.OPENAI_API_KEY }),
+    ...(anthropicBaseUrl === undefined ? {} : { anthropicBaseUrl }),
+    ...(env.ANTHROPIC_API_KEY === undefined ? {} : { anthropicApiKey: env.ANTHROPIC_API_KEY }),
+  };
+}
+
+// Empty is unset, as in a file of variables. What it holds is not quoted: it may carry a password.
+function urlOf(name: string, text: string | undefined): string | undefined {
+  if (text === undefined || text === "") return undefined;
+  if (/^https?:\/\//.test(text) && URL.canParse(text)) return text;
+  throw invalid(`${name} is not an http or https address; write it as https://host/path`);
 }
 
 function readFlags(argv: readonly string[]) {

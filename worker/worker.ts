@@ -39,10 +39,14 @@ export interface WorkerOptions {
   readonly commandPath?: string;
   /** Directory that command tools may work in; the process's own by default. */
   readonly workDir?: string;
-  /** Endpoint for openai-compatible agents without baseUrl. */
+  /** Endpoint for agents of provider openai, and for openai-compatible ones without baseUrl; OpenAI's own API by default. */
   readonly openAiBaseUrl?: string;
   /** Key for that endpoint; never logged. */
   readonly openAiApiKey?: string;
+  /** Endpoint for agents of provider anthropic; Anthropic's own API by default. */
+  readonly anthropicBaseUrl?: string;
+  /** Key for that endpoint; never logged. */
+  readonly anthropicApiKey?: string;
   /** Time that tasks get to finish when the worker stops, in ms; 20 s by default. */
   readonly drainWindowMs?: number;
   /** Takes events; nothing is logged by default. */

@@ -14,7 +14,7 @@ import type { Presented, SettleVerdict } from "./settle_items.ts";
 export interface TurnFact extends Presented {
   /** Journal sequence that it takes, from 1. */
   readonly sequence: number;
-  /** Canonical JSON: {text, toolCalls: [{name, arguments}]}. */
+  /** Canonical JSON: {text, toolCalls: [{name, arguments}], usage?: {inputTokens, outputTokens}}. */
   readonly turnJson: string;
   readonly worker: string;
 }

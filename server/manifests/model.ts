@@ -1,12 +1,12 @@
 // Reads and writes the model block of an agent, the script of a scripted model included.
-// Called by agent.ts. Only the providers that this version can call are accepted.
+// Called by agent.ts.
 // Never holds a key: a model's key is named by secretRef or comes from the worker's own environment.
 
 import type { Json, JsonObject } from "../../kit/json.ts";
 import { MINUTE } from "../../kit/units.ts";
 import type { Findings } from "./diagnostics.ts";
 import { checkCondition, checkTemplate } from "./expressions.ts";
-import { compact, Fields, notYet, readLabel } from "./fields.ts";
+import { compact, Fields, readLabel } from "./fields.ts";
 import { checkSecrets } from "./secret_rule.ts";
 import type { ModelSpec, ScriptRule, SecretRef } from "./specs.ts";
 import type { Tree } from "./tree.ts";
@@ -31,15 +31,12 @@ export function readModel(findings: Findings, tree: Tree, path: string): ModelSp
   }
   const provider = fields.oneOf("provider", PROVIDERS);
   if (!fields.has("provider")) fields.missing("provider");
-  if (provider === "openai" || provider === "anthropic") {
-    notYet(findings, fields.positionOf("provider"), fields.at("provider"), `provider "${provider}"`);
-  }
   const name = provider === "scripted" ? (fields.string("name") ?? "scripted") : fields.requiredString("name");
   checkUnion(fields, provider);
   const baseUrl = readBaseUrl(fields);
   const secretRef = readSecretRef(fields);
   const script = fields.has("script") ? readScript(fields) : undefined;
-  const parameters = readParameters(fields);
+  const parameters = readParameters(fields, provider);
   if (provider === undefined || name === undefined) return undefined;
   return {
     provider,
@@ -99,11 +96,12 @@ function readSecretRef(parent: Fields): SecretRef | undefined {
   return name === undefined || key === undefined ? undefined : { name, key };
 }
 
-function readParameters(parent: Fields): ModelSpec["parameters"] {
+function readParameters(parent: Fields, provider: ModelSpec["provider"] | undefined): ModelSpec["parameters"] {
   const tree = parent.get("parameters");
   const fields = tree && Fields.of(parent.findings, tree, parent.at("parameters"), ["temperature", "maxOutputTokens"]);
   if (fields === undefined) return {};
-  const temperature = fields.number("temperature", { min: 0, max: 2 });
+  // Anthropic's API takes no temperature above 1.
+  const temperature = fields.number("temperature", { min: 0, max: provider === "anthropic" ? 1 : 2 });
   const maxOutputTokens = fields.has("maxOutputTokens")
     ? fields.integer("maxOutputTokens", { min: 1, max: 1_000_000 }, 1)
     : undefined;

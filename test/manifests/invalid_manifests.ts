@@ -83,7 +83,25 @@ export const INVALID_MANIFESTS: readonly InvalidManifest[] = [
     'runtime "http" is not supported by this version',
   ),
   row("E-UNION", "a block of another runtime", agent("§command: {argv: [x]}"), "does not belong"),
-  row("E-NOT-YET", "the provider openai", model("§provider: openai\nname: gpt"), "not supported by this version"),
+  row(
+    "E-UNION",
+    "a baseUrl at provider openai",
+    model("provider: openai\nname: gpt\n§baseUrl: http://x/v1"),
+    "set provider",
+  ),
+  row(
+    "E-UNION",
+    "a baseUrl at provider anthropic",
+    model("provider: anthropic\nname: c\n§baseUrl: http://x"),
+    "set provider",
+  ),
+  row("E-MISSING", "provider anthropic without a model", model("§provider: anthropic"), '"name" is missing'),
+  row(
+    "E-VALUE",
+    "a temperature that Anthropic does not take",
+    model("provider: anthropic\nname: c\nparameters: {temperature: §1.5}"),
+    "between 0 and 1",
+  ),
   row(
     "E-MISSING",
     "openai-compatible without baseUrl",

@@ -1,32 +1,17 @@
 // Model adapters: the scripted one, and the openai-compatible one against a local server that speaks that API.
 
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { afterEach, describe, expect, test } from "vitest";
+import type { ServerResponse } from "node:http";
+import { describe, expect, test } from "vitest";
 import { systemClock } from "../../kit/clock.ts";
-import type { Json, JsonObject } from "../../kit/json.ts";
+import type { Json } from "../../kit/json.ts";
 import type { ScriptRuleView } from "../../worker/agent/view.ts";
 import type { ModelRequest } from "../../worker/model/adapter.ts";
-import { createOpenAiAdapter } from "../../worker/model/openai_compatible.ts";
+import { createOpenAiCompatibleAdapter } from "../../worker/model/openai.ts";
 import { createScriptedAdapter } from "../../worker/model/scripted.ts";
+import { modelServer as endpoint, modelRequest as request } from "./model_server.ts";
 import { toolView } from "./recording_port.ts";
 
 const clock = systemClock();
-
-function request(changes: Partial<ModelRequest> = {}): ModelRequest {
-  return {
-    model: { provider: "scripted", name: "m", hasSecretRef: false, script: [] },
-    secret: "",
-    systemPrompt: "be brief",
-    messages: [{ role: "user", text: "hello" }],
-    tools: [],
-    turn: 1,
-    input: { question: "why" },
-    results: {},
-    signal: new AbortController().signal,
-    ...changes,
-  };
-}
 
 describe("scripted", () => {
   const ask = (script: ScriptRuleView[], changes: Partial<ModelRequest> = {}) =>
@@ -80,41 +65,6 @@ describe("scripted", () => {
 });
 
 describe("openai-compatible", () => {
-  const closers: (() => Promise<void>)[] = [];
-  afterEach(async () => {
-    for (const close of closers.splice(0)) await close();
-  });
-
-  interface Seen {
-    readonly path: string | undefined;
-    readonly authorization: string | undefined;
-    readonly body: JsonObject;
-  }
-
-  async function endpoint(answer: (response: ServerResponse, request: IncomingMessage) => void) {
-    const seen: Seen[] = [];
-    const server = createServer((incoming, response) => {
-      let text = "";
-      incoming.on("data", (chunk) => {
-        text += chunk;
-      });
-      incoming.on("end", () => {
-        const body = JSON.parse(text) as JsonObject;
-        seen.push({ path: incoming.url, authorization: incoming.headers.authorization, body });
-        answer(response, incoming);
-      });
-    });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    closers.push(
-      () =>
-        new Promise((resolve) => {
-          server.close(() => resolve());
-          server.closeAllConnections();
-        }),
-    );
-    return { seen, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1` };
-  }
-
   const says =
     (message: Json, status = 200) =>
     (response: ServerResponse) => {
@@ -123,7 +73,7 @@ describe("openai-compatible", () => {
     };
   const model = { provider: "openai-compatible", name: "small", hasSecretRef: false, script: [] };
   const ask = (baseUrl: string, changes: Partial<ModelRequest> = {}) =>
-    createOpenAiAdapter({ clock, baseUrl, apiKey: "own-key" }).ask(request({ model, ...changes }));
+    createOpenAiCompatibleAdapter({ clock, baseUrl, apiKey: "own-key" }).ask(request({ model, ...changes }));
 
   test("sends the conversation, tools and parameters, and reads text", async () => {
     const server = await endpoint(says({ content: "hi" }));
@@ -137,10 +87,10 @@ describe("openai-compatible", () => {
       ],
     });
     expect(turn).toEqual({ text: "hi", toolCalls: [] });
-    expect(server.seen).toEqual([
+    expect(server.seen).toMatchObject([
       {
         path: "/v1/chat/completions",
-        authorization: "Bearer own-key",
+        headers: { authorization: "Bearer own-key" },
         body: {
           model: "small",
           temperature: 0,
@@ -170,7 +120,7 @@ describe("openai-compatible", () => {
     const server = await endpoint(says({ content: "hi" }));
     await ask(server.url, { secret: "agent-key" });
     await ask("http://127.0.0.1:1/v1", { model: { ...model, baseUrl: server.url } });
-    expect(server.seen.map(({ authorization }) => authorization)).toEqual(["Bearer agent-key", undefined]);
+    expect(server.seen.map(({ headers }) => headers.authorization)).toEqual(["Bearer agent-key", undefined]);
   });
 
   test("reads tool calls", async () => {
@@ -241,6 +191,8 @@ describe("openai-compatible", () => {
 
   test("an endpoint that is not there is ModelUnavailable; none at all is ModelAuth with what to set", async () => {
     await expect(ask("http://127.0.0.1:1/v1")).rejects.toMatchObject({ class: "ModelUnavailable" });
-    await expect(createOpenAiAdapter({ clock }).ask(request({ model }))).rejects.toThrow("ORLOJ_OPENAI_BASE_URL");
+    await expect(createOpenAiCompatibleAdapter({ clock }).ask(request({ model }))).rejects.toThrow(
+      "ORLOJ_OPENAI_BASE_URL",
+    );
   });
 });

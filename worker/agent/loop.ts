@@ -96,13 +96,13 @@ async function askModel(
     systemPrompt: agent.systemPrompt,
     messages: conversation(promptOf(task), journal),
     tools: agent.tools.filter((tool) => !task.withheldTools.includes(tool.name)),
+    ...(agent.outputSchema === undefined ? {} : { outputSchema: agent.outputSchema }),
     turn,
     input: task.input,
     results: lastResults(journal),
     signal,
   });
-  const { text, toolCalls } = await orStopped(asked, signal);
-  return { text, toolCalls };
+  return await orStopped(asked, signal);
 }
 
 /** Renders the agent's prompt over {input}; without one, the input as canonical JSON. */
@@ -123,8 +123,10 @@ class PromptError extends Error {}
 export function conversation(prompt: string, journal: readonly JournalEntry[]): ModelMessage[] {
   const messages: ModelMessage[] = [{ role: "user", text: prompt }];
   for (const entry of journal) {
-    if (entry.kind === "turn") messages.push({ role: "assistant", ...entry.turn, turn: entry.sequence });
-    else {
+    if (entry.kind === "turn") {
+      const { text, toolCalls } = entry.turn;
+      messages.push({ role: "assistant", text, toolCalls, turn: entry.sequence });
+    } else {
       messages.push({
         role: "tool",
         turn: entry.turnSequence,

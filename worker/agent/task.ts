@@ -12,10 +12,18 @@ export interface RequestedCall {
   readonly arguments: JsonObject;
 }
 
+/** Tokens of one model response, as the provider counts them. */
+export interface TurnUsage {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+}
+
 /** One recorded model response. */
 export interface Turn {
   readonly text: string;
   readonly toolCalls: readonly RequestedCall[];
+  /** Absent if the provider gives none. It is on record and decides nothing. */
+  readonly usage?: TurnUsage;
 }
 
 /** A recorded tool result: a value, or the error that the model was told. */

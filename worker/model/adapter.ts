@@ -32,6 +32,8 @@ export interface ModelRequest {
   readonly systemPrompt: string;
   readonly messages: readonly ModelMessage[];
   readonly tools: readonly ToolView[];
+  /** JSON Schema of the last answer; absent: text. */
+  readonly outputSchema?: JsonObject;
   /** Turn number, from 1. */
   readonly turn: number;
   readonly input: Json;
@@ -57,6 +59,7 @@ export const MODEL_ERRORS = {
   ModelProtocol: true,
   ModelRefused: false,
   ContextTooLong: false,
+  OutputTooLarge: false,
   ModelAuth: false,
 } as const satisfies Record<string, boolean>;
 

@@ -42,7 +42,7 @@ export function parseWire(text: string, what: string): Json {
 /** Canonical text of a turn, as the journal stores it. */
 export function turnText(turn: Turn): string {
   const toolCalls = turn.toolCalls.map((call) => ({ name: call.name, arguments: call.arguments }));
-  return canonicalJson({ text: turn.text, toolCalls });
+  return canonicalJson({ text: turn.text, toolCalls, ...(turn.usage && { usage: { ...turn.usage } }) });
 }
 
 /** A journal entry. */
