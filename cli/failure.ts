@@ -80,6 +80,7 @@ const NEXT: Readonly<Record<string, string>> = {
   TASK_NOT_FOUND: "orloj tasks RUN",
   WORKER_NOT_FOUND: "orloj workers",
   LEASE_NOT_FOUND: "orloj leases",
+  TOKEN_NOT_FOUND: "orloj token list --all",
   IDEMPOTENCY_CONFLICT: "use another --idempotency-key, or the same parameters as the first time",
   RUN_FINISHED: "orloj describe run RUN shows how it ended",
   RESOURCE_IN_USE: "delete what refers to it first, or pass --force",
@@ -87,6 +88,7 @@ const NEXT: Readonly<Record<string, string>> = {
   PAYLOAD_TOO_LARGE: "send less at a time",
   RESOURCE_EXHAUSTED: "send less at a time; a whole request has at most 4 MiB",
   SHUTTING_DOWN: "try again in a moment",
+  IDENTITY_UNAVAILABLE: "try again in a moment; the server's log says why the keys of the issuer cannot be read",
   STORAGE_UNAVAILABLE: "try again in a moment; the server's log says what its database answers",
 };
 

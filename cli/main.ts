@@ -32,6 +32,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   drain: { summary: "let a worker finish and take nothing more", load: () => import("./drain.ts") },
   revoke: { summary: "take the lease of a task away", load: () => import("./revoke.ts") },
   audit: { summary: "read the audit trail, export and verify it", load: () => import("./audit.ts") },
+  token: { summary: "make, list and revoke bearer tokens", load: () => import("./token.ts") },
   version: { summary: "print the version", load: () => import("./version.ts") },
 };
 

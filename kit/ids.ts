@@ -8,7 +8,7 @@ import type { Random } from "./random.ts";
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 
 /** What an id may name. */
-export type IdPrefix = "run" | "task" | "ses" | "rep" | "gra" | "wrk";
+export type IdPrefix = "run" | "task" | "ses" | "rep" | "gra" | "wrk" | "tok";
 
 /** Makes ids and tokens. */
 export interface Ids {

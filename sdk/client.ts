@@ -7,6 +7,7 @@ import { AuditService } from "../proto/gen/orloj/v1/audit_pb.ts";
 import { DeadLetterService } from "../proto/gen/orloj/v1/dead_letter_pb.ts";
 import { FleetService } from "../proto/gen/orloj/v1/fleet_pb.ts";
 import { ManifestService } from "../proto/gen/orloj/v1/manifest_pb.ts";
+import { TokenService } from "../proto/gen/orloj/v1/token_pb.ts";
 import { WorkflowService } from "../proto/gen/orloj/v1/workflow_pb.ts";
 import { OrlojError } from "./errors.ts";
 import { type Host, processHost } from "./host.ts";
@@ -58,6 +59,7 @@ export interface OrlojClient {
   readonly deadLetters: Client<typeof DeadLetterService>;
   readonly fleet: Client<typeof FleetService>;
   readonly audit: Client<typeof AuditService>;
+  readonly tokens: Client<typeof TokenService>;
   /** A workflow template; nothing is asked of the server until it is invoked. Namespace "default" when absent. */
   workflow(name: string, options?: { readonly namespace?: string }): WorkflowHandle;
   /** A run that exists, by id. */
@@ -80,6 +82,7 @@ export function createClient(options: ClientOptions): OrlojClient {
     deadLetters: createServiceClient(DeadLetterService, transport),
     fleet: createServiceClient(FleetService, transport),
     audit: createServiceClient(AuditService, transport),
+    tokens: createServiceClient(TokenService, transport),
     run: (id) => new RunHandle(workflows, host, { id }),
     workflow: (name, { namespace = "" } = {}) => ({
       async invoke(params = {}, { tags = {}, metadata = {}, idempotencyKey, signal } = {}) {

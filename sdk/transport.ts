@@ -13,8 +13,8 @@ export const TRIES_MAX = 3;
 const RETRY_DELAY: RetryDelay = { initialMs: 100, maxMs: 2_000, factor: 4 };
 // The server refuses larger messages too; without a limit a client would buffer up to 4 GiB.
 const READ_BYTES_MAX = 64 * 1_024 * 1_024;
-// A repeat after a lost answer would be told that the thing is gone already.
-const NOT_REPEATABLE: ReadonlySet<string> = new Set(["DeleteResource", "RevokeLease"]);
+// A repeat after a lost answer would be told that the thing is gone already, or make a second token beside one that nobody has.
+const NOT_REPEATABLE: ReadonlySet<string> = new Set(["DeleteResource", "RevokeLease", "CreateToken"]);
 
 /** Certificates for TLS; all of them PEM text. */
 export interface TlsOptions {

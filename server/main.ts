@@ -12,6 +12,7 @@ import { headSink, loadAuditKey } from "./audit_key.ts";
 import { type Environment, readServerConfig, SERVER_HELP, type ServerConfig } from "./config.ts";
 import { timingOf } from "./dispatch/timing.ts";
 import { handBackHomeConfig, readHomeConfig, writeHomeConfig } from "./home.ts";
+import { NO_IDENTITY } from "./identity/settings.ts";
 import { createReplica, type Replica } from "./replica.ts";
 import { createListeners, type ListenerPorts } from "./rpc/listeners.ts";
 import { Secrets } from "./secrets/secrets.ts";
@@ -72,6 +73,7 @@ async function serve(config: ServerConfig, env: Environment, log: Logger): Promi
       timing: timingOf(config.leaseTtlMs),
       retention: config.retention,
       audit,
+      identity: NO_IDENTITY,
       secrets: new Secrets({ directory: config.secretsDirectory, environment: env }),
     });
     await run(config, home, replica, log, stop.signal);

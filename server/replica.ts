@@ -9,20 +9,23 @@ import type { Ids } from "../kit/ids.ts";
 import type { Random } from "../kit/random.ts";
 import { publicPem, type SigningKey } from "./audit/checkpoint.ts";
 import { apply } from "./commands/apply.ts";
+import { authenticate } from "./commands/authenticate.ts";
 import { Caches } from "./commands/caches.ts";
 import { cancelRun } from "./commands/cancel_run.ts";
 import { Changes } from "./commands/changes.ts";
 import type { CommandContext, Hints } from "./commands/context.ts";
 import type { ControlPlane, InvokeInput } from "./commands/control_plane.ts";
 import { deleteResource } from "./commands/delete_resource.ts";
+import { createToken, listTokens, revokeToken } from "./commands/manage_tokens.ts";
 import { exportedAudit, listAudit, watchAudit } from "./commands/read_audit.ts";
 import { listDeadLetters, readDeadLetter } from "./commands/read_dead_letters.ts";
 import { listLeases, listWorkers, readWorker } from "./commands/read_fleet.ts";
 import { listResources, readResource } from "./commands/read_resources.ts";
-import { listRuns, listTasks, readRun, readTask } from "./commands/read_runs.ts";
+import { listRuns, listTasks, namespaceOf, readRun, readTask } from "./commands/read_runs.ts";
 import { Refusals } from "./commands/record_refusal.ts";
 import type { RetentionSettings } from "./commands/remove_expired.ts";
 import { discardDeadLetter, replayDeadLetter } from "./commands/replay_dead_letters.ts";
+import { requesterOf } from "./commands/requester.ts";
 import { type CommandServices, createServices } from "./commands/services.ts";
 import { drainWorker, revokeLease } from "./commands/steer_fleet.ts";
 import { Tokens } from "./commands/tokens.ts";
@@ -37,6 +40,8 @@ import { Sealer } from "./dispatch/sealer.ts";
 import { SessionRegistry } from "./dispatch/session_registry.ts";
 import { Tick } from "./dispatch/tick.ts";
 import type { Timing } from "./dispatch/timing.ts";
+import { Identities } from "./identity/identify.ts";
+import type { IdentitySettings } from "./identity/settings.ts";
 import { ManifestPool } from "./manifests/pool.ts";
 import type { Secrets } from "./secrets/secrets.ts";
 import { createHintListener, createHintNotifier } from "./storage/listen.ts";
@@ -57,6 +62,8 @@ export interface ReplicaOptions {
   readonly timing: Timing;
   readonly secrets: Secrets;
   readonly retention: RetentionSettings;
+  /** Who may call, beside those with tokens. */
+  readonly identity: IdentitySettings;
   /** Signs heads of the audit trail, and where they go. */
   readonly audit: { readonly key: SigningKey; readonly heads: HeadSink };
 }
@@ -115,10 +122,13 @@ export function createReplica(options: ReplicaOptions): Replica {
     onError: (error) => log.warn("hints.disconnected", { error: messageOf(error) }),
   });
   const manifests = new ManifestPool(clock);
-  const tokens = new Tokens(context, clock, random);
+  const tokens = new Tokens(context, random);
+  const identities = new Identities(options.identity, clock, (issuer, error) =>
+    log.warn("identity.keys_unreadable", { issuer, error: messageOf(error) }),
+  );
   const audit = { key: options.audit.key, sign: () => heads.look() };
   const refusals = new Refusals(context, clock);
-  const parts = { context, services, registry, changes, manifests, tokens, refusals, audit };
+  const parts = { context, services, registry, changes, manifests, tokens, identities, refusals, audit };
   return {
     controlPlane: createControlPlane(parts),
     tokens,
@@ -140,6 +150,7 @@ export function createReplica(options: ReplicaOptions): Replica {
       await Promise.all(Object.values(services).map((coalescer) => coalescer.drained()));
       await manifests.stop();
       await sealer.stop();
+      await refusals.stop();
       await heads.stop();
       await listener.stop();
       await notifier.drained();
@@ -166,6 +177,7 @@ interface Parts {
   readonly changes: Changes;
   readonly manifests: ManifestPool;
   readonly tokens: Tokens;
+  readonly identities: Identities;
   readonly refusals: Refusals;
   readonly audit: { readonly key: SigningKey; sign(): Promise<void> };
 }
@@ -177,11 +189,13 @@ function createControlPlane({
   changes,
   manifests,
   tokens,
+  identities,
   refusals,
   audit,
 }: Parts): ControlPlane {
   const watching = { ...context, changes };
-  const invoke = (principal: Principal, input: InvokeInput) => services.invoke.add({ principal, input });
+  const invoke = async (principal: Principal, input: InvokeInput) =>
+    await services.invoke.add({ principal: requesterOf(principal, input), input });
   return {
     apply: (principal, input) => apply({ ...context, pool: manifests }, principal, input),
     validate: (_principal, input) => validateManifests({ ...context, pool: manifests }, input),
@@ -213,8 +227,12 @@ function createControlPlane({
     watchAudit: (principal, filter, afterId, signal) => watchAudit(watching, principal, filter, afterId, signal),
     exportAudit: (principal, request) => exportedAudit(context, audit, principal, request),
     auditKey: () => ({ name: audit.key.name, publicPem: publicPem(audit.key.publicKey) }),
+    createToken: (principal, token) => createToken(context, tokens, principal, token),
+    listTokens: (ended, page) => listTokens(context, ended, page),
+    revokeToken: (principal, tokenId) => revokeToken(context, principal, tokenId),
+    namespaceOf: (of) => namespaceOf(context, of),
     recordRefusal: (refusal) => refusals.record(refusal),
-    authenticate: (token) => tokens.authenticate(token),
+    authenticate: (credentials) => authenticate(identities, tokens, credentials),
     ready: async () => {
       const answered = await context.store.read((queries) => queries.bundles.revisions()).catch(() => undefined);
       return answered !== undefined;

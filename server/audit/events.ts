@@ -17,6 +17,9 @@ export type RequesterDetail = {
   readonly groups: readonly string[];
   readonly claims: Readonly<Record<string, string>>;
   readonly method: string;
+  readonly issuer?: string;
+  /** Who invoked for the requester. */
+  readonly invokedBy?: string;
 };
 
 /** A change of state that the recorded event caused. */
@@ -210,12 +213,14 @@ export type AuditDetails = {
   /** The lease ran out; the task is READY again, or dead-lettered when its deliveries are used up. */
   "lease.expired": TaskDetail & { readonly worker: string; readonly tokenHash: string; readonly deliveries: number };
 
+  /** Without a principal: as many as count in a minute; method is that of the last one. */
   "security.refused": {
+    readonly listener: string;
     readonly method: string;
     readonly reason: string;
     readonly peer: string;
     readonly principal?: string;
-    readonly count?: number;
+    readonly count: number;
   };
   /** One batch of retention: what kind of thing, how many, and up to where. */
   "retention.removed": {
@@ -225,7 +230,16 @@ export type AuditDetails = {
   };
   /** Somebody read the trail: one record a call. */
   "audit.read": { readonly how: "list" | "watch" | "export"; readonly filter: JsonObject };
-  "token.created": { readonly principal: string; readonly roles: readonly string[]; readonly method: string };
+  "token.created": {
+    readonly tokenId: string;
+    readonly principal: string;
+    readonly roles: readonly string[];
+    readonly method: string;
+    readonly groups?: readonly string[];
+    readonly grants?: readonly string[];
+    readonly ttlMs?: number;
+  };
+  "token.revoked": { readonly tokenId: string; readonly principal: string };
 };
 
 /** How a tool call ended. */
@@ -287,6 +301,7 @@ const EVERY_KIND: Record<AuditKind, true> = {
   "retention.removed": true,
   "audit.read": true,
   "token.created": true,
+  "token.revoked": true,
 };
 
 /** Every audit kind. */

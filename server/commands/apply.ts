@@ -13,7 +13,8 @@ import { hasErrors, type PositionedManifest } from "../manifests/validate.ts";
 import { type ResourceWrite, resourceQueries } from "../storage/resources.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { ApplyInput } from "./control_plane.ts";
-import { checkManifests, type ManifestContext, manifestsRefused } from "./manifest_checks.ts";
+import { checkManifests, type ManifestContext, manifestsRefused, requireWithin } from "./manifest_checks.ts";
+import { requirePolicyRights } from "./policy_rights.ts";
 import type { ApplyResultView, DiagnosticView, Principal } from "./views.ts";
 
 /** Times that an apply is validated again because others changed the catalog meanwhile. */
@@ -25,12 +26,13 @@ export interface Applied {
   readonly diagnostics: DiagnosticView[];
 }
 
-/** See the file header. @throws MANIFEST_INVALID (ManifestInvalidError), MANIFEST_TOO_SLOW, VERSION_CHANGED */
+/** See the file header. @throws MANIFEST_INVALID (ManifestInvalidError), MANIFEST_TOO_SLOW, VERSION_CHANGED, PERMISSION_DENIED */
 export async function apply(context: ManifestContext, principal: Principal, input: ApplyInput): Promise<Applied> {
   for (let tries = 1; tries <= TRIES_MAX; tries += 1) {
     // Read before the catalog is: if it is the same under the lock, nothing in between has changed.
     const revision = await context.store.read(({ db }) => resourceQueries(db).catalogRevision());
     const { manifests, diagnostics } = await checkManifests(context, input);
+    requireWithin(manifests, input.within);
     if (hasErrors(diagnostics)) throw manifestsRefused(diagnostics);
     const results = await context.store.transaction((tx) => storeManifests(tx, principal, manifests, revision));
     if (results !== undefined) return { results, diagnostics: [...diagnostics] };
@@ -63,6 +65,7 @@ async function storeManifests(
       results.push({ ...key, action: "unchanged", generation: current.generation, digest });
       continue;
     }
+    requirePolicyRights(principal, manifest, current);
     const action = current === undefined ? "created" : "configured";
     const generation = (current ?? before.get(textOf(key)) ?? { generation: 0 }).generation + 1;
     results.push({ ...key, action, generation, digest });

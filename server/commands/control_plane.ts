@@ -5,8 +5,12 @@
 import type { ConnectedWorker } from "../dispatch/connected_worker.ts";
 import type { Kind } from "../manifests/specs.ts";
 import type { RunState } from "../queue/states.ts";
+import type { Credentials } from "./authenticate.ts";
 import type { ExportRequest } from "./export_audit.ts";
+import type { NewToken } from "./manage_tokens.ts";
+import type { Refusal } from "./record_refusal.ts";
 import type {
+  AccessTokenView,
   ApplyResultView,
   AuditFilterView,
   AuditRecordView,
@@ -40,6 +44,8 @@ export interface ApplyInput {
   readonly files: readonly ManifestFileInput[];
   readonly defaultNamespace: string;
   readonly strict: boolean;
+  /** Namespaces that the caller may touch; absent: every one. */
+  readonly within?: ReadonlySet<string>;
 }
 
 /** One invocation. */
@@ -53,6 +59,8 @@ export interface InvokeInput {
   readonly idempotencyKey: string;
   /** W3C trace id that the caller is in; absent: the run gets one of its own. */
   readonly traceId?: string;
+  /** The person that the caller invokes for. */
+  readonly onBehalfOf?: Pick<Principal, "id" | "groups" | "claims">;
 }
 
 /** What Invoke returns. */
@@ -128,13 +136,26 @@ export interface ControlPlane {
   exportAudit(principal: Principal, request: ExportRequest): AsyncIterable<string>;
   /** The key that this server signs with. */
   auditKey(): { readonly name: string; readonly publicPem: string };
+
+  /** Makes a bearer token; the result is the only place where it is told. */
+  createToken(principal: Principal, token: NewToken): Promise<{ token: string; view: AccessTokenView }>;
+  /** ended: those that expired or were revoked as well. */
+  listTokens(ended: boolean, page: PageRequest): Promise<Page<AccessTokenView>>;
+  /** @throws TOKEN_NOT_FOUND */
+  revokeToken(principal: Principal, tokenId: string): Promise<AccessTokenView>;
+
+  /** Namespace of a run or task; undefined if it does not exist. */
+  namespaceOf(of: { readonly runId: string } | { readonly taskId: string }): Promise<string | undefined>;
   /** Records a refused call as a security event; never throws. */
-  recordRefusal(refusal: { method: string; reason: string; principal?: Principal; peer: string }): Promise<void>;
-  /** The principal of a bearer token, or undefined. Compares hashes in constant time. */
-  authenticate(token: string): Promise<Principal | undefined>;
+  recordRefusal(refusal: Refusal): Promise<void>;
+  /** Who calls, or undefined. @throws STORAGE_UNAVAILABLE, IDENTITY_UNAVAILABLE */
+  authenticate(credentials: Credentials): Promise<Principal | undefined>;
   /** True when the database answers and migrations are done. */
   ready(): Promise<boolean>;
 
   /** Registers the stream of a worker. The returned object takes its frames; see dispatch/connected_worker.ts. */
   connectWorker(principal: Principal, peer: string): ConnectedWorker;
 }
+
+/** What handlers call for an authenticated caller: everything but the control plane's own machinery. */
+export type UseCases = Omit<ControlPlane, "namespaceOf" | "recordRefusal" | "authenticate" | "ready" | "connectWorker">;

@@ -11,12 +11,13 @@ import type { StoreQueries } from "../storage/store.ts";
 import type { CommandContext } from "./context.ts";
 import { manifestOf } from "./manifest_checks.ts";
 import { resourceNotFound } from "./read_resources.ts";
+import { requireRight } from "./rights.ts";
 import type { Principal } from "./views.ts";
 
 /** Referrers named in the message at most; metadata holds their number. */
 const NAMED_MAX = 10;
 
-/** See the file header. @throws RESOURCE_NOT_FOUND, RESOURCE_IN_USE */
+/** See the file header. @throws RESOURCE_NOT_FOUND, RESOURCE_IN_USE, PERMISSION_DENIED */
 export async function deleteResource(
   context: Pick<CommandContext, "store">,
   principal: Principal,
@@ -26,6 +27,7 @@ export async function deleteResource(
   force: boolean,
 ): Promise<void> {
   const key = { kind, namespace, name };
+  if (kind === "Policy") requireRight(principal, "policies.delete", namespace, `delete the policy ${name}`);
   await context.store.transaction(async (tx) => {
     const resources = resourceQueries(tx.db);
     await resources.lockCatalog();

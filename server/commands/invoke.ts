@@ -18,13 +18,14 @@ import type { InvokeInput, InvokeResult } from "./control_plane.ts";
 import { decideSubject, noted } from "./decisions.ts";
 import { type PreparedInvocation, prepareInvocation, startRun } from "./prepare_invocation.ts";
 import { readRun } from "./read_runs.ts";
+import { invokerOf, requesterView } from "./requester.ts";
 import { edgeViews, nodeViews, runView } from "./run_views.ts";
 import type { Principal } from "./views.ts";
 
 /** Times that a batch is planned anew because others used its idempotency keys first. */
 const KEY_TRIES_MAX = 5;
 
-/** One invocation with its asker. */
+/** One invocation with its requester. */
 export interface InvokeItem {
   readonly principal: Principal;
   readonly input: InvokeInput;
@@ -44,8 +45,11 @@ type Outcome = InvokeResult | { readonly firstRunId: string } | DomainError;
 
 /** Digest of everything by which two invocations with one key must be alike. */
 export function requestDigest(input: InvokeInput): string {
-  const { workflow, parametersJson, tags, metadata } = input;
-  return sha256(canonicalJson({ workflow, parametersJson, tags: { ...tags }, metadata: { ...metadata } }));
+  const { workflow, parametersJson, tags, metadata, onBehalfOf } = input;
+  const person = onBehalfOf && {
+    onBehalfOf: { id: onBehalfOf.id, groups: [...onBehalfOf.groups], claims: { ...onBehalfOf.claims } },
+  };
+  return sha256(canonicalJson({ workflow, parametersJson, tags: { ...tags }, metadata: { ...metadata }, ...person }));
 }
 
 /** See the file header. @throws DomainError for database trouble: nothing of the batch happened */
@@ -135,12 +139,12 @@ async function planOne(tx: StoreQueries, context: CommandContext, planning: Plan
   const decided = decideSubject({
     ...{ checkpoint: "workflow.run", live, bundle, runId, requester: principal, tags, metadata, now: revisions.now },
   });
-  const { id, kind, groups, claims, method } = principal;
-  const requester = { id, kind, groups, claims, method };
+  const requester = requesterView(principal);
+  const actor = invokerOf(principal);
   if (!decided.decision.allowed) {
     const { decision, input: on } = decided;
     const detail = { workflow: input.workflow, requester, decision: decisionDetail(decision, on) };
-    writes.audit.push(auditRecord({ kind: "run.refused", namespace: input.namespace, actor: id, detail }));
+    writes.audit.push(auditRecord({ kind: "run.refused", namespace: input.namespace, actor, detail }));
     return refusal(input, decision);
   }
   const started = startRun(bundle, prepared, { runId, principal, input, digest, now: revisions.now, ids: context.ids });
@@ -154,7 +158,7 @@ async function planOne(tx: StoreQueries, context: CommandContext, planning: Plan
       kind: "run.created",
       namespace: input.namespace,
       runId,
-      actor: id,
+      actor,
       detail: {
         workflow: input.workflow,
         bundleDigest: bundle.row.digest,

@@ -1,14 +1,15 @@
 // Runs the manifest pipeline on the files of one apply or validate call, against the stored catalog.
 // Called by apply.ts and validate.ts, outside any transaction: parsing happens in the pooled thread and takes its time.
 
+import { DomainError } from "../../kit/errors.ts";
 import type { JsonObject } from "../../kit/json.ts";
 import type { Diagnostic } from "../manifests/diagnostics.ts";
 import { formatDiagnostic } from "../manifests/diagnostics.ts";
 import { manifestFromDocument } from "../manifests/document.ts";
 import type { ManifestPool } from "../manifests/pool.ts";
-import { keysNeeded, type ResourceKey } from "../manifests/references.ts";
+import { keysNeeded, type ResourceKey, SYSTEM_NAMESPACE } from "../manifests/references.ts";
 import { type Kind, type Manifest, manifestKey } from "../manifests/specs.ts";
-import type { Validation } from "../manifests/validate.ts";
+import type { PositionedManifest, Validation } from "../manifests/validate.ts";
 import { type ResourceRow, resourceQueries } from "../storage/resources.ts";
 import type { CommandContext } from "./context.ts";
 import type { ApplyInput } from "./control_plane.ts";
@@ -25,7 +26,8 @@ export async function checkManifests(context: ManifestContext, input: ApplyInput
   const { store, pool } = context;
   const names = await store.read(({ db }) => resourceQueries(db).names(NAMES_MAX));
   const storedNames: Partial<Record<Kind, string[]>> = {};
-  for (const { kind, name } of names) {
+  for (const { kind, namespace, name } of names) {
+    if (!isVisible(input, namespace)) continue;
     const list = storedNames[kind as Kind] ?? [];
     storedNames[kind as Kind] = list;
     list.push(name);
@@ -34,13 +36,32 @@ export async function checkManifests(context: ManifestContext, input: ApplyInput
   return await pool.validate(
     files,
     async (keys) =>
-      await loadWithLibraries(async (more) => await store.read(({ db }) => resourceQueries(db).find(more)), keys),
+      await loadWithLibraries(async (more) => {
+        const found = await store.read(({ db }) => resourceQueries(db).find(more));
+        return found.filter(({ namespace }) => isVisible(input, namespace));
+      }, keys),
     {
       strict: input.strict,
       storedNames,
       ...(input.defaultNamespace !== "" && { defaultNamespace: input.defaultNamespace }),
     },
   );
+}
+
+/** @throws PERMISSION_DENIED for a document in a namespace that the caller may not touch */
+export function requireWithin(manifests: readonly PositionedManifest[], within: ApplyInput["within"]): void {
+  if (within === undefined) return;
+  const outside = manifests.find(({ manifest }) => !within.has(manifest.metadata.namespace));
+  if (outside === undefined) return;
+  const { file, line, manifest } = outside;
+  const { namespace } = manifest.metadata;
+  const message = `${file}:${line}: your role holds in ${[...within].join(", ")} and not in ${namespace}: ask for it there`;
+  throw new DomainError("PERMISSION_DENIED", message, { namespace });
+}
+
+// What others have in their namespaces is not told by findings either; `system` may be referred to from everywhere.
+function isVisible({ within }: ApplyInput, namespace: string): boolean {
+  return within === undefined || within.has(namespace) || namespace === SYSTEM_NAMESPACE;
 }
 
 // Library policies use others, which those to be applied do not name.

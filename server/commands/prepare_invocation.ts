@@ -12,6 +12,7 @@ import type { NewRun, NodeRecord } from "../storage/run_queries.ts";
 import type { NewTaskRow, ReadyRow } from "../storage/task_queries.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { InvokeInput } from "./control_plane.ts";
+import { requesterView } from "./requester.ts";
 import { nodeRecord, priorityNumber, taskRows } from "./run_work.ts";
 import type { Principal } from "./views.ts";
 
@@ -93,7 +94,6 @@ export function startRun(
   of: { runId: string; principal: Principal; input: InvokeInput; digest: string; now: Date; ids: Ids },
 ): { run: NewRun; nodes: NodeRecord[]; tasks: NewTaskRow[]; ready: ReadyRow[]; transitions: TransitionDetail[] } {
   const { runId, principal, input, now, ids } = of;
-  const { id, kind, groups, claims, method } = principal;
   const workflow = bundle.bundle.workflow.spec;
   const effects = advance(bundle.plan, initialState(bundle.plan, prepared.input), { type: "started" });
   const { state } = effects;
@@ -108,8 +108,8 @@ export function startRun(
     bundle_digest: bundle.row.digest,
     state: state.run,
     cause: state.cause ?? null,
-    requester_id: id,
-    requester: canonicalJson({ id, kind, groups: [...groups], claims: { ...claims }, method }),
+    requester_id: principal.id,
+    requester: canonicalJson(requesterView(principal) as object as JsonObject),
     tags: prepared.tags,
     metadata: prepared.metadata,
     parameters: prepared.parameters,

@@ -104,15 +104,28 @@ export async function readTask(
   return await context.store.read(async ({ db }) => {
     const reads = runReads(db);
     const row = await reads.task(taskId);
-    if (row === undefined) {
-      throw new DomainError("TASK_NOT_FOUND", `task ${taskId} does not exist; list the tasks of its run`, {
-        task: taskId,
-      });
-    }
+    if (row === undefined) throw taskNotFound(taskId);
     const turns = await reads.turns(taskId);
     const toolCalls = await reads.toolCalls(taskId);
     return { task: taskView(row), turns: turns.map(turnView), toolCalls: toolCalls.map(toolCallView) };
   });
+}
+
+/** Namespace of a run or task; undefined if it does not exist. */
+export async function namespaceOf(
+  context: Pick<CommandContext, "store">,
+  of: { readonly runId: string } | { readonly taskId: string },
+): Promise<string | undefined> {
+  return await context.store.read(async ({ db }) => {
+    const reads = runReads(db);
+    return "runId" in of ? await reads.namespaceOfRun(of.runId) : await reads.namespaceOfTask(of.taskId);
+  });
+}
+
+/** The error for a task that is not there. */
+export function taskNotFound(taskId: string): DomainError {
+  const message = `task ${taskId} does not exist; list the tasks of its run`;
+  return new DomainError("TASK_NOT_FOUND", message, { task: taskId });
 }
 
 /** The error for a run that is not there. */

@@ -23,7 +23,7 @@ import { nodeRecord, priorityOf, taskRows } from "./run_work.ts";
 import { lineages } from "./settle.ts";
 import type { ReplayPlan } from "./settle_items.ts";
 import { refusalError, repeated, replayDetail, replayRequest } from "./settle_replay.ts";
-import type { Principal, ReplayHow, ReplayResult } from "./views.ts";
+import type { Principal, ReplayHow, ReplayResult, RequesterView } from "./views.ts";
 
 type FinishedRun = Awaited<ReturnType<ReturnType<typeof deadLetterReads>["finishedRun"]>>;
 
@@ -188,7 +188,6 @@ function records(
   tasks: readonly { readonly id: string; readonly node: string; readonly run_id: string; readonly input: string }[],
   decision: object,
 ): StoredRecord[] {
-  const { id, kind, groups, claims, method } = JSON.parse(old.run.requester) as Principal;
   const transitions: TransitionDetail[] = [
     { of: "run", from: "PENDING", to: run.state as "RUNNING" },
     ...tasks.map((task) => ({ of: "task", taskId: task.id, node: task.node, to: "READY" }) as const),
@@ -200,7 +199,7 @@ function records(
       ...{ kind: "run.created", ...subject, runId: run.id },
       detail: {
         ...{ workflow: run.workflow, bundleDigest: run.bundle_digest, parametersDigest: sha256(run.parameters) },
-        ...{ requester: { id, kind, groups, claims, method }, tags: run.tags, replayOf: letter.run_id },
+        ...{ requester: JSON.parse(old.run.requester) as RequesterView, tags: run.tags, replayOf: letter.run_id },
         ...decision,
         transitions,
       },

@@ -45,7 +45,11 @@ export async function revokeLease(
   } as const;
   const verdict = lease === undefined ? undefined : await services.settle.add(item);
   if (verdict?.verdict === "committed") return;
-  throw new DomainError("LEASE_NOT_FOUND", `task ${taskId} has no live lease; list leases to see those there are`, {
-    task: taskId,
-  });
+  throw leaseNotFound(taskId);
+}
+
+/** The error for a task without a lease. */
+export function leaseNotFound(taskId: string): DomainError {
+  const message = `task ${taskId} has no live lease; list leases to see those there are`;
+  return new DomainError("LEASE_NOT_FOUND", message, { task: taskId });
 }

@@ -9,15 +9,62 @@ import type { NodeState, RunState, TaskState } from "../queue/states.ts";
 /** Roles that rights are granted by. */
 export type Role = "admin" | "operator" | "invoker" | "auditor" | "worker";
 
+/** Rights finer than a role; the role admin has them all. */
+export type FineRight = "policies.write" | "policies.mode" | "policies.delete" | "invoke-as";
+
+/** What a service with invoke-as may say of the person that it invokes for: exact values, or "*" for any. */
+export interface PersonBounds {
+  readonly ids: readonly string[];
+  readonly groups: readonly string[];
+  /** Names of claims. */
+  readonly claims: readonly string[];
+}
+
+/** A role that holds in one namespace, or a right. */
+export interface Grant {
+  readonly right: Role | FineRight;
+  /** Absent: everywhere. */
+  readonly namespace?: string;
+  /** Of invoke-as; absent: any id, no groups, and no claims. */
+  readonly persons?: PersonBounds;
+}
+
 /** An authenticated caller. */
 export interface Principal {
   readonly id: string;
   readonly kind: "user" | "service" | "worker";
   readonly groups: readonly string[];
   readonly claims: Readonly<Record<string, string>>;
-  /** How it was authenticated, such as "development-token". */
+  /** How it was authenticated: "certificate", "jwt", "token", "development-token", "join-token", or "invoke-as". */
   readonly method: string;
+  /** Issuer of its JWT. */
+  readonly issuer?: string;
+  /** Who invoked for it; of a requester whose method is "invoke-as". */
+  readonly invokedBy?: string;
+  /** Roles that hold everywhere. */
   readonly roles: readonly Role[];
+  readonly grants?: readonly Grant[];
+}
+
+/** A principal as a run keeps it. */
+export type RequesterView = Omit<Principal, "roles" | "grants">;
+
+/** A bearer token, without the token. */
+export interface AccessTokenView {
+  readonly id: string;
+  readonly name: string;
+  readonly kind: Principal["kind"];
+  readonly groups: readonly string[];
+  readonly claims: Readonly<Record<string, string>>;
+  readonly roles: readonly Role[];
+  readonly rights: readonly FineRight[];
+  /** Where roles and rights hold; everywhere when empty. */
+  readonly namespaces: readonly string[];
+  readonly method: string;
+  readonly createTime: Date;
+  readonly expireTime?: Date;
+  readonly revokeTime?: Date;
+  readonly createdBy: string;
 }
 
 /** A task that was parked for a person. */
@@ -167,7 +214,7 @@ export interface RunView {
   readonly workflow: string;
   readonly state: RunState;
   readonly conditions: readonly string[];
-  readonly requester: Omit<Principal, "roles">;
+  readonly requester: RequesterView;
   readonly tags: Readonly<Record<string, string>>;
   readonly metadata: Readonly<Record<string, string>>;
   readonly parametersJson: string;

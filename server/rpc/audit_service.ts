@@ -11,9 +11,8 @@ import type {
   ExportAuditRecordsResponseSchema,
   WatchAuditRecordsResponseSchema,
 } from "../../proto/gen/orloj/v1/audit_pb.ts";
-import type { ControlPlane } from "../commands/control_plane.ts";
 import type { AuditFilterView } from "../commands/views.ts";
-import { principalOf } from "./call_context.ts";
+import { planeOf, principalOf } from "./call_context.ts";
 import { invalidField, itemCount, NAME_CHARS_MAX, pageOf, requiredText, text, timeOf } from "./request_checks.ts";
 import { auditRecordToWire } from "./to_wire.ts";
 import { untilAborted } from "./until_aborted.ts";
@@ -24,10 +23,10 @@ const KINDS_MAX = 64;
 const EXPORT_CHARS = 64 * KIB;
 
 /** The service over the use cases. */
-export function auditService(controlPlane: ControlPlane): ServiceImpl<typeof AuditService> {
+export function auditService(): ServiceImpl<typeof AuditService> {
   return {
     async listAuditRecords(request, context) {
-      const page = await controlPlane.listAudit(
+      const page = await planeOf(context).listAudit(
         principalOf(context),
         filterOf(request.filter),
         pageOf(request, PAGE_SIZE_MAX),
@@ -41,7 +40,7 @@ export function auditService(controlPlane: ControlPlane): ServiceImpl<typeof Aud
       const { signal } = context;
       if (request.afterId < 0n) throw invalidField("after_id", "is negative: use the id of a record, or 0 for now");
       const afterId = request.afterId === 0n ? undefined : request.afterId;
-      const batches = controlPlane.watchAudit(principalOf(context), filterOf(request.filter), afterId, signal);
+      const batches = planeOf(context).watchAudit(principalOf(context), filterOf(request.filter), afterId, signal);
       for await (const records of untilAborted(batches, signal)) yield { records: records.map(auditRecordToWire) };
       signal.throwIfAborted();
     },
@@ -51,7 +50,7 @@ export function auditService(controlPlane: ControlPlane): ServiceImpl<typeof Aud
     ): AsyncGenerator<MessageInitShape<typeof ExportAuditRecordsResponseSchema>> {
       const { signal } = context;
       const runId = text("run_id", request.runId, NAME_CHARS_MAX);
-      const lines = controlPlane.exportAudit(principalOf(context), {
+      const lines = planeOf(context).exportAudit(principalOf(context), {
         ...(runId && { runId }),
         ...timesOf("", request),
       });
@@ -65,8 +64,8 @@ export function auditService(controlPlane: ControlPlane): ServiceImpl<typeof Aud
       signal.throwIfAborted();
       if (buffered !== "") yield { lines: buffered };
     },
-    async getAuditKey() {
-      return controlPlane.auditKey();
+    async getAuditKey(_request, context) {
+      return planeOf(context).auditKey();
     },
   };
 }

@@ -1,23 +1,36 @@
 // The gate before every call: who asks, and may they? Runs on the headers, before a byte of the request is read.
-// Wired by rpc_handler.ts as Connect's request gate; puts the principal under principalKey for the handlers.
-// Never says why a token is wrong, never logs one, and answers every refusal before existence is revealed.
+// Wired by rpc_handler.ts as Connect's request gate; puts the principal, and the use cases as far as its rights reach, into the call.
+// Never says why credentials are wrong, never logs them, and answers every refusal before existence is revealed.
+//
+// A stream: admitted → looked at again every RECHECK_MS → ended when its credentials or rights are gone.
 
 import type { HandlerContext } from "@connectrpc/connect";
+import type { Clock } from "../../kit/clock.ts";
 import { DomainError, type Reason } from "../../kit/errors.ts";
+import { SECOND } from "../../kit/units.ts";
+import type { Credentials } from "../commands/authenticate.ts";
 import type { ControlPlane } from "../commands/control_plane.ts";
 import type { Principal } from "../commands/views.ts";
 import type { Logger } from "../telemetry/log.ts";
-import { peerKey, principalKey } from "./call_context.ts";
+import { hangUpKey, peerKey, planeKey, principalKey } from "./call_context.ts";
+import type { FailedAttempts } from "./failed_attempts.ts";
 import { reportFailure } from "./failures.ts";
-import { accessOf, mayCall, methodName } from "./rights.ts";
+import { recordRefusal } from "./refusals.ts";
+import { accessOf, mayCall, methodName, scopeOfMethod } from "./rights.ts";
+import { planeWithin } from "./scoped_plane.ts";
 
-const TOKEN_CHARS_MAX = 4_096;
+const BEARER_CHARS_MAX = 8_192;
 const REFLECTION = /^grpc\.reflection\.v1(alpha)?\.ServerReflection\//;
+
+/** How often the credentials of an open stream are looked at again, in ms: what was revoked or has expired ends within this time. */
+export const RECHECK_MS = 10 * SECOND;
 
 /** What the gate needs. */
 export interface GateOptions {
-  readonly controlPlane: Pick<ControlPlane, "authenticate" | "recordRefusal">;
+  readonly controlPlane: ControlPlane;
+  readonly clock: Clock;
   readonly log: Logger;
+  readonly attempts: FailedAttempts;
   /** Reflection without credentials. */
   readonly reflectionOpen: boolean;
   /** Aborted at stop: calls that begin after it are turned away with its reason. */
@@ -27,15 +40,16 @@ export interface GateOptions {
 /**
  * The gate of a listener.
  *
- * Refuses with Unauthenticated (CREDENTIALS_MISSING, CREDENTIALS_INVALID) or PermissionDenied (PERMISSION_DENIED); both are
- * recorded before they are answered. While storage is away nobody is let in (STORAGE_UNAVAILABLE).
+ * Refuses with Unauthenticated (CREDENTIALS_MISSING, CREDENTIALS_INVALID), PermissionDenied (PERMISSION_DENIED) or, for an address that
+ * failed too often, ResourceExhausted (TOO_MANY); all are recorded before they are answered. While storage or the keys of an issuer
+ * are away nobody who needs them is let in (STORAGE_UNAVAILABLE, IDENTITY_UNAVAILABLE).
  */
 export function createGate(options: GateOptions): (context: HandlerContext) => Promise<void> {
   return async (context) => {
     try {
       const method = methodName(context.method);
       const open = accessOf(method) === "open" || (options.reflectionOpen && REFLECTION.test(method));
-      if (!open) context.values.set(principalKey, await admit(options, method, context));
+      if (!open) await admit(options, method, context);
       if (accessOf(method) !== "open") options.shutdown.throwIfAborted();
     } catch (error) {
       throw reportFailure(options.log, context.method, error);
@@ -43,35 +57,82 @@ export function createGate(options: GateOptions): (context: HandlerContext) => P
   };
 }
 
-async function admit(options: GateOptions, method: string, context: HandlerContext): Promise<Principal> {
-  const refuse = async (reason: Reason, message: string, principal?: Principal): Promise<never> => {
-    const peer = context.values.get(peerKey).address;
-    await options.controlPlane.recordRefusal({ method, reason, peer, ...(principal && { principal }) });
+async function admit(options: GateOptions, method: string, context: HandlerContext): Promise<void> {
+  const { controlPlane } = options;
+  const credentials = credentialsOf(context);
+  const principal = await authenticated(options, method, context, credentials);
+  if (!mayCall(principal, method)) {
+    const roles = [...principal.roles, ...(principal.grants ?? []).map(({ right }) => right)].join(", ") || "no role";
+    const message = `${principal.id} (${roles}) may not call ${method}: ask for a role that may`;
+    await recordRefusal(controlPlane, context, { method, reason: "PERMISSION_DENIED", principal });
+    throw new DomainError("PERMISSION_DENIED", message, { method });
+  }
+  const scope = scopeOfMethod(principal, method);
+  const onCrossing = (namespace: string) =>
+    recordRefusal(controlPlane, context, { method, reason: "PERMISSION_DENIED", principal, namespace });
+  context.values.set(principalKey, principal);
+  context.values.set(planeKey, planeWithin(controlPlane, scope, onCrossing));
+  if (context.method.methodKind !== "unary") watchOver(options, method, context, credentials);
+}
+
+async function authenticated(
+  { controlPlane, attempts }: GateOptions,
+  method: string,
+  context: HandlerContext,
+  credentials: Credentials,
+): Promise<Principal> {
+  const refuse = async (reason: Reason, message: string): Promise<never> => {
+    await recordRefusal(controlPlane, context, { method, reason });
     throw new DomainError(reason, message, { method });
   };
-  const header = context.requestHeader.get("authorization");
-  if (header === null) {
-    return refuse(
-      "CREDENTIALS_MISSING",
-      "this call carries no credentials: send the header authorization: Bearer TOKEN",
-    );
+  const { address } = context.values.get(peerKey);
+  const { certificate, bearer } = credentials;
+  if (certificate === undefined && !context.requestHeader.has("authorization")) {
+    const how = "send the header authorization: Bearer TOKEN, or connect with a client certificate";
+    return refuse("CREDENTIALS_MISSING", `this call carries no credentials: ${how}`);
   }
-  const token = /^bearer +([\x21-\x7e]+) *$/i.exec(header)?.[1];
-  const principal =
-    token === undefined || token.length > TOKEN_CHARS_MAX ? undefined : await options.controlPlane.authenticate(token);
+  const tried = bearer ?? certificate?.certificate.fingerprint256 ?? "";
+  if (!attempts.mayTry(address, tried)) {
+    return refuse("TOO_MANY", "too many calls from this address had wrong credentials: try again later");
+  }
+  const usable = certificate !== undefined || bearer !== undefined;
+  const principal = usable ? await controlPlane.authenticate(credentials) : undefined;
   if (principal === undefined) {
-    return refuse(
-      "CREDENTIALS_INVALID",
-      "the credentials are not valid here: check the bearer token and the server it is for",
-    );
+    attempts.failed(address, tried);
+    const what = "check the bearer token or client certificate and the server it is for";
+    return refuse("CREDENTIALS_INVALID", `the credentials are not valid here: ${what}`);
   }
-  if (!mayCall(principal, method)) {
-    const roles = principal.roles.join(", ") || "no role";
-    return refuse(
-      "PERMISSION_DENIED",
-      `${principal.id} (${roles}) may not call ${method}: ask for a role that may`,
-      principal,
-    );
-  }
+  attempts.succeeded(tried);
   return principal;
+}
+
+function credentialsOf(context: HandlerContext): Credentials {
+  const { certificate, loopback } = context.values.get(peerKey);
+  const bearer = /^bearer +([\x21-\x7e]+) *$/i.exec(context.requestHeader.get("authorization") ?? "")?.[1];
+  return {
+    loopback,
+    ...(certificate && { certificate }),
+    ...(bearer !== undefined && bearer.length <= BEARER_CHARS_MAX && { bearer }),
+  };
+}
+
+// A revoked token, an expired certificate, a right that was taken away: none outlives its stream for long. While nobody can tell, the
+// stream goes on: it was admitted, and everything that it changes is checked by itself.
+function watchOver(options: GateOptions, method: string, context: HandlerContext, credentials: Credentials): void {
+  const { controlPlane, clock, log } = options;
+  const { signal } = context;
+  const look = async () => {
+    const principal = await controlPlane.authenticate(credentials).catch(() => "unknown" as const);
+    if (signal.aborted) return;
+    if (principal === "unknown" || (principal !== undefined && mayCall(principal, method))) return again();
+    log.info("rpc.credentials_ended", { method, peer: context.values.get(peerKey).name });
+    await recordRefusal(controlPlane, context, { method, reason: "CREDENTIALS_INVALID" });
+    context.values.get(hangUpKey)();
+  };
+  let cancel: () => void = () => undefined;
+  const again = () => {
+    cancel = clock.after(RECHECK_MS, () => void look());
+  };
+  signal.addEventListener("abort", () => cancel(), { once: true });
+  again();
 }

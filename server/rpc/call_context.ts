@@ -1,30 +1,51 @@
-// What a call carries beside its message: the authenticated principal, the peer's address, and a way to hang up.
-// Set by rpc_handler.ts (address, hanging up) and authentication.ts (principal); read by the handlers.
+// What a call carries beside its message: the peer, the authenticated principal, what it may reach, and a way to hang up.
+// Set by rpc_handler.ts (peer, hanging up) and authentication.ts (principal, plane); read by the handlers.
 // Never set from anything the caller says about itself.
 
 import type { ContextValues } from "@connectrpc/connect";
 import { createContextKey } from "@connectrpc/connect";
 import { assert } from "../../kit/errors.ts";
+import type { UseCases } from "../commands/control_plane.ts";
 import type { Principal } from "../commands/views.ts";
+import type { PeerCertificate } from "../identity/client_certificate.ts";
 
-/** Where a connection comes from. */
+/** Where a connection comes from, and what it proved. */
 export interface Peer {
   /** IP address, such as "127.0.0.1". */
   readonly address: string;
   /** Address and port. */
   readonly name: string;
+  /** The listener that it came to: "api" or "worker". */
+  readonly listener: string;
+  /** That listener serves this machine alone. */
+  readonly loopback: boolean;
+  readonly certificate?: PeerCertificate;
 }
+
+type Context = { readonly values: ContextValues };
 
 /** The authenticated caller; undefined on open methods. */
 export const principalKey = createContextKey<Principal | undefined>(undefined, { description: "principal" });
+/** The use cases as far as the caller's rights for this method reach; undefined on open methods. */
+export const planeKey = createContextKey<UseCases | undefined>(undefined, { description: "plane" });
 /** The other end of the connection. */
-export const peerKey = createContextKey<Peer>({ address: "", name: "" }, { description: "peer" });
+export const peerKey = createContextKey<Peer>(
+  { address: "", name: "", listener: "", loopback: false },
+  { description: "peer" },
+);
 /** Resets the stream of the call, for a peer that does not even read an error. */
 export const hangUpKey = createContextKey<() => void>(() => undefined, { description: "hang up" });
 
 /** The caller of a method that is not open. */
-export function principalOf(context: { readonly values: ContextValues }): Principal {
+export function principalOf(context: Context): Principal {
   const principal = context.values.get(principalKey);
   assert(principal !== undefined, "a handler ran without a principal");
   return principal;
+}
+
+/** What the caller of a method that is not open may reach. */
+export function planeOf(context: Context): UseCases {
+  const plane = context.values.get(planeKey);
+  assert(plane !== undefined, "a handler ran without a plane");
+  return plane;
 }

@@ -15,10 +15,10 @@ import type {
   DeadLetterService,
   ReplayDeadLettersRequest,
 } from "../../proto/gen/orloj/v1/dead_letter_pb.ts";
-import type { ControlPlane } from "../commands/control_plane.ts";
+import type { UseCases } from "../commands/control_plane.ts";
 import type { DeadLetterFilterView, DeadLetterView, ReplayHow } from "../commands/views.ts";
 import type { Logger } from "../telemetry/log.ts";
-import { principalOf } from "./call_context.ts";
+import { planeOf, principalOf } from "./call_context.ts";
 import { itemError } from "./item_errors.ts";
 import * as check from "./request_checks.ts";
 import { toolCallToWire } from "./to_wire.ts";
@@ -28,15 +28,15 @@ const ITEMS_MAX = 500;
 const CAUSES = ["attempts", "deliveries", "unknown_outcome"];
 
 /** The service over the use cases. */
-export function deadLetterService(controlPlane: ControlPlane, log: Logger): ServiceImpl<typeof DeadLetterService> {
+export function deadLetterService(log: Logger): ServiceImpl<typeof DeadLetterService> {
   return {
-    async listDeadLetters(request) {
+    async listDeadLetters(request, context) {
       const filter = filterOf(request.filter, request.includeResolved);
-      const page = await controlPlane.listDeadLetters(filter, check.pageOf(request, PAGE_SIZE_MAX));
+      const page = await planeOf(context).listDeadLetters(filter, check.pageOf(request, PAGE_SIZE_MAX));
       return { deadLetters: page.items.map(letterToWire), nextPageToken: page.nextPageToken ?? "" };
     },
-    async getDeadLetter(request) {
-      const view = await controlPlane.getDeadLetter(check.requiredText("task_id", request.taskId));
+    async getDeadLetter(request, context) {
+      const view = await planeOf(context).getDeadLetter(check.requiredText("task_id", request.taskId));
       const { inputJson, journal, toolCalls, originTaskId, replayOf = "", bundleDigest, manifestDigests } = view;
       return {
         deadLetter: letterToWire(view),
@@ -46,12 +46,12 @@ export function deadLetterService(controlPlane: ControlPlane, log: Logger): Serv
     },
     async replayDeadLetters(request, context) {
       const how = howOf(request);
-      const { taskIds, more } = await selected(controlPlane, request.selection);
+      const { taskIds, more } = await selected(planeOf(context), request.selection);
       const principal = principalOf(context);
       const results = await Promise.all(
         taskIds.map(async (taskId) => {
           try {
-            const { replayTaskId, replayRunId, duplicate } = await controlPlane.replayDeadLetter(
+            const { replayTaskId, replayRunId, duplicate } = await planeOf(context).replayDeadLetter(
               principal,
               taskId,
               how,
@@ -67,14 +67,16 @@ export function deadLetterService(controlPlane: ControlPlane, log: Logger): Serv
     },
     async discardDeadLetters(request, context) {
       const reason = check.text("reason", request.reason, check.REASON_CHARS_MAX);
-      const { taskIds, more } = await selected(controlPlane, request.selection);
+      const { taskIds, more } = await selected(planeOf(context), request.selection);
       const principal = principalOf(context);
       const results = await Promise.all(
         taskIds.map((taskId) =>
-          controlPlane.discardDeadLetter(principal, taskId, reason).then(
-            () => ({ taskId }),
-            (error: unknown) => ({ taskId, error: itemError(error, context, log) }),
-          ),
+          planeOf(context)
+            .discardDeadLetter(principal, taskId, reason)
+            .then(
+              () => ({ taskId }),
+              (error: unknown) => ({ taskId, error: itemError(error, context, log) }),
+            ),
         ),
       );
       return { results, more };
@@ -83,7 +85,7 @@ export function deadLetterService(controlPlane: ControlPlane, log: Logger): Serv
 }
 
 async function selected(
-  controlPlane: ControlPlane,
+  plane: UseCases,
   selection: DeadLetterSelection | undefined,
 ): Promise<{ taskIds: readonly string[]; more: boolean }> {
   const { taskIds = [], filter } = selection ?? {};
@@ -92,7 +94,7 @@ async function selected(
     return { taskIds: [...new Set(taskIds.map((id) => check.requiredText("selection.task_ids", id)))], more: false };
   }
   if (taskIds.length > 0) throw check.invalidField("selection", "has task ids and a filter: give one of them");
-  const page = await controlPlane.listDeadLetters(filterOf(filter, false), { pageSize: ITEMS_MAX, pageToken: "" });
+  const page = await plane.listDeadLetters(filterOf(filter, false), { pageSize: ITEMS_MAX, pageToken: "" });
   return { taskIds: page.items.map(({ taskId }) => taskId), more: page.nextPageToken !== undefined };
 }
 

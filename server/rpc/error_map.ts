@@ -28,6 +28,7 @@ export const CODES: Readonly<Record<Reason, Code>> = Object.freeze({
   WORKER_NOT_FOUND: Code.NotFound,
   LEASE_NOT_FOUND: Code.NotFound,
   DEAD_LETTER_NOT_FOUND: Code.NotFound,
+  TOKEN_NOT_FOUND: Code.NotFound,
   IDEMPOTENCY_CONFLICT: Code.AlreadyExists,
   RUN_FINISHED: Code.FailedPrecondition,
   DEAD_LETTER_RESOLVED: Code.FailedPrecondition,
@@ -42,6 +43,7 @@ export const CODES: Readonly<Record<Reason, Code>> = Object.freeze({
   TOO_MANY: Code.ResourceExhausted,
   SHUTTING_DOWN: Code.Unavailable,
   STORAGE_UNAVAILABLE: Code.Unavailable,
+  IDENTITY_UNAVAILABLE: Code.Unavailable,
   INVARIANT_BROKEN: Code.Internal,
 });
 

@@ -1,11 +1,13 @@
-// The interceptor around every handler: maps what it throws and logs what an operator must know.
+// The interceptor around every handler: maps what it throws, logs what an operator must know, and has missing rights recorded.
 // Wired by rpc_handler.ts. Runs inside the gate of authentication.ts, which reports its own failures through reportFailure.
 // Never logs what callers do wrong above debug: refusals are in the audit trail, bad requests are the caller's to read.
 
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, type ConnectError, type Interceptor } from "@connectrpc/connect";
+import type { ControlPlane } from "../commands/control_plane.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { toConnectError } from "./error_map.ts";
+import { recordIfDenied } from "./refusals.ts";
 import { methodName } from "./rights.ts";
 
 /** Maps an error for the wire and logs it as its code asks: Internal is ours (error), Unavailable is trouble (warn). */
@@ -19,22 +21,28 @@ export function reportFailure(log: Logger, method: DescMethod, error: unknown): 
 }
 
 /** The interceptor; see the file header. */
-export function createFailureInterceptor(log: Logger): Interceptor {
+export function createFailureInterceptor(log: Logger, recorder: Pick<ControlPlane, "recordRefusal">): Interceptor {
   return (next) => async (request) => {
+    const report = async (error: unknown) => {
+      await recordIfDenied(recorder, { values: request.contextValues }, methodName(request.method), error);
+      return reportFailure(log, request.method, error);
+    };
     try {
       const response = await next(request);
-      if (!response.stream) return response;
-      return { ...response, message: mapped(response.message, (error) => reportFailure(log, request.method, error)) };
+      return response.stream ? { ...response, message: mapped(response.message, report) } : response;
     } catch (error) {
-      throw reportFailure(log, request.method, error);
+      throw await report(error);
     }
   };
 }
 
-async function* mapped<T>(items: AsyncIterable<T>, map: (error: unknown) => ConnectError): AsyncGenerator<T, void> {
+async function* mapped<T>(
+  items: AsyncIterable<T>,
+  map: (error: unknown) => Promise<ConnectError>,
+): AsyncGenerator<T, void> {
   try {
     yield* items;
   } catch (error) {
-    throw map(error);
+    throw await map(error);
   }
 }

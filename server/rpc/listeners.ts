@@ -15,6 +15,7 @@ import { AuditService } from "../../proto/gen/orloj/v1/audit_pb.ts";
 import { DeadLetterService } from "../../proto/gen/orloj/v1/dead_letter_pb.ts";
 import { FleetService } from "../../proto/gen/orloj/v1/fleet_pb.ts";
 import { ManifestService } from "../../proto/gen/orloj/v1/manifest_pb.ts";
+import { TokenService } from "../../proto/gen/orloj/v1/token_pb.ts";
 import { WorkerService } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import { WorkflowService } from "../../proto/gen/orloj/v1/workflow_pb.ts";
 import type { ControlPlane } from "../commands/control_plane.ts";
@@ -31,6 +32,7 @@ import { Port } from "./port.ts";
 import { Readiness } from "./readiness.ts";
 import { addReflection } from "./reflection.ts";
 import { createRpcHandler, type NodeHandler, type RpcHandlerOptions } from "./rpc_handler.ts";
+import { tokenService } from "./token_service.ts";
 import { workerService } from "./worker_service.ts";
 import { workflowService } from "./workflow_service.ts";
 
@@ -41,6 +43,7 @@ export const API_SERVICES: readonly DescService[] = [
   DeadLetterService,
   FleetService,
   AuditService,
+  TokenService,
   Health,
 ];
 /** Services of the worker listener. */
@@ -148,15 +151,17 @@ function apiHandler(options: ListenersOptions, limits: RpcLimits, readiness: Rea
   const { controlPlane, log, clock } = options;
   return createRpcHandler({
     ...shared(options, limits, shutdown),
+    listener: { name: "api", loopback: isLoopback(options.api.host) },
     writeBytesMax: limits.apiWriteBytesMax,
     compressions: [compressionGzip],
     reflectionOpen: options.reflectionOpen ?? true,
     routes(router: ConnectRouter) {
-      router.service(ManifestService, manifestService(controlPlane));
-      router.service(WorkflowService, workflowService(controlPlane, log));
-      router.service(DeadLetterService, deadLetterService(controlPlane, log));
-      router.service(FleetService, fleetService(controlPlane));
-      router.service(AuditService, auditService(controlPlane));
+      router.service(ManifestService, manifestService());
+      router.service(WorkflowService, workflowService(log, controlPlane));
+      router.service(DeadLetterService, deadLetterService(log));
+      router.service(FleetService, fleetService());
+      router.service(AuditService, auditService());
+      router.service(TokenService, tokenService());
       router.service(Health, healthService(API_SERVICES, readiness, clock));
       addReflection(router, API_SERVICES);
     },
@@ -167,6 +172,7 @@ function workerHandler(options: ListenersOptions, limits: RpcLimits, readiness: 
   const { controlPlane, clock } = options;
   return createRpcHandler({
     ...shared(options, limits, shutdown),
+    listener: { name: "worker", loopback: true },
     writeBytesMax: limits.workerWriteBytesMax,
     compressions: [],
     reflectionOpen: false,
@@ -195,8 +201,13 @@ async function idleWithin(ports: readonly Port[], clock: Clock, limitMs: number)
   await Promise.race([all, clock.sleep(limitMs, idle.signal)]);
 }
 
+/** True for an address that only this machine can reach. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+}
+
 function requireLoopback(name: Name, host: string): void {
-  if (host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."))) return;
+  if (isLoopback(host)) return;
   throw new DomainError(
     "CONFIG_INVALID",
     `the ${name} listener may not listen on ${host}: only loopback (127.0.0.1 or ::1) is served without mutual TLS`,

@@ -5,9 +5,9 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import { MIB } from "../../kit/units.ts";
 import type { ApplyRequest, ManifestService, ValidateRequest } from "../../proto/gen/orloj/v1/manifest_pb.ts";
-import type { ApplyInput, ControlPlane } from "../commands/control_plane.ts";
+import type { ApplyInput } from "../commands/control_plane.ts";
 import { LABEL, LABEL_RULE } from "../manifests/fields.ts";
-import { principalOf } from "./call_context.ts";
+import { planeOf, principalOf } from "./call_context.ts";
 import {
   bytesWithin,
   invalidField,
@@ -25,35 +25,35 @@ const FILE_BYTES_MAX = 1 * MIB;
 const PAGE_SIZE_MAX = 500;
 
 /** The service over the use cases. */
-export function manifestService(controlPlane: ControlPlane): ServiceImpl<typeof ManifestService> {
+export function manifestService(): ServiceImpl<typeof ManifestService> {
   return {
     async apply(request, context) {
-      const { results, diagnostics } = await controlPlane.apply(principalOf(context), applyInput(request));
+      const { results, diagnostics } = await planeOf(context).apply(principalOf(context), applyInput(request));
       return { results: results.map(applyResultToWire), diagnostics };
     },
     async validate(request, context) {
-      return controlPlane.validate(principalOf(context), applyInput(request));
+      return planeOf(context).validate(principalOf(context), applyInput(request));
     },
-    async getResource(request) {
+    async getResource(request, context) {
       const kind = kindOf("kind", request.kind);
       const namespace = namespaceOrDefault("namespace", request.namespace);
-      const resource = await controlPlane.getResource(kind, namespace, requiredText("name", request.name));
+      const resource = await planeOf(context).getResource(kind, namespace, requiredText("name", request.name));
       return { resource: resourceToWire(resource) };
     },
-    async listResources(request) {
+    async listResources(request, context) {
       const filter = {
         full: request.full,
         ...(request.kind !== "" && { kind: kindOf("kind", request.kind) }),
         ...(request.namespace !== "" && { namespace: requiredText("namespace", request.namespace) }),
       };
-      const page = await controlPlane.listResources(filter, pageOf(request, PAGE_SIZE_MAX));
+      const page = await planeOf(context).listResources(filter, pageOf(request, PAGE_SIZE_MAX));
       return { resources: page.items.map(resourceToWire), nextPageToken: page.nextPageToken ?? "" };
     },
     async deleteResource(request, context) {
       const kind = kindOf("kind", request.kind);
       const namespace = namespaceOrDefault("namespace", request.namespace);
       const name = requiredText("name", request.name);
-      await controlPlane.deleteResource(principalOf(context), kind, namespace, name, request.force);
+      await planeOf(context).deleteResource(principalOf(context), kind, namespace, name, request.force);
       return {};
     },
   };

@@ -1,6 +1,7 @@
 // Who may call what: one row a method, read before a request is parsed and before existence is revealed.
 // Called by authentication.ts. A method without a row does not compile, and is denied if it gets here nevertheless.
-// Never asks the store: roles come with the principal.
+// Never asks the store: roles come with the principal. A role that holds in a namespace alone opens the method, and scopeOfMethod says how far.
+// What depends on the request (policies, invoke-as) is checked by the command: see commands/rights.ts.
 
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { Health } from "../../proto/gen/grpc/health/v1/health_pb.ts";
@@ -10,8 +11,10 @@ import type { AuditService } from "../../proto/gen/orloj/v1/audit_pb.ts";
 import type { DeadLetterService } from "../../proto/gen/orloj/v1/dead_letter_pb.ts";
 import type { FleetService } from "../../proto/gen/orloj/v1/fleet_pb.ts";
 import type { ManifestService } from "../../proto/gen/orloj/v1/manifest_pb.ts";
+import type { TokenService } from "../../proto/gen/orloj/v1/token_pb.ts";
 import type { WorkerService } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { WorkflowService } from "../../proto/gen/orloj/v1/workflow_pb.ts";
+import { type Scope, scopeOf } from "../commands/rights.ts";
 import type { Principal, Role } from "../commands/views.ts";
 
 type MethodsOf<
@@ -29,11 +32,13 @@ export type MethodName =
   | MethodsOf<"orloj.v1.DeadLetterService", typeof DeadLetterService>
   | MethodsOf<"orloj.v1.FleetService", typeof FleetService>
   | MethodsOf<"orloj.v1.AuditService", typeof AuditService>
+  | MethodsOf<"orloj.v1.TokenService", typeof TokenService>
   | MethodsOf<"orloj.v1.WorkerService", typeof WorkerService>;
 
 /** open: without credentials. authenticated: any principal but a worker. Otherwise any of the roles. */
 export type Access = "open" | "authenticated" | readonly Role[];
 
+const ADMINISTER: readonly Role[] = Object.freeze(["admin"] as const);
 const READ: readonly Role[] = Object.freeze(["admin", "operator", "invoker", "auditor"] as const);
 const INVOKE: readonly Role[] = Object.freeze(["admin", "operator", "invoker"] as const);
 const OPERATE: readonly Role[] = Object.freeze(["admin", "operator"] as const);
@@ -73,6 +78,9 @@ export const RIGHTS: Readonly<Record<MethodName, Access>> = Object.freeze({
   "orloj.v1.AuditService/WatchAuditRecords": INSPECT,
   "orloj.v1.AuditService/ExportAuditRecords": INSPECT,
   "orloj.v1.AuditService/GetAuditKey": INSPECT,
+  "orloj.v1.TokenService/CreateToken": ADMINISTER,
+  "orloj.v1.TokenService/ListTokens": ADMINISTER,
+  "orloj.v1.TokenService/RevokeToken": ADMINISTER,
   "orloj.v1.WorkerService/Session": WORK,
 });
 
@@ -86,11 +94,18 @@ export function accessOf(method: string): Access {
   return Object.hasOwn(RIGHTS, method) ? RIGHTS[method as MethodName] : [];
 }
 
-/** True if the table lets the principal call the method. A principal of kind worker is held to worker rows whatever its roles are. */
+/** True if the table lets the principal call the method somewhere. A principal of kind worker is held to worker rows whatever its roles are. */
 export function mayCall(principal: Principal, method: string): boolean {
   const access = accessOf(method);
   if (access === "open") return true;
-  if (principal.kind === "worker") return access === WORK && principal.roles.includes("worker");
+  if ((principal.kind === "worker") !== (access === WORK)) return false;
   if (access === "authenticated") return true;
-  return access.some((role) => principal.roles.includes(role));
+  const scope = scopeOf(principal, access);
+  return scope === "everywhere" || scope.size > 0;
+}
+
+/** Where the method may be used by a principal that may call it. */
+export function scopeOfMethod(principal: Principal, method: string): Scope {
+  const access = accessOf(method);
+  return typeof access === "string" ? "everywhere" : scopeOf(principal, access);
 }

@@ -12,11 +12,12 @@ import {
 } from "@connectrpc/connect-node";
 import type { Clock } from "../../kit/clock.ts";
 import { SECOND } from "../../kit/units.ts";
-import type { Logger } from "../telemetry/log.ts";
 import { createGate, type GateOptions } from "./authentication.ts";
-import { hangUpKey, peerKey } from "./call_context.ts";
+import { hangUpKey, type Peer, peerKey } from "./call_context.ts";
 import { toConnectError } from "./error_map.ts";
+import { FailedAttempts } from "./failed_attempts.ts";
 import { createFailureInterceptor } from "./failures.ts";
+import { certificateOf } from "./peer_certificate.ts";
 
 // Time that a caller has to end its side after it was answered.
 const LINGER_MS = 1 * SECOND;
@@ -29,9 +30,9 @@ export type NodeResponse = Parameters<typeof universalResponseToNodeResponse>[1]
 export type NodeHandler = (request: NodeRequest, response: NodeResponse) => void;
 
 /** How a router is served. */
-export interface RpcHandlerOptions extends GateOptions {
-  readonly log: Logger;
-  readonly clock: Clock;
+export interface RpcHandlerOptions extends Omit<GateOptions, "attempts"> {
+  /** Name of the listener, and whether it serves this machine alone. */
+  readonly listener: { readonly name: string; readonly loopback: boolean };
   readonly readBytesMax: number;
   readonly writeBytesMax: number;
   /** Compressions taken and, when the caller takes them, used; none saves the CPU on worker streams. */
@@ -45,8 +46,8 @@ export function createRpcHandler(options: RpcHandlerOptions): NodeHandler {
     readMaxBytes: options.readBytesMax,
     writeMaxBytes: options.writeBytesMax,
     acceptCompression: [...options.compressions],
-    requestGate: createGate(options),
-    interceptors: [createFailureInterceptor(options.log)],
+    requestGate: createGate({ ...options, attempts: new FailedAttempts(options.clock) }),
+    interceptors: [createFailureInterceptor(options.log, options.controlPlane)],
     shutdownSignal: options.shutdown,
   });
   options.routes(router);
@@ -58,7 +59,7 @@ export function createRpcHandler(options: RpcHandlerOptions): NodeHandler {
     if (options.shutdown.aborted && request.httpVersionMajor === 1) response.setHeader("connection", "close");
     let call: ReturnType<typeof universalRequestFromNodeRequest>;
     try {
-      call = universalRequestFromNodeRequest(request, response, undefined, contextOf(request, response));
+      call = universalRequestFromNodeRequest(request, response, undefined, contextOf(options, request, response));
     } catch {
       return answer(
         response,
@@ -92,11 +93,19 @@ function resetUnread(response: NodeResponse, clock: Clock): void {
   });
 }
 
-function contextOf(request: NodeRequest, response: NodeResponse) {
+function contextOf({ listener }: RpcHandlerOptions, request: NodeRequest, response: NodeResponse) {
   const { remoteAddress: address = "", remotePort } = request.socket;
+  const name = address.includes(":") ? `[${address}]:${remotePort}` : `${address}:${remotePort}`;
+  const peer: Peer = { address, name, listener: listener.name, loopback: listener.loopback };
+  const certificate = certificateOf(socketOf(request));
   return createContextValues()
-    .set(peerKey, { address, name: address.includes(":") ? `[${address}]:${remotePort}` : `${address}:${remotePort}` })
+    .set(peerKey, certificate === undefined ? peer : { ...peer, certificate })
     .set(hangUpKey, () => hangUp(response));
+}
+
+// Node's HTTP/2 server gives requests a stand-in for the socket that does not tell of certificates.
+function socketOf(request: NodeRequest): object | undefined {
+  return "stream" in request ? request.stream?.session?.socket : request.socket;
 }
 
 function answer(response: NodeResponse, status: number, code: string, message: string): void {

@@ -11,14 +11,17 @@ import type {
   InvokeBatchResultSchema,
   InvokeRequest,
   InvokeResponseSchema,
+  OnBehalfOf,
   WatchRunResponseSchema,
   WorkflowService,
 } from "../../proto/gen/orloj/v1/workflow_pb.ts";
 import type { ControlPlane, InvokeInput, InvokeResult } from "../commands/control_plane.ts";
 import type { Logger } from "../telemetry/log.ts";
-import { principalOf } from "./call_context.ts";
+import { planeOf, principalOf } from "./call_context.ts";
 import { itemError } from "./item_errors.ts";
+import { recordIfDenied } from "./refusals.ts";
 import * as check from "./request_checks.ts";
+import { methodName } from "./rights.ts";
 import { auditRecordToWire, runStateOf, runToWire, taskToWire, toolCallToWire, turnToWire } from "./to_wire.ts";
 import { untilAborted } from "./until_aborted.ts";
 
@@ -26,26 +29,30 @@ const BATCH_ITEMS_MAX = 500;
 const PARAMETERS_BYTES_MAX = 1 * MIB;
 const IDEMPOTENCY_KEY_CHARS_MAX = 255;
 const PAGE_SIZE_MAX = 500;
+const GROUPS_MAX = 100;
 
-/** The service over the use cases; log takes the unexpected failures of batch items. */
-export function workflowService(controlPlane: ControlPlane, log: Logger): ServiceImpl<typeof WorkflowService> {
+type Recorder = Pick<ControlPlane, "recordRefusal">;
+
+/** The service over the use cases; log takes the unexpected failures of batch items, recorder the refusals of some. */
+export function workflowService(log: Logger, recorder: Recorder): ServiceImpl<typeof WorkflowService> {
   return {
     async invoke(request, context) {
-      return invokeToWire(await controlPlane.invoke(principalOf(context), invokeInput(request, context)));
+      return invokeToWire(await planeOf(context).invoke(principalOf(context), invokeInput(request, context)));
     },
     async invokeBatch(request, context) {
       check.itemCount("items", request.items.length, 1, BATCH_ITEMS_MAX);
       const inputs = request.items.map((item) => inputOrError(item, context));
       const valid = inputs.filter((input): input is InvokeInput => !(input instanceof Error));
-      const results = valid.length === 0 ? [] : await controlPlane.invokeBatch(principalOf(context), valid);
+      const results = valid.length === 0 ? [] : await planeOf(context).invokeBatch(principalOf(context), valid);
       const answers = results.values();
       const merged = inputs.map((input) => (input instanceof Error ? input : answers.next().value));
+      for (const result of merged) await recordIfDenied(recorder, context, methodName(context.method), result);
       return { results: merged.map((result) => batchResult(result, context, log)) };
     },
-    async getRun(request) {
-      return { run: runToWire(await controlPlane.getRun(check.requiredText("run_id", request.runId))) };
+    async getRun(request, context) {
+      return { run: runToWire(await planeOf(context).getRun(check.requiredText("run_id", request.runId))) };
     },
-    async listRuns(request) {
+    async listRuns(request, context) {
       const filter = {
         ...(request.namespace !== "" && { namespace: check.requiredText("namespace", request.namespace) }),
         ...(request.workflow !== "" && { workflow: check.requiredText("workflow", request.workflow) }),
@@ -55,12 +62,12 @@ export function workflowService(controlPlane: ControlPlane, log: Logger): Servic
           return state;
         }),
       };
-      const page = await controlPlane.listRuns(filter, check.pageOf(request, PAGE_SIZE_MAX));
+      const page = await planeOf(context).listRuns(filter, check.pageOf(request, PAGE_SIZE_MAX));
       return { runs: page.items.map(runToWire), nextPageToken: page.nextPageToken ?? "" };
     },
     async *watchRun(request, context): AsyncGenerator<MessageInitShape<typeof WatchRunResponseSchema>> {
       const runId = check.requiredText("run_id", request.runId);
-      for await (const snapshot of untilAborted(controlPlane.watchRun(runId, context.signal), context.signal)) {
+      for await (const snapshot of untilAborted(planeOf(context).watchRun(runId, context.signal), context.signal)) {
         yield {
           run: runToWire(snapshot.run),
           tasks: snapshot.tasks.map(taskToWire),
@@ -73,15 +80,15 @@ export function workflowService(controlPlane: ControlPlane, log: Logger): Servic
     async cancelRun(request, context) {
       const runId = check.requiredText("run_id", request.runId);
       const reason = check.text("reason", request.reason, check.REASON_CHARS_MAX);
-      return { run: runToWire(await controlPlane.cancelRun(principalOf(context), runId, reason)) };
+      return { run: runToWire(await planeOf(context).cancelRun(principalOf(context), runId, reason)) };
     },
-    async getTask(request) {
-      const { task, turns, toolCalls } = await controlPlane.getTask(check.requiredText("task_id", request.taskId));
+    async getTask(request, context) {
+      const { task, turns, toolCalls } = await planeOf(context).getTask(check.requiredText("task_id", request.taskId));
       return { task: taskToWire(task), turns: turns.map(turnToWire), toolCalls: toolCalls.map(toolCallToWire) };
     },
-    async listTasks(request) {
+    async listTasks(request, context) {
       const runId = check.requiredText("run_id", request.runId);
-      const page = await controlPlane.listTasks(runId, check.pageOf(request, PAGE_SIZE_MAX));
+      const page = await planeOf(context).listTasks(runId, check.pageOf(request, PAGE_SIZE_MAX));
       return { tasks: page.items.map(taskToWire), nextPageToken: page.nextPageToken ?? "" };
     },
   };
@@ -97,7 +104,17 @@ function invokeInput(request: InvokeRequest, context: HandlerContext): InvokeInp
     tags: check.textMap("tags", request.tags),
     metadata: check.textMap("metadata", request.metadata),
     idempotencyKey: check.text("idempotency_key", request.idempotencyKey, IDEMPOTENCY_KEY_CHARS_MAX),
+    ...(request.onBehalfOf && { onBehalfOf: personOf(request.onBehalfOf) }),
     ...(traceId !== undefined && { traceId }),
+  };
+}
+
+function personOf({ id, groups, claims }: OnBehalfOf): NonNullable<InvokeInput["onBehalfOf"]> {
+  check.itemCount("on_behalf_of.groups", groups.length, 0, GROUPS_MAX);
+  return {
+    id: check.requiredText("on_behalf_of.id", id),
+    groups: groups.map((group, index) => check.requiredText(`on_behalf_of.groups[${index}]`, group)),
+    claims: check.textMap("on_behalf_of.claims", claims),
   };
 }
 

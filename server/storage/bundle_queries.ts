@@ -1,4 +1,4 @@
-// The bundle, route, revision and access_token tables.
+// The bundle, route and revision tables.
 // Called by commands through the store. Bundles and routes are insert-only and content-addressed: inserting twice is harmless.
 
 import { sql } from "kysely";
@@ -26,18 +26,7 @@ export interface BundleRow {
   readonly dead_letter_retention_ms?: bigint | number | null;
 }
 
-/** A bearer token's record. */
-export interface AccessTokenRow {
-  readonly hash: string;
-  readonly principal_id: string;
-  readonly kind: string;
-  readonly groups: readonly string[];
-  readonly claims: Readonly<Record<string, string>>;
-  readonly roles: readonly string[];
-  readonly method: string;
-}
-
-/** Queries of the bundle, route, revision and access_token tables. */
+/** Queries of the bundle, route and revision tables. */
 export function bundleQueries(db: Queryable) {
   return {
     /** Both revisions and the database time, read in the deciding transaction. */
@@ -109,33 +98,6 @@ export function bundleQueries(db: Queryable) {
     /** Every route; there are as many as distinct requirements. */
     async routes(): Promise<{ route: string; requirements: RouteRequirements }[]> {
       return await db.selectFrom("route").select(["route", "requirements"]).execute();
-    },
-
-    insertToken: (row: AccessTokenRow) =>
-      bulkInsert(
-        db,
-        "access_token",
-        {
-          hash: "text",
-          principal_id: "text",
-          kind: "text",
-          groups: "text[]",
-          claims: "jsonb",
-          roles: "text[]",
-          method: "text",
-        },
-        [row],
-        "on conflict (hash) do nothing",
-      ),
-
-    /** A live token by its hash. */
-    async token(hash: string): Promise<AccessTokenRow | undefined> {
-      return (await db
-        .selectFrom("access_token")
-        .select(["hash", "principal_id", "kind", "groups", "claims", "roles", "method"])
-        .where("hash", "=", hash)
-        .where("revoke_time", "is", null)
-        .executeTakeFirst()) as AccessTokenRow | undefined;
     },
   };
 }

@@ -61,6 +61,16 @@ export function runReads(db: Queryable) {
     /** One run. */
     run: (runId: string) => db.selectFrom("run").select(RUN).where("id", "=", runId).executeTakeFirst(),
 
+    /** Namespace of a run, by its primary key. */
+    async namespaceOfRun(runId: string): Promise<string | undefined> {
+      return (await db.selectFrom("run").select("namespace").where("id", "=", runId).executeTakeFirst())?.namespace;
+    },
+
+    /** Namespace of a task, by its primary key. */
+    async namespaceOfTask(taskId: string): Promise<string | undefined> {
+      return (await db.selectFrom("task").select("namespace").where("id", "=", taskId).executeTakeFirst())?.namespace;
+    },
+
     /** A page of runs, newest first, before an id; by run_namespace_idx when a namespace is given. */
     async runs(filter: RunFilter, before: string | undefined, limit: number) {
       let query = db.selectFrom("run").select(RUN);

@@ -157,8 +157,8 @@ export function resourceQueries(db: Queryable) {
     },
 
     /** Names of resources by kind, for "did you mean". */
-    async names(limit: number): Promise<{ kind: string; name: string }[]> {
-      return await db.selectFrom("resource").distinct().select(["kind", "name"]).limit(limit).execute();
+    async names(limit: number): Promise<{ kind: string; namespace: string; name: string }[]> {
+      return await db.selectFrom("resource").distinct().select(["kind", "namespace", "name"]).limit(limit).execute();
     },
 
     /** Every resource of some namespaces. */

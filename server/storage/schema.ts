@@ -326,16 +326,20 @@ export interface AuditCheckpointTable {
   signature: string;
 }
 
-/** Bearer tokens, hashed. */
+/** Bearer tokens, hashed. Roles hold everywhere; grants are rights, and roles in namespaces. */
 export interface AccessTokenTable {
+  id: string;
   hash: string;
   principal_id: string;
   kind: string;
   groups: string[];
   claims: Labels;
   roles: string[];
+  grants: { right: string; namespace?: string }[];
   method: string;
+  create_by: string;
   create_time: Time;
+  expire_time: OptionalTime;
   revoke_time: OptionalTime;
 }
 

@@ -22,6 +22,7 @@ import { segmentQueries } from "./segment_queries.ts";
 import { sessionQueries } from "./session_queries.ts";
 import { isRetryable, toDomainError } from "./sql_errors.ts";
 import { taskQueries } from "./task_queries.ts";
+import { tokenQueries } from "./token_queries.ts";
 
 /** Times that a transaction is run at most. */
 const TRIES_MAX = 4;
@@ -39,6 +40,7 @@ export interface StoreQueries {
   readonly segments: ReturnType<typeof segmentQueries>;
   readonly checkpoints: ReturnType<typeof checkpointQueries>;
   readonly retention: ReturnType<typeof retentionQueries>;
+  readonly tokens: ReturnType<typeof tokenQueries>;
   /** For the read models and the manifests' files of this room. */
   readonly db: Queryable;
 }
@@ -64,6 +66,7 @@ function bind(db: Queryable, onWritten?: (written: WrittenRecord) => void): Stor
     segments: segmentQueries(db),
     checkpoints: checkpointQueries(db),
     retention: retentionQueries(db),
+    tokens: tokenQueries(db),
     db,
   };
 }

@@ -46,7 +46,7 @@ describe("auditRecord", () => {
     const row = auditRecord({
       kind: "token.created",
       actor: "server",
-      detail: { principal: "dev", roles: ["admin"], method: "development-token" },
+      detail: { tokenId: "tok_1", principal: "dev", roles: ["admin"], method: "development-token" },
     });
     expect(row).toMatchObject({ namespace: "", run_id: "", task_id: "" });
     expect(Object.keys(JSON.parse(row.record))).toEqual(["actor", "detail", "kind"]);

@@ -8,13 +8,15 @@ import { AuditService } from "../../proto/gen/orloj/v1/audit_pb.ts";
 import { DeadLetterService } from "../../proto/gen/orloj/v1/dead_letter_pb.ts";
 import { FleetService } from "../../proto/gen/orloj/v1/fleet_pb.ts";
 import { ManifestService } from "../../proto/gen/orloj/v1/manifest_pb.ts";
+import { TokenService } from "../../proto/gen/orloj/v1/token_pb.ts";
 import { WorkflowService } from "../../proto/gen/orloj/v1/workflow_pb.ts";
 import { createClient } from "../../sdk/index.ts";
 import { type ServerProcess, startProcess, startServer, startWorker } from "../harness/processes.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const PAGE = readFileSync(join(ROOT, "docs/operations.md"), "utf8");
-const METHODS = [AuditService, DeadLetterService, FleetService, ManifestService, WorkflowService].flatMap((service) =>
+const SERVICES = [AuditService, DeadLetterService, FleetService, ManifestService, TokenService, WorkflowService];
+const METHODS = SERVICES.flatMap((service) =>
   service.methods.map((method) => `${service.typeName}/${method.name}`),
 );
 const LINE_TIMEOUT_MS = 20_000;

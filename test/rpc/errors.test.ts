@@ -116,9 +116,9 @@ describe("error map", () => {
     }
   });
 
-  test("only the two reasons that a client may retry blindly are Unavailable", () => {
+  test("only the reasons that a client may retry blindly are Unavailable", () => {
     const reasons = Object.entries(CODES).filter(([, code]) => code === Code.Unavailable);
-    expect(reasons.map(([reason]) => reason)).toEqual(["SHUTTING_DOWN", "STORAGE_UNAVAILABLE"]);
+    expect(reasons.map(([reason]) => reason)).toEqual(["SHUTTING_DOWN", "STORAGE_UNAVAILABLE", "IDENTITY_UNAVAILABLE"]);
   });
 
   test("a connection that broke is Canceled, not our bug", () => {

@@ -9,6 +9,7 @@ import {
   type SessionResponse,
   SessionResponseSchema,
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import type { Credentials } from "../../server/commands/authenticate.ts";
 import type { ControlPlane, InvokeInput, InvokeResult } from "../../server/commands/control_plane.ts";
 import type * as views from "../../server/commands/views.ts";
 import type { ConnectedWorker } from "../../server/dispatch/connected_worker.ts";
@@ -87,6 +88,10 @@ export const LETTER: views.DeadLetterView = {
   ...{ cause: "attempts", failure: { class: "Timeout", message: "late" }, attempt: 3, deliveries: 0, state: "open" },
   ...{ parkTime: time, resolvedBy: "", replayTaskId: "", replayRunId: "" },
 };
+export const TOKEN: views.AccessTokenView = {
+  ...{ id: "tok_1", name: "ci", kind: "service", groups: ["g"], claims: { a: "b" }, roles: ["invoker"] },
+  ...{ rights: ["invoke-as"], namespaces: ["default"], method: "token", createTime: time, createdBy: "dev" },
+};
 export const RECORD: views.AuditRecordView = {
   id: 7n,
   time,
@@ -164,6 +169,13 @@ export class FakeWorker implements ConnectedWorker {
 /** See the file header. */
 export class FakeControlPlane implements ControlPlane {
   readonly calls: { method: string; args: readonly unknown[] }[] = [];
+  /** Namespace of a run or task. */
+  readonly namespaces = new Map([
+    ["run_1", "default"],
+    ["task_1", "default"],
+  ]);
+  /** Principals beside those of the roles, by token. */
+  readonly principals = new Map<string, views.Principal>();
   readonly refusals: Parameters<ControlPlane["recordRefusal"]>[0][] = [];
   readonly workers: FakeWorker[] = [];
   isReady: boolean | (() => Promise<boolean>) = true;
@@ -306,7 +318,21 @@ export class FakeControlPlane implements ControlPlane {
   async recordRefusal(refusal: Parameters<ControlPlane["recordRefusal"]>[0]): Promise<void> {
     this.refusals.push(refusal);
   }
-  async authenticate(token: string): Promise<views.Principal | undefined> {
+  createToken(...args: Parameters<ControlPlane["createToken"]>) {
+    return this.#answer("createToken", args, { token: "orloj_canary", view: TOKEN });
+  }
+  listTokens(...args: Parameters<ControlPlane["listTokens"]>) {
+    return this.#answer("listTokens", args, { items: [TOKEN] });
+  }
+  revokeToken(...args: Parameters<ControlPlane["revokeToken"]>) {
+    return this.#answer("revokeToken", args, TOKEN);
+  }
+  async namespaceOf(of: Parameters<ControlPlane["namespaceOf"]>[0]): Promise<string | undefined> {
+    return this.namespaces.get("runId" in of ? of.runId : of.taskId);
+  }
+  async authenticate({ bearer: token = "" }: Credentials): Promise<views.Principal | undefined> {
+    const own = this.principals.get(token);
+    if (own !== undefined) return own;
     const role = ["admin", "operator", "invoker", "auditor", "worker"].find((name) => token === `tok-${name}`);
     if (role === undefined) return undefined;
     const kind = role === "worker" ? "worker" : "user";

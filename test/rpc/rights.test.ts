@@ -54,14 +54,14 @@ describe("rights", () => {
   });
 
   test("a method without a row is denied to everyone", async () => {
-    const admin = await rig.plane.authenticate("tok-admin");
+    const admin = await rig.plane.authenticate({ bearer: "tok-admin", loopback: true });
     expect(accessOf("orloj.v1.NewService/New")).toEqual([]);
     expect(accessOf("constructor")).toEqual([]);
     expect(admin && mayCall(admin, "orloj.v1.NewService/New")).toBe(false);
   });
 
   test("a worker with the role admin still reaches nothing but its session", async () => {
-    const worker = await rig.plane.authenticate("tok-worker");
+    const worker = await rig.plane.authenticate({ bearer: "tok-worker", loopback: true });
     const mighty = { ...worker!, roles: ["admin", "worker"] as const };
     expect(Object.keys(RIGHTS).filter((name) => accessOf(name) !== "open" && mayCall(mighty, name))).toEqual([
       "orloj.v1.WorkerService/Session",
@@ -81,7 +81,9 @@ describe("rights", () => {
       const before = rig.plane.refusals.length;
       expect(await call(rig.transport({ token: `tok-${role}`, port }), method), role).toBe(expected);
       expect(rig.plane.refusals.slice(before), role).toMatchObject(
-        expected === "OK" ? [] : [{ method: name, reason: expected, principal: { id: role }, peer: "127.0.0.1" }],
+        expected === "OK"
+          ? []
+          : [{ listener: port, method: name, reason: expected, principal: { id: role }, peer: "127.0.0.1" }],
       );
     }
   });
@@ -99,7 +101,7 @@ describe("rights", () => {
       const before = rig.plane.refusals.length;
       expect(await call(rig.transport({ token, port }), method), token.slice(0, 20)).toBe(open ? "OK" : reason);
       const recorded = rig.plane.refusals.slice(before);
-      expect(recorded).toEqual(open ? [] : [{ method: name, reason, peer: "127.0.0.1" }]);
+      expect(recorded).toEqual(open ? [] : [{ listener: port, method: name, reason, peer: "127.0.0.1" }]);
     }
     if (!open) expect(rig.plane.calls).toHaveLength(calls);
   });

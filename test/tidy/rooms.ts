@@ -12,6 +12,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "server/queue": ["kit", "server/manifests"],
   "server/audit": ["kit", "server/policy", "server/queue"],
   "server/grant": ["kit", "language", "server/manifests", "server/policy"],
+  "server/identity": ["kit", "server/manifests"],
   "server/secrets": ["kit"],
   "server/telemetry": ["kit"],
   "server/storage": [
@@ -29,6 +30,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
     "server/audit",
     "server/graph",
     "server/grant",
+    "server/identity",
     "server/manifests",
     "server/policy",
     "server/queue",
@@ -56,6 +58,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
     "server/dispatch",
     "server/graph",
     "server/grant",
+    "server/identity",
     "server/manifests",
     "server/policy",
     "server/queue",
@@ -77,6 +80,8 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
 export const TYPE_ARROWS: Readonly<Record<string, readonly string[]>> = {
   // The control plane's interface speaks of the workers that sessions hold.
   "server/commands": ["server/dispatch"],
+  // Principals and their roles are words of the commands.
+  "server/identity": ["server/commands"],
   // Rows that commands hand over keep their type.
   "server/dispatch": ["server/storage"],
 };
@@ -106,6 +111,7 @@ export const PACKAGE_ROOMS: readonly {
     rooms: ["server/rpc", "server/dispatch", "sdk", "cli"],
     why: "Connect stays at the edges",
   },
+  { packages: /^jose/, rooms: ["server/identity"], why: "tokens of others are read in one place" },
   { packages: /^commander/, rooms: ["cli"], why: "commander belongs to the CLI" },
 ];
 

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file orloj/v1/common.proto.
  */
 export const file_orloj_v1_common: GenFile = /*@__PURE__*/
-  fileDesc("ChVvcmxvai92MS9jb21tb24ucHJvdG8SCG9ybG9qLnYxItEBCgtBdWRpdFJlY29yZBIKCgJpZBgBIAEoAxIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAMgASgJEhEKCW5hbWVzcGFjZRgEIAEoCRIOCgZydW5faWQYBSABKAkSDwoHdGFza19pZBgGIAEoCRINCgVhY3RvchgHIAEoCRITCgtyZWNvcmRfanNvbhgIIAEoCRIUCgxvbl9iZWhhbGZfb2YYCSABKAkSEAoIdHJhY2VfaWQYCiABKAkipQEKCVByaW5jaXBhbBIKCgJpZBgBIAEoCRIMCgRraW5kGAIgASgJEg4KBmdyb3VwcxgDIAMoCRIvCgZjbGFpbXMYBCADKAsyHy5vcmxvai52MS5QcmluY2lwYWwuQ2xhaW1zRW50cnkSDgoGbWV0aG9kGAUgASgJGi0KC0NsYWltc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiKQoHRmFpbHVyZRINCgVjbGFzcxgBIAEoCRIPCgdtZXNzYWdlGAIgASgJYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChVvcmxvai92MS9jb21tb24ucHJvdG8SCG9ybG9qLnYxItEBCgtBdWRpdFJlY29yZBIKCgJpZBgBIAEoAxIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAMgASgJEhEKCW5hbWVzcGFjZRgEIAEoCRIOCgZydW5faWQYBSABKAkSDwoHdGFza19pZBgGIAEoCRINCgVhY3RvchgHIAEoCRITCgtyZWNvcmRfanNvbhgIIAEoCRIUCgxvbl9iZWhhbGZfb2YYCSABKAkSEAoIdHJhY2VfaWQYCiABKAkiyQEKCVByaW5jaXBhbBIKCgJpZBgBIAEoCRIMCgRraW5kGAIgASgJEg4KBmdyb3VwcxgDIAMoCRIvCgZjbGFpbXMYBCADKAsyHy5vcmxvai52MS5QcmluY2lwYWwuQ2xhaW1zRW50cnkSDgoGbWV0aG9kGAUgASgJEg4KBmlzc3VlchgGIAEoCRISCgppbnZva2VkX2J5GAcgASgJGi0KC0NsYWltc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiKQoHRmFpbHVyZRINCgVjbGFzcxgBIAEoCRIPCgdtZXNzYWdlGAIgASgJYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * One fact of the audit trail, as it was committed together with the change it describes.
@@ -133,11 +133,25 @@ export type Principal = Message<"orloj.v1.Principal"> & {
   claims: { [key: string]: string };
 
   /**
-   * How it was authenticated, such as "development-token".
+   * How it was authenticated: "certificate", "jwt", "token", "development-token", "join-token"; "invoke-as" if a service invoked for it.
    *
    * @generated from field: string method = 5;
    */
   method: string;
+
+  /**
+   * Issuer of its JWT; empty otherwise.
+   *
+   * @generated from field: string issuer = 6;
+   */
+  issuer: string;
+
+  /**
+   * Id of the principal that invoked for this one; empty unless method is "invoke-as".
+   *
+   * @generated from field: string invoked_by = 7;
+   */
+  invokedBy: string;
 };
 
 /**

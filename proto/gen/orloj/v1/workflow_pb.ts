@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file orloj/v1/workflow.proto.
  */
 export const file_orloj_v1_workflow: GenFile = /*@__PURE__*/
-  fileDesc("Chdvcmxvai92MS93b3JrZmxvdy5wcm90bxIIb3Jsb2oudjEirQUKA1J1bhIKCgJpZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSEAoId29ya2Zsb3cYAyABKAkSIQoFc3RhdGUYBCABKA4yEi5vcmxvai52MS5SdW5TdGF0ZRISCgpjb25kaXRpb25zGAUgAygJEiYKCXJlcXVlc3RlchgGIAEoCzITLm9ybG9qLnYxLlByaW5jaXBhbBIlCgR0YWdzGAcgAygLMhcub3Jsb2oudjEuUnVuLlRhZ3NFbnRyeRItCghtZXRhZGF0YRgIIAMoCzIbLm9ybG9qLnYxLlJ1bi5NZXRhZGF0YUVudHJ5EhcKD3BhcmFtZXRlcnNfanNvbhgJIAEoCRITCgtvdXRwdXRfanNvbhgKIAEoCRIiCgdmYWlsdXJlGAsgASgLMhEub3Jsb2oudjEuRmFpbHVyZRIVCg1idW5kbGVfZGlnZXN0GAwgASgJEi8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZGVhZGxpbmUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KBW5vZGVzGBEgAygLMg4ub3Jsb2oudjEuTm9kZRIdCgVlZGdlcxgSIAMoCzIOLm9ybG9qLnYxLkVkZ2UaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpQBCgROb2RlEgwKBG5hbWUYASABKAkSIgoFc3RhdGUYAiABKA4yEy5vcmxvai52MS5Ob2RlU3RhdGUSEQoJaXRlcmF0aW9uGAMgASgFEg4KBnRhcmdldBgEIAEoCRITCgtvdXRwdXRfanNvbhgFIAEoCRIiCgdmYWlsdXJlGAYgASgLMhEub3Jsb2oudjEuRmFpbHVyZSJSCgRFZGdlEgwKBGZyb20YASABKAkSCgoCdG8YAiABKAkSDAoEd2hlbhgDIAEoCRIRCglvdGhlcndpc2UYBCABKAgSDwoHb3V0Y29tZRgFIAEoCSKTAwoEVGFzaxIKCgJpZBgBIAEoCRIOCgZydW5faWQYAiABKAkSDAoEbm9kZRgDIAEoCRIRCglpdGVyYXRpb24YBCABKAUSDAoEaXRlbRgFIAEoBRIiCgVzdGF0ZRgGIAEoDjITLm9ybG9qLnYxLlRhc2tTdGF0ZRINCgVhZ2VudBgHIAEoCRIPCgdhdHRlbXB0GAggASgFEhIKCmRlbGl2ZXJpZXMYCSABKAUSDgoGd29ya2VyGAogASgJEiIKB2ZhaWx1cmUYCyABKAsyES5vcmxvai52MS5GYWlsdXJlEi8KC2NyZWF0ZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZHVlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmlucHV0X2pzb24YDyABKAkSEwoLb3V0cHV0X2pzb24YECABKAkiYAoIVGFza1R1cm4SEAoIc2VxdWVuY2UYASABKAUSEQoJdHVybl9qc29uGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLvAQoOVG9vbENhbGxTdGF0dXMSEgoKcmVxdWVzdF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEg0KBXN0YXRlGAMgASgJEg8KB2F0dGVtcHQYBCABKAUSGAoQYXJndW1lbnRzX2RpZ2VzdBgFIAEoCRIiCgdmYWlsdXJlGAYgASgLMhEub3Jsb2oudjEuRmFpbHVyZRIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIq4CCg1JbnZva2VSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIQCgh3b3JrZmxvdxgCIAEoCRIXCg9wYXJhbWV0ZXJzX2pzb24YAyABKAkSLwoEdGFncxgEIAMoCzIhLm9ybG9qLnYxLkludm9rZVJlcXVlc3QuVGFnc0VudHJ5EjcKCG1ldGFkYXRhGAUgAygLMiUub3Jsb2oudjEuSW52b2tlUmVxdWVzdC5NZXRhZGF0YUVudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgGIAEoCRorCglUYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiPwoOSW52b2tlUmVzcG9uc2USGgoDcnVuGAEgASgLMg0ub3Jsb2oudjEuUnVuEhEKCWR1cGxpY2F0ZRgCIAEoCCI8ChJJbnZva2VCYXRjaFJlcXVlc3QSJgoFaXRlbXMYASADKAsyFy5vcmxvai52MS5JbnZva2VSZXF1ZXN0IkMKE0ludm9rZUJhdGNoUmVzcG9uc2USLAoHcmVzdWx0cxgBIAMoCzIbLm9ybG9qLnYxLkludm9rZUJhdGNoUmVzdWx0IngKEUludm9rZUJhdGNoUmVzdWx0EiwKCHJlc3BvbnNlGAEgASgLMhgub3Jsb2oudjEuSW52b2tlUmVzcG9uc2VIABIrCgVlcnJvchgCIAEoCzIaLm9ybG9qLnYxLkludm9rZUJhdGNoRXJyb3JIAEIICgZyZXN1bHQiVAoQSW52b2tlQmF0Y2hFcnJvchIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSIQoEaW5mbxgDIAEoCzITLm9ybG9qLnYxLkVycm9ySW5mbyIfCg1HZXRSdW5SZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoCSIsCg5HZXRSdW5SZXNwb25zZRIaCgNydW4YASABKAsyDS5vcmxvai52MS5SdW4igQEKD0xpc3RSdW5zUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoId29ya2Zsb3cYAiABKAkSIgoGc3RhdGVzGAMgAygOMhIub3Jsb2oudjEuUnVuU3RhdGUSEQoJcGFnZV9zaXplGAQgASgFEhIKCnBhZ2VfdG9rZW4YBSABKAkiSAoQTGlzdFJ1bnNSZXNwb25zZRIbCgRydW5zGAEgAygLMg0ub3Jsb2oudjEuUnVuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIhCg9XYXRjaFJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJInQKEFdhdGNoUnVuUmVzcG9uc2USGgoDcnVuGAEgASgLMg0ub3Jsb2oudjEuUnVuEh0KBXRhc2tzGAIgAygLMg4ub3Jsb2oudjEuVGFzaxIlCgZldmVudHMYAyADKAsyFS5vcmxvai52MS5BdWRpdFJlY29yZCIyChBDYW5jZWxSdW5SZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkiLwoRQ2FuY2VsUnVuUmVzcG9uc2USGgoDcnVuGAEgASgLMg0ub3Jsb2oudjEuUnVuIiEKDkdldFRhc2tSZXF1ZXN0Eg8KB3Rhc2tfaWQYASABKAkigAEKD0dldFRhc2tSZXNwb25zZRIcCgR0YXNrGAEgASgLMg4ub3Jsb2oudjEuVGFzaxIhCgV0dXJucxgCIAMoCzISLm9ybG9qLnYxLlRhc2tUdXJuEiwKCnRvb2xfY2FsbHMYAyADKAsyGC5vcmxvai52MS5Ub29sQ2FsbFN0YXR1cyJJChBMaXN0VGFza3NSZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJLChFMaXN0VGFza3NSZXNwb25zZRIdCgV0YXNrcxgBIAMoCzIOLm9ybG9qLnYxLlRhc2sSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJKusBCghSdW5TdGF0ZRIZChVSVU5fU1RBVEVfVU5TUEVDSUZJRUQQABIVChFSVU5fU1RBVEVfUEVORElORxABEhUKEVJVTl9TVEFURV9SVU5OSU5HEAISGAoUUlVOX1NUQVRFX0NBTkNFTExJTkcQAxIXChNSVU5fU1RBVEVfU1VDQ0VFREVEEAQSFAoQUlVOX1NUQVRFX0ZBSUxFRBAFEhcKE1JVTl9TVEFURV9DQU5DRUxMRUQQBhIXChNSVU5fU1RBVEVfVElNRURfT1VUEAcSGwoXUlVOX1NUQVRFX1BPTElDWV9ERU5JRUQQCCrnAQoJTm9kZVN0YXRlEhoKFk5PREVfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJOT0RFX1NUQVRFX1BFTkRJTkcQARIVChFOT0RFX1NUQVRFX0FDVElWRRACEhUKEU5PREVfU1RBVEVfUEFSS0VEEAMSGAoUTk9ERV9TVEFURV9TVUNDRUVERUQQBBIVChFOT0RFX1NUQVRFX0ZBSUxFRBAFEhYKEk5PREVfU1RBVEVfU0tJUFBFRBAGEhUKEU5PREVfU1RBVEVfREVOSUVEEAcSGAoUTk9ERV9TVEFURV9DQU5DRUxMRUQQCCqNAgoJVGFza1N0YXRlEhoKFlRBU0tfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJUQVNLX1NUQVRFX1dBSVRJTkcQARIUChBUQVNLX1NUQVRFX1JFQURZEAISFQoRVEFTS19TVEFURV9MRUFTRUQQAxIYChRUQVNLX1NUQVRFX1NVQ0NFRURFRBAEEhUKEVRBU0tfU1RBVEVfRkFJTEVEEAUSGAoUVEFTS19TVEFURV9DQU5DRUxMRUQQBhIYChRUQVNLX1NUQVRFX1RJTUVEX09VVBAHEhwKGFRBU0tfU1RBVEVfUE9MSUNZX0RFTklFRBAIEhwKGFRBU0tfU1RBVEVfREVBRF9MRVRURVJFRBAJMqsECg9Xb3JrZmxvd1NlcnZpY2USOwoGSW52b2tlEhcub3Jsb2oudjEuSW52b2tlUmVxdWVzdBoYLm9ybG9qLnYxLkludm9rZVJlc3BvbnNlEkoKC0ludm9rZUJhdGNoEhwub3Jsb2oudjEuSW52b2tlQmF0Y2hSZXF1ZXN0Gh0ub3Jsb2oudjEuSW52b2tlQmF0Y2hSZXNwb25zZRI7CgZHZXRSdW4SFy5vcmxvai52MS5HZXRSdW5SZXF1ZXN0Ghgub3Jsb2oudjEuR2V0UnVuUmVzcG9uc2USQQoITGlzdFJ1bnMSGS5vcmxvai52MS5MaXN0UnVuc1JlcXVlc3QaGi5vcmxvai52MS5MaXN0UnVuc1Jlc3BvbnNlEkMKCFdhdGNoUnVuEhkub3Jsb2oudjEuV2F0Y2hSdW5SZXF1ZXN0Ghoub3Jsb2oudjEuV2F0Y2hSdW5SZXNwb25zZTABEkQKCUNhbmNlbFJ1bhIaLm9ybG9qLnYxLkNhbmNlbFJ1blJlcXVlc3QaGy5vcmxvai52MS5DYW5jZWxSdW5SZXNwb25zZRI+CgdHZXRUYXNrEhgub3Jsb2oudjEuR2V0VGFza1JlcXVlc3QaGS5vcmxvai52MS5HZXRUYXNrUmVzcG9uc2USRAoJTGlzdFRhc2tzEhoub3Jsb2oudjEuTGlzdFRhc2tzUmVxdWVzdBobLm9ybG9qLnYxLkxpc3RUYXNrc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp, file_orloj_v1_common, file_orloj_v1_error]);
+  fileDesc("Chdvcmxvai92MS93b3JrZmxvdy5wcm90bxIIb3Jsb2oudjEirQUKA1J1bhIKCgJpZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSEAoId29ya2Zsb3cYAyABKAkSIQoFc3RhdGUYBCABKA4yEi5vcmxvai52MS5SdW5TdGF0ZRISCgpjb25kaXRpb25zGAUgAygJEiYKCXJlcXVlc3RlchgGIAEoCzITLm9ybG9qLnYxLlByaW5jaXBhbBIlCgR0YWdzGAcgAygLMhcub3Jsb2oudjEuUnVuLlRhZ3NFbnRyeRItCghtZXRhZGF0YRgIIAMoCzIbLm9ybG9qLnYxLlJ1bi5NZXRhZGF0YUVudHJ5EhcKD3BhcmFtZXRlcnNfanNvbhgJIAEoCRITCgtvdXRwdXRfanNvbhgKIAEoCRIiCgdmYWlsdXJlGAsgASgLMhEub3Jsb2oudjEuRmFpbHVyZRIVCg1idW5kbGVfZGlnZXN0GAwgASgJEi8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZGVhZGxpbmUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KBW5vZGVzGBEgAygLMg4ub3Jsb2oudjEuTm9kZRIdCgVlZGdlcxgSIAMoCzIOLm9ybG9qLnYxLkVkZ2UaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpQBCgROb2RlEgwKBG5hbWUYASABKAkSIgoFc3RhdGUYAiABKA4yEy5vcmxvai52MS5Ob2RlU3RhdGUSEQoJaXRlcmF0aW9uGAMgASgFEg4KBnRhcmdldBgEIAEoCRITCgtvdXRwdXRfanNvbhgFIAEoCRIiCgdmYWlsdXJlGAYgASgLMhEub3Jsb2oudjEuRmFpbHVyZSJSCgRFZGdlEgwKBGZyb20YASABKAkSCgoCdG8YAiABKAkSDAoEd2hlbhgDIAEoCRIRCglvdGhlcndpc2UYBCABKAgSDwoHb3V0Y29tZRgFIAEoCSKTAwoEVGFzaxIKCgJpZBgBIAEoCRIOCgZydW5faWQYAiABKAkSDAoEbm9kZRgDIAEoCRIRCglpdGVyYXRpb24YBCABKAUSDAoEaXRlbRgFIAEoBRIiCgVzdGF0ZRgGIAEoDjITLm9ybG9qLnYxLlRhc2tTdGF0ZRINCgVhZ2VudBgHIAEoCRIPCgdhdHRlbXB0GAggASgFEhIKCmRlbGl2ZXJpZXMYCSABKAUSDgoGd29ya2VyGAogASgJEiIKB2ZhaWx1cmUYCyABKAsyES5vcmxvai52MS5GYWlsdXJlEi8KC2NyZWF0ZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZHVlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmlucHV0X2pzb24YDyABKAkSEwoLb3V0cHV0X2pzb24YECABKAkiYAoIVGFza1R1cm4SEAoIc2VxdWVuY2UYASABKAUSEQoJdHVybl9qc29uGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLvAQoOVG9vbENhbGxTdGF0dXMSEgoKcmVxdWVzdF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEg0KBXN0YXRlGAMgASgJEg8KB2F0dGVtcHQYBCABKAUSGAoQYXJndW1lbnRzX2RpZ2VzdBgFIAEoCRIiCgdmYWlsdXJlGAYgASgLMhEub3Jsb2oudjEuRmFpbHVyZRIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItoCCg1JbnZva2VSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIQCgh3b3JrZmxvdxgCIAEoCRIXCg9wYXJhbWV0ZXJzX2pzb24YAyABKAkSLwoEdGFncxgEIAMoCzIhLm9ybG9qLnYxLkludm9rZVJlcXVlc3QuVGFnc0VudHJ5EjcKCG1ldGFkYXRhGAUgAygLMiUub3Jsb2oudjEuSW52b2tlUmVxdWVzdC5NZXRhZGF0YUVudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgGIAEoCRIqCgxvbl9iZWhhbGZfb2YYByABKAsyFC5vcmxvai52MS5PbkJlaGFsZk9mGisKCVRhZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKJAQoKT25CZWhhbGZPZhIKCgJpZBgBIAEoCRIOCgZncm91cHMYAiADKAkSMAoGY2xhaW1zGAMgAygLMiAub3Jsb2oudjEuT25CZWhhbGZPZi5DbGFpbXNFbnRyeRotCgtDbGFpbXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIj8KDkludm9rZVJlc3BvbnNlEhoKA3J1bhgBIAEoCzINLm9ybG9qLnYxLlJ1bhIRCglkdXBsaWNhdGUYAiABKAgiPAoSSW52b2tlQmF0Y2hSZXF1ZXN0EiYKBWl0ZW1zGAEgAygLMhcub3Jsb2oudjEuSW52b2tlUmVxdWVzdCJDChNJbnZva2VCYXRjaFJlc3BvbnNlEiwKB3Jlc3VsdHMYASADKAsyGy5vcmxvai52MS5JbnZva2VCYXRjaFJlc3VsdCJ4ChFJbnZva2VCYXRjaFJlc3VsdBIsCghyZXNwb25zZRgBIAEoCzIYLm9ybG9qLnYxLkludm9rZVJlc3BvbnNlSAASKwoFZXJyb3IYAiABKAsyGi5vcmxvai52MS5JbnZva2VCYXRjaEVycm9ySABCCAoGcmVzdWx0IlQKEEludm9rZUJhdGNoRXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEiEKBGluZm8YAyABKAsyEy5vcmxvai52MS5FcnJvckluZm8iHwoNR2V0UnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkiLAoOR2V0UnVuUmVzcG9uc2USGgoDcnVuGAEgASgLMg0ub3Jsb2oudjEuUnVuIoEBCg9MaXN0UnVuc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhAKCHdvcmtmbG93GAIgASgJEiIKBnN0YXRlcxgDIAMoDjISLm9ybG9qLnYxLlJ1blN0YXRlEhEKCXBhZ2Vfc2l6ZRgEIAEoBRISCgpwYWdlX3Rva2VuGAUgASgJIkgKEExpc3RSdW5zUmVzcG9uc2USGwoEcnVucxgBIAMoCzINLm9ybG9qLnYxLlJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIQoPV2F0Y2hSdW5SZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoCSJ0ChBXYXRjaFJ1blJlc3BvbnNlEhoKA3J1bhgBIAEoCzINLm9ybG9qLnYxLlJ1bhIdCgV0YXNrcxgCIAMoCzIOLm9ybG9qLnYxLlRhc2sSJQoGZXZlbnRzGAMgAygLMhUub3Jsb2oudjEuQXVkaXRSZWNvcmQiMgoQQ2FuY2VsUnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkSDgoGcmVhc29uGAIgASgJIi8KEUNhbmNlbFJ1blJlc3BvbnNlEhoKA3J1bhgBIAEoCzINLm9ybG9qLnYxLlJ1biIhCg5HZXRUYXNrUmVxdWVzdBIPCgd0YXNrX2lkGAEgASgJIoABCg9HZXRUYXNrUmVzcG9uc2USHAoEdGFzaxgBIAEoCzIOLm9ybG9qLnYxLlRhc2sSIQoFdHVybnMYAiADKAsyEi5vcmxvai52MS5UYXNrVHVybhIsCgp0b29sX2NhbGxzGAMgAygLMhgub3Jsb2oudjEuVG9vbENhbGxTdGF0dXMiSQoQTGlzdFRhc2tzUmVxdWVzdBIOCgZydW5faWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiSwoRTGlzdFRhc2tzUmVzcG9uc2USHQoFdGFza3MYASADKAsyDi5vcmxvai52MS5UYXNrEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSrrAQoIUnVuU3RhdGUSGQoVUlVOX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRUlVOX1NUQVRFX1BFTkRJTkcQARIVChFSVU5fU1RBVEVfUlVOTklORxACEhgKFFJVTl9TVEFURV9DQU5DRUxMSU5HEAMSFwoTUlVOX1NUQVRFX1NVQ0NFRURFRBAEEhQKEFJVTl9TVEFURV9GQUlMRUQQBRIXChNSVU5fU1RBVEVfQ0FOQ0VMTEVEEAYSFwoTUlVOX1NUQVRFX1RJTUVEX09VVBAHEhsKF1JVTl9TVEFURV9QT0xJQ1lfREVOSUVEEAgq5wEKCU5vZGVTdGF0ZRIaChZOT0RFX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSTk9ERV9TVEFURV9QRU5ESU5HEAESFQoRTk9ERV9TVEFURV9BQ1RJVkUQAhIVChFOT0RFX1NUQVRFX1BBUktFRBADEhgKFE5PREVfU1RBVEVfU1VDQ0VFREVEEAQSFQoRTk9ERV9TVEFURV9GQUlMRUQQBRIWChJOT0RFX1NUQVRFX1NLSVBQRUQQBhIVChFOT0RFX1NUQVRFX0RFTklFRBAHEhgKFE5PREVfU1RBVEVfQ0FOQ0VMTEVEEAgqjQIKCVRhc2tTdGF0ZRIaChZUQVNLX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSVEFTS19TVEFURV9XQUlUSU5HEAESFAoQVEFTS19TVEFURV9SRUFEWRACEhUKEVRBU0tfU1RBVEVfTEVBU0VEEAMSGAoUVEFTS19TVEFURV9TVUNDRUVERUQQBBIVChFUQVNLX1NUQVRFX0ZBSUxFRBAFEhgKFFRBU0tfU1RBVEVfQ0FOQ0VMTEVEEAYSGAoUVEFTS19TVEFURV9USU1FRF9PVVQQBxIcChhUQVNLX1NUQVRFX1BPTElDWV9ERU5JRUQQCBIcChhUQVNLX1NUQVRFX0RFQURfTEVUVEVSRUQQCTKrBAoPV29ya2Zsb3dTZXJ2aWNlEjsKBkludm9rZRIXLm9ybG9qLnYxLkludm9rZVJlcXVlc3QaGC5vcmxvai52MS5JbnZva2VSZXNwb25zZRJKCgtJbnZva2VCYXRjaBIcLm9ybG9qLnYxLkludm9rZUJhdGNoUmVxdWVzdBodLm9ybG9qLnYxLkludm9rZUJhdGNoUmVzcG9uc2USOwoGR2V0UnVuEhcub3Jsb2oudjEuR2V0UnVuUmVxdWVzdBoYLm9ybG9qLnYxLkdldFJ1blJlc3BvbnNlEkEKCExpc3RSdW5zEhkub3Jsb2oudjEuTGlzdFJ1bnNSZXF1ZXN0Ghoub3Jsb2oudjEuTGlzdFJ1bnNSZXNwb25zZRJDCghXYXRjaFJ1bhIZLm9ybG9qLnYxLldhdGNoUnVuUmVxdWVzdBoaLm9ybG9qLnYxLldhdGNoUnVuUmVzcG9uc2UwARJECglDYW5jZWxSdW4SGi5vcmxvai52MS5DYW5jZWxSdW5SZXF1ZXN0Ghsub3Jsb2oudjEuQ2FuY2VsUnVuUmVzcG9uc2USPgoHR2V0VGFzaxIYLm9ybG9qLnYxLkdldFRhc2tSZXF1ZXN0Ghkub3Jsb2oudjEuR2V0VGFza1Jlc3BvbnNlEkQKCUxpc3RUYXNrcxIaLm9ybG9qLnYxLkxpc3RUYXNrc1JlcXVlc3QaGy5vcmxvai52MS5MaXN0VGFza3NSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_orloj_v1_common, file_orloj_v1_error]);
 
 /**
  * One invocation of a workflow.
@@ -467,6 +467,13 @@ export type InvokeRequest = Message<"orloj.v1.InvokeRequest"> & {
    * @generated from field: string idempotency_key = 6;
    */
   idempotencyKey: string;
+
+  /**
+   * The person that the caller invokes for. Needs the right invoke-as; absent: the caller invokes for itself.
+   *
+   * @generated from field: orloj.v1.OnBehalfOf on_behalf_of = 7;
+   */
+  onBehalfOf?: OnBehalfOf | undefined;
 };
 
 /**
@@ -475,6 +482,41 @@ export type InvokeRequest = Message<"orloj.v1.InvokeRequest"> & {
  */
 export const InvokeRequestSchema: GenMessage<InvokeRequest> = /*@__PURE__*/
   messageDesc(file_orloj_v1_workflow, 6);
+
+/**
+ * Whom a service invokes for, as the service says. What it may say is bounded by its right invoke-as.
+ *
+ * @generated from message orloj.v1.OnBehalfOf
+ */
+export type OnBehalfOf = Message<"orloj.v1.OnBehalfOf"> & {
+  /**
+   * Becomes the run's requester; 1 to 253 characters.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * At most 100.
+   *
+   * @generated from field: repeated string groups = 2;
+   */
+  groups: string[];
+
+  /**
+   * At most 64.
+   *
+   * @generated from field: map<string, string> claims = 3;
+   */
+  claims: { [key: string]: string };
+};
+
+/**
+ * Describes the message orloj.v1.OnBehalfOf.
+ * Use `create(OnBehalfOfSchema)` to create a new message.
+ */
+export const OnBehalfOfSchema: GenMessage<OnBehalfOf> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_workflow, 7);
 
 /**
  * @generated from message orloj.v1.InvokeResponse
@@ -498,7 +540,7 @@ export type InvokeResponse = Message<"orloj.v1.InvokeResponse"> & {
  * Use `create(InvokeResponseSchema)` to create a new message.
  */
 export const InvokeResponseSchema: GenMessage<InvokeResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 7);
+  messageDesc(file_orloj_v1_workflow, 8);
 
 /**
  * @generated from message orloj.v1.InvokeBatchRequest
@@ -517,7 +559,7 @@ export type InvokeBatchRequest = Message<"orloj.v1.InvokeBatchRequest"> & {
  * Use `create(InvokeBatchRequestSchema)` to create a new message.
  */
 export const InvokeBatchRequestSchema: GenMessage<InvokeBatchRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 8);
+  messageDesc(file_orloj_v1_workflow, 9);
 
 /**
  * @generated from message orloj.v1.InvokeBatchResponse
@@ -536,7 +578,7 @@ export type InvokeBatchResponse = Message<"orloj.v1.InvokeBatchResponse"> & {
  * Use `create(InvokeBatchResponseSchema)` to create a new message.
  */
 export const InvokeBatchResponseSchema: GenMessage<InvokeBatchResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 9);
+  messageDesc(file_orloj_v1_workflow, 10);
 
 /**
  * @generated from message orloj.v1.InvokeBatchResult
@@ -565,7 +607,7 @@ export type InvokeBatchResult = Message<"orloj.v1.InvokeBatchResult"> & {
  * Use `create(InvokeBatchResultSchema)` to create a new message.
  */
 export const InvokeBatchResultSchema: GenMessage<InvokeBatchResult> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 10);
+  messageDesc(file_orloj_v1_workflow, 11);
 
 /**
  * @generated from message orloj.v1.InvokeBatchError
@@ -594,7 +636,7 @@ export type InvokeBatchError = Message<"orloj.v1.InvokeBatchError"> & {
  * Use `create(InvokeBatchErrorSchema)` to create a new message.
  */
 export const InvokeBatchErrorSchema: GenMessage<InvokeBatchError> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 11);
+  messageDesc(file_orloj_v1_workflow, 12);
 
 /**
  * @generated from message orloj.v1.GetRunRequest
@@ -611,7 +653,7 @@ export type GetRunRequest = Message<"orloj.v1.GetRunRequest"> & {
  * Use `create(GetRunRequestSchema)` to create a new message.
  */
 export const GetRunRequestSchema: GenMessage<GetRunRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 12);
+  messageDesc(file_orloj_v1_workflow, 13);
 
 /**
  * @generated from message orloj.v1.GetRunResponse
@@ -628,7 +670,7 @@ export type GetRunResponse = Message<"orloj.v1.GetRunResponse"> & {
  * Use `create(GetRunResponseSchema)` to create a new message.
  */
 export const GetRunResponseSchema: GenMessage<GetRunResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 13);
+  messageDesc(file_orloj_v1_workflow, 14);
 
 /**
  * @generated from message orloj.v1.ListRunsRequest
@@ -673,7 +715,7 @@ export type ListRunsRequest = Message<"orloj.v1.ListRunsRequest"> & {
  * Use `create(ListRunsRequestSchema)` to create a new message.
  */
 export const ListRunsRequestSchema: GenMessage<ListRunsRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 14);
+  messageDesc(file_orloj_v1_workflow, 15);
 
 /**
  * @generated from message orloj.v1.ListRunsResponse
@@ -695,7 +737,7 @@ export type ListRunsResponse = Message<"orloj.v1.ListRunsResponse"> & {
  * Use `create(ListRunsResponseSchema)` to create a new message.
  */
 export const ListRunsResponseSchema: GenMessage<ListRunsResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 15);
+  messageDesc(file_orloj_v1_workflow, 16);
 
 /**
  * @generated from message orloj.v1.WatchRunRequest
@@ -712,7 +754,7 @@ export type WatchRunRequest = Message<"orloj.v1.WatchRunRequest"> & {
  * Use `create(WatchRunRequestSchema)` to create a new message.
  */
 export const WatchRunRequestSchema: GenMessage<WatchRunRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 16);
+  messageDesc(file_orloj_v1_workflow, 17);
 
 /**
  * @generated from message orloj.v1.WatchRunResponse
@@ -745,7 +787,7 @@ export type WatchRunResponse = Message<"orloj.v1.WatchRunResponse"> & {
  * Use `create(WatchRunResponseSchema)` to create a new message.
  */
 export const WatchRunResponseSchema: GenMessage<WatchRunResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 17);
+  messageDesc(file_orloj_v1_workflow, 18);
 
 /**
  * @generated from message orloj.v1.CancelRunRequest
@@ -769,7 +811,7 @@ export type CancelRunRequest = Message<"orloj.v1.CancelRunRequest"> & {
  * Use `create(CancelRunRequestSchema)` to create a new message.
  */
 export const CancelRunRequestSchema: GenMessage<CancelRunRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 18);
+  messageDesc(file_orloj_v1_workflow, 19);
 
 /**
  * @generated from message orloj.v1.CancelRunResponse
@@ -786,7 +828,7 @@ export type CancelRunResponse = Message<"orloj.v1.CancelRunResponse"> & {
  * Use `create(CancelRunResponseSchema)` to create a new message.
  */
 export const CancelRunResponseSchema: GenMessage<CancelRunResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 19);
+  messageDesc(file_orloj_v1_workflow, 20);
 
 /**
  * @generated from message orloj.v1.GetTaskRequest
@@ -803,7 +845,7 @@ export type GetTaskRequest = Message<"orloj.v1.GetTaskRequest"> & {
  * Use `create(GetTaskRequestSchema)` to create a new message.
  */
 export const GetTaskRequestSchema: GenMessage<GetTaskRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 20);
+  messageDesc(file_orloj_v1_workflow, 21);
 
 /**
  * @generated from message orloj.v1.GetTaskResponse
@@ -830,7 +872,7 @@ export type GetTaskResponse = Message<"orloj.v1.GetTaskResponse"> & {
  * Use `create(GetTaskResponseSchema)` to create a new message.
  */
 export const GetTaskResponseSchema: GenMessage<GetTaskResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 21);
+  messageDesc(file_orloj_v1_workflow, 22);
 
 /**
  * @generated from message orloj.v1.ListTasksRequest
@@ -859,7 +901,7 @@ export type ListTasksRequest = Message<"orloj.v1.ListTasksRequest"> & {
  * Use `create(ListTasksRequestSchema)` to create a new message.
  */
 export const ListTasksRequestSchema: GenMessage<ListTasksRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 22);
+  messageDesc(file_orloj_v1_workflow, 23);
 
 /**
  * @generated from message orloj.v1.ListTasksResponse
@@ -881,7 +923,7 @@ export type ListTasksResponse = Message<"orloj.v1.ListTasksResponse"> & {
  * Use `create(ListTasksResponseSchema)` to create a new message.
  */
 export const ListTasksResponseSchema: GenMessage<ListTasksResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 23);
+  messageDesc(file_orloj_v1_workflow, 24);
 
 /**
  * @generated from enum orloj.v1.RunState
