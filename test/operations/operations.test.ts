@@ -16,9 +16,7 @@ import { type ServerProcess, startProcess, startServer, startWorker } from "../h
 const ROOT = join(import.meta.dirname, "../..");
 const PAGE = readFileSync(join(ROOT, "docs/operations.md"), "utf8");
 const SERVICES = [AuditService, DeadLetterService, FleetService, ManifestService, TokenService, WorkflowService];
-const METHODS = SERVICES.flatMap((service) =>
-  service.methods.map((method) => `${service.typeName}/${method.name}`),
-);
+const METHODS = SERVICES.flatMap((service) => service.methods.map((method) => `${service.typeName}/${method.name}`));
 const LINE_TIMEOUT_MS = 20_000;
 
 function fenced(info: string): string[] {
