@@ -23,7 +23,10 @@ export async function grantTool(
   of: { attempt: number; grantId?: string; ledger: Map<string, ToolCallRow> },
 ): Promise<Authorized> {
   const spec = call.tool.tool.spec;
-  const rendered = renderMeans(spec, call.args, batch.context.readSecret, { requestId: call.requestId });
+  const rendered = renderMeans(spec, call.args, batch.context.readSecret, {
+    requestId: call.requestId,
+    nowMs: batch.now.getTime(),
+  });
   if (!rendered.ok) {
     if (rendered.class === "InvalidArguments") return await refuseArguments(tx, batch, call, rendered.message);
     const { taskId, token, sessionId } = call.fact;

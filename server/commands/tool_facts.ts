@@ -1,7 +1,7 @@
 // What a worker asks and tells about tool calls, and what it is answered.
 // Made by dispatch/worker_facts from wire frames; decided by authorize_tool_call.ts, recorded by record_tool_results.ts.
 
-import type { CommandMeansValue, HttpMeansValue } from "../grant/render.ts";
+import type { MeansValue } from "../grant/render.ts";
 import type { Presented, SettleItem } from "./settle_items.ts";
 
 /** A worker wants to call a tool. */
@@ -22,7 +22,7 @@ export interface Grant {
   readonly requestId: string;
   readonly timeoutMs: number;
   readonly resultBytesMax: number;
-  readonly means: HttpMeansValue | CommandMeansValue;
+  readonly means: MeansValue;
   /** JSON Schema text; absent: any result. */
   readonly outputSchemaJson?: string;
 }

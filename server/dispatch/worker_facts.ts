@@ -17,7 +17,8 @@ import {
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { CommandServices } from "../commands/services.ts";
 import type { Presented, SettleVerdict, WorkerOutcome } from "../commands/settle_items.ts";
-import type { Grant, ToolAnswer } from "../commands/tool_facts.ts";
+import type { ToolAnswer } from "../commands/tool_facts.ts";
+import { wireGrant } from "./grant_wire.ts";
 import { durationMs, durationOf, frameOf, wireVerdict } from "./wire.ts";
 
 /** Levels that a turn puts around the arguments of a call. */
@@ -88,34 +89,6 @@ function wireDecision(answer: ToolAnswer): NonNullable<MessageInitShape<typeof T
     case "invalid_arguments":
       return { case: "invalidArguments", value: { message: answer.message } };
   }
-}
-
-function wireGrant(grant: Grant) {
-  const { means } = grant;
-  const base = {
-    grantId: grant.grantId,
-    requestId: grant.requestId,
-    timeout: durationOf(grant.timeoutMs),
-    resultBytesMax: BigInt(grant.resultBytesMax),
-    outputSchemaJson: grant.outputSchemaJson ?? "",
-  };
-  if (means.kind === "http") {
-    const { method, url, headers, body, allowPrivateNetwork } = means;
-    const content = { body: body ?? new Uint8Array(), hasBody: body !== undefined };
-    return {
-      ...base,
-      means: {
-        case: "http" as const,
-        value: { method, url, headers: { ...headers }, ...content, allowPrivateNetwork },
-      },
-    };
-  }
-  const { argv, stdin, env, workDir } = means;
-  const input = { stdin: stdin ?? new Uint8Array(), hasStdin: stdin !== undefined };
-  return {
-    ...base,
-    means: { case: "command" as const, value: { argv: [...argv], ...input, env: { ...env }, workDir: workDir ?? "" } },
-  };
 }
 
 /** Records tool results and acknowledges them. */

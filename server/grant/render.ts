@@ -8,32 +8,38 @@ import type { ToolSpec } from "../manifests/specs.ts";
 import { RenderError, type RenderFailureClass } from "./pieces.ts";
 import { type CommandMeansValue, renderCommand } from "./render_command.ts";
 import { type HttpMeansValue, renderHttp } from "./render_http.ts";
+import { renderWebhook, type WebhookMeansValue } from "./render_webhook.ts";
 import { secretBinding, toolTemplates } from "./templates.ts";
 
 export type { RenderFailureClass } from "./pieces.ts";
 export type { CommandMeansValue } from "./render_command.ts";
 export type { HttpMeansValue } from "./render_http.ts";
+export type { WebhookMeansValue } from "./render_webhook.ts";
 export { secretsOf } from "./templates.ts";
+
+/** What a grant carries. */
+export type MeansValue = HttpMeansValue | CommandMeansValue | WebhookMeansValue;
 
 /** What a grant carries, or why there is none. */
 export type RenderedMeans =
-  | { readonly ok: true; readonly means: HttpMeansValue | CommandMeansValue }
+  | { readonly ok: true; readonly means: MeansValue }
   | { readonly ok: false; readonly class: RenderFailureClass; readonly message: string };
 
 /**
  * See the file header.
  *
  * @param secrets reads a secret now; undefined if it is nowhere.
+ * @param call its request id, and the time of its grant in ms.
  */
 export function renderMeans(
   tool: ToolSpec,
   args: Json,
   secrets: (name: string, key: string) => string | undefined,
-  call: { readonly requestId: string },
+  call: { readonly requestId: string; readonly nowMs: number },
 ): RenderedMeans {
   const templates = toolTemplates(tool);
   if (!templates.ok) return { ok: false, class: "ToolInvalid", message: templates.error };
-  const { http, command, secrets: read } = templates.value;
+  const { http, command, webhook, secrets: read } = templates.value;
   const { binding, missing } = secretBinding(read, secrets);
   if (missing.length > 0) {
     const names = missing.map(({ name, key }) => `${name}/${key}`).join(", ");
@@ -51,6 +57,10 @@ export function renderMeans(
     }
     if (tool.command !== undefined && command !== undefined) {
       return { ok: true, means: renderCommand(tool.command, command, bindings, key) };
+    }
+    if (tool.webhook !== undefined && webhook !== undefined) {
+      const { header } = tool.idempotency;
+      return { ok: true, means: renderWebhook(tool.webhook, webhook, bindings, { header, key, nowMs: call.nowMs }) };
     }
     return { ok: false, class: "ToolInvalid", message: `tools of type ${tool.type} cannot be called` };
   } catch (error) {

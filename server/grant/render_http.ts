@@ -32,7 +32,7 @@ export function renderHttp(
   bindings: Bindings,
   idempotency: { readonly header: string; readonly key: string },
 ): HttpMeansValue {
-  const url = renderUrl(renderPieces("http.url", templates.url, bindings));
+  const url = renderUrl("http.url", renderPieces("http.url", templates.url, bindings));
   const headers = new Map<string, readonly [string, string]>();
   for (const [name, template] of templates.headers) {
     const pieces = renderPieces(`http.headers.${name}`, template, bindings);
@@ -72,11 +72,12 @@ export function renderContent(
   return { bytes: new TextEncoder().encode(text), json };
 }
 
-function renderUrl(pieces: readonly Piece[]): string {
+/** Renders an address. @throws RenderError */
+export function renderUrl(field: string, pieces: readonly Piece[]): string {
   let url = "";
   const encoded = pieces.map((piece, index): Piece => {
     const isBase = index === 0 && piece.inserted?.secretOnly === true;
-    const text = piece.inserted === undefined || isBase ? piece.text : encodeInsertion(piece, url);
+    const text = piece.inserted === undefined || isBase ? piece.text : encodeInsertion(field, piece, url);
     // A base URL may end in a slash though the path that follows begins with one.
     const next = pieces[index + 1];
     const fitted =
@@ -84,16 +85,16 @@ function renderUrl(pieces: readonly Piece[]): string {
     url += fitted;
     return isBase ? { text: fitted } : { ...piece, text: fitted };
   });
-  checkSegments(encoded);
+  checkSegments(field, encoded);
   if (!isHttpUrl(url)) {
-    throw new RenderError("ToolInvalid", "http.url: does not give an http or https URL without user and password");
+    throw new RenderError("ToolInvalid", `${field}: does not give an http or https URL without user and password`);
   }
   return url;
 }
 
-function encodeInsertion(piece: Piece, before: string): string {
+function encodeInsertion(field: string, piece: Piece, before: string): string {
   if (!AFTER_AUTHORITY.test(before)) {
-    const message = `http.url: \${{ ${piece.inserted?.expression} }} stands in the scheme or host; only a base URL from a secret may begin a URL`;
+    const message = `${field}: \${{ ${piece.inserted?.expression} }} stands in the scheme or host; only a base URL from a secret may begin a URL`;
     throw new RenderError("ToolInvalid", message);
   }
   try {
@@ -101,19 +102,19 @@ function encodeInsertion(piece: Piece, before: string): string {
   } catch {
     throw new RenderError(
       "InvalidArguments",
-      `http.url: \${{ ${piece.inserted?.expression} }} is not well-formed text`,
+      `${field}: \${{ ${piece.inserted?.expression} }} is not well-formed text`,
     );
   }
 }
 
 // A path segment in which something was inserted must not vanish nor climb: both would reach another resource.
-function checkSegments(pieces: readonly Piece[]): void {
+function checkSegments(field: string, pieces: readonly Piece[]): void {
   let segment = "";
   let expression: string | undefined;
   const close = () => {
     if (expression !== undefined && (segment === "" || DOT_SEGMENT.test(segment))) {
       const what = segment === "" ? "empty" : `"." or ".."`;
-      const message = `http.url: \${{ ${expression} }} makes its path segment ${what}`;
+      const message = `${field}: \${{ ${expression} }} makes its path segment ${what}`;
       throw new RenderError("InvalidArguments", message);
     }
     segment = "";

@@ -24,6 +24,12 @@ export interface ToolTemplates {
     readonly stdin?: CompiledTemplate;
     readonly env: readonly (readonly [string, StringTemplate])[];
   };
+  readonly webhook?: {
+    readonly url: StringTemplate;
+    readonly signingSecret: StringTemplate;
+    /** Absent: the arguments. */
+    readonly data?: CompiledTemplate;
+  };
   /** Secrets read, each once. */
   readonly secrets: readonly ToolSecret[];
 }
@@ -82,8 +88,13 @@ function compileTool(tool: ToolSpec): CompiledTool {
       env: texts("command.env", tool.command.env),
       ...(tool.command.stdin !== undefined && { stdin: json("command.stdin", tool.command.stdin) }),
     };
-    const secrets = readSecrets(all);
-    return { ok: true, value: { ...(http && { http }), ...(command && { command }), secrets } };
+    const webhook = tool.webhook && {
+      url: text("webhook.url", tool.webhook.url),
+      signingSecret: text("webhook.signingSecret", tool.webhook.signingSecret),
+      ...(tool.webhook.data !== undefined && { data: json("webhook.data", tool.webhook.data) }),
+    };
+    const blocks = { ...(http && { http }), ...(command && { command }), ...(webhook && { webhook }) };
+    return { ok: true, value: { ...blocks, secrets: readSecrets(all) } };
   } catch (error) {
     if (error instanceof FieldError) return { ok: false, error: error.message };
     throw error;

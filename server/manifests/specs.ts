@@ -127,6 +127,16 @@ export interface ToolSpec {
     readonly env: Readonly<Record<string, string>>;
     readonly maxOutputBytes: number;
   };
+  readonly webhook?: {
+    readonly url: string;
+    /** One secret: `whsec_…`. */
+    readonly signingSecret: string;
+    /** Names of the events that it may tell; of several, the argument `event` names one. */
+    readonly events: readonly string[];
+    /** Absent: the arguments. */
+    readonly data?: Json;
+    readonly allowPrivateNetwork: boolean;
+  };
   readonly inputSchema: JsonObject;
   readonly outputSchema?: JsonObject;
   readonly effect: ToolEffect;

@@ -11,6 +11,7 @@ import { READ_RETRY, readRetry, retryJson, TOOL_CLASSES, WRITE_RETRY } from "./r
 import type { ToolEffect, ToolSpec } from "./specs.ts";
 import { commandJson, httpJson, readCommand, readHttp } from "./tool_blocks.ts";
 import type { Tree } from "./tree.ts";
+import { checkEventArgument, readWebhook, webhookJson } from "./webhook_block.ts";
 
 const TYPES = ["http", "webhook", "database", "command", "mcp"] as const;
 const KEYS = [
@@ -26,6 +27,7 @@ const KEYS = [
   "timeout",
   "concurrency",
 ];
+const BLOCKS = { http: readHttp, command: readCommand, webhook: readWebhook };
 const AMBIGUOUS = ["Timeout", "ConnectionReset", "Http5xx"];
 const TOKEN = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
 /** Timeout of a tool call that declares none, in ms. */
@@ -52,6 +54,7 @@ export function readTool(findings: Findings, tree: Tree, path: string): ToolSpec
       "add type: object",
     );
   }
+  if (blocks.webhook && inputSchema) checkEventArgument(fields, blocks.webhook, inputSchema);
   const outputTree = fields.get("outputSchema");
   const outputSchema = outputTree && checkSchema(findings, outputTree, fields.at("outputSchema"));
   const effect = fields.oneOf("effect", ["read", "write", "destructive"]);
@@ -78,7 +81,7 @@ export function readTool(findings: Findings, tree: Tree, path: string): ToolSpec
   };
 }
 
-function readBlocks(fields: Fields, type: ToolSpec["type"] | undefined): Pick<ToolSpec, "http" | "command"> {
+function readBlocks(fields: Fields, type: ToolSpec["type"] | undefined): Pick<ToolSpec, keyof typeof BLOCKS> {
   for (const block of TYPES) {
     if (block === type || type === undefined || !fields.has(block)) continue;
     const message = `"${block}" does not belong to type "${type}"`;
@@ -91,18 +94,13 @@ function readBlocks(fields: Fields, type: ToolSpec["type"] | undefined): Pick<To
     );
   }
   if (type === undefined) return {};
-  if (type !== "http" && type !== "command") {
+  if (type === "database" || type === "mcp") {
     notYet(fields.findings, fields.positionOf("type"), fields.at("type"), `tool type "${type}"`);
     return {};
   }
   const tree = fields.required(type);
-  if (tree === undefined) return {};
-  if (type === "http") {
-    const http = readHttp(fields.findings, tree, fields.at(type));
-    return http === undefined ? {} : { http };
-  }
-  const command = readCommand(fields.findings, tree, fields.at(type));
-  return command === undefined ? {} : { command };
+  const block = tree && BLOCKS[type](fields.findings, tree, fields.at(type));
+  return block === undefined ? {} : { [type]: block };
 }
 
 function readIdempotency(parent: Fields, effect: ToolEffect): ToolSpec["idempotency"] {
@@ -181,6 +179,7 @@ export function toolJson(spec: ToolSpec): JsonObject {
     description: spec.description,
     http: spec.http && httpJson(spec.http),
     command: spec.command && commandJson(spec.command),
+    webhook: spec.webhook && webhookJson(spec.webhook),
     inputSchema: spec.inputSchema,
     outputSchema: spec.outputSchema,
     effect: spec.effect,

@@ -8,7 +8,7 @@ import type { ToolSpec } from "../../server/manifests/specs.ts";
 import { commandTool, httpTool } from "./render_fixtures.ts";
 
 const SECRETS: Record<string, string> = { "pay/url": "https://pay.example/v1", "pay/token": "canary-4711" };
-const CALL = { requestId: "auto:task_1/2/0" };
+const CALL = { requestId: "auto:task_1/2/0", nowMs: 0 };
 
 function rendered(tool: ToolSpec, args: Json = {}, secrets = SECRETS) {
   return renderMeans(tool, args, (name, key) => secrets[`${name}/${key}`], CALL);
@@ -168,6 +168,7 @@ describe("headers and body", () => {
 
   test("replace a request id that no header may hold by its digest", () => {
     const result = renderMeans(httpTool("https://api.example/"), {}, () => undefined, {
+      ...CALL,
       requestId: "key:support/refund/ä\n",
     });
     expect(result.ok && (result.means as HttpMeansValue).headers["Idempotency-Key"]).toBe(

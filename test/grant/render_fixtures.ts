@@ -31,3 +31,11 @@ export function commandTool(
   const { env = {}, ...rest } = more;
   return { ...BASE, type: "command", command: { argv, env, maxOutputBytes: 1_000, ...rest } };
 }
+
+/** A webhook tool. */
+export function webhookTool(more: Partial<NonNullable<ToolSpec["webhook"]>> = {}): ToolSpec {
+  const url = "${{ secret.crm.url }}/hooks/${{ args.id }}";
+  const signingSecret = "${{ secret.crm.signing }}";
+  const webhook = { url, signingSecret, events: ["refund.created"], allowPrivateNetwork: false, ...more };
+  return { ...BASE, type: "webhook", webhook };
+}

@@ -4,6 +4,10 @@
 
 import { command, HTTP, head, type InvalidManifest, row, TOOL, tool } from "./invalid_row.ts";
 
+const WEBHOOK = 'url: https://x/y\nsigningSecret: "${{ secret.a.b }}"';
+const webhook = (block: string) =>
+  head("Tool", "tell", `type: webhook\n${TOOL}\neffect: write\nwebhook:\n${block.replace(/^/gm, "  ")}`);
+
 /** Every row. */
 export const INVALID_TOOLS: readonly InvalidManifest[] = [
   // Tool
@@ -19,6 +23,44 @@ export const INVALID_TOOLS: readonly InvalidManifest[] = [
     "a database tool",
     head("Tool", "t", `§type: database\n${TOOL}\neffect: read\ndatabase: {}`),
     "not supported by this version",
+  ),
+  row(
+    "E-MISSING",
+    "a webhook without address",
+    webhook('§signingSecret: "${{ secret.a.b }}"\nevents: [a.b]'),
+    '"url" is missing',
+  ),
+  row("E-MISSING", "a webhook without events", webhook(`§${WEBHOOK}`), '"events" is missing'),
+  row("E-VALUE", "a webhook that tells nothing", webhook(`${WEBHOOK}\nevents: §[]`), "at least one"),
+  row("E-NAME", "an event that is no name", webhook(`${WEBHOOK}\nevents: [§"a b"]`), "not the name of an event"),
+  row("E-DUPLICATE", "an event given twice", webhook(`${WEBHOOK}\nevents: [a.b, §a.b]`), "given twice"),
+  row(
+    "E-SCHEMA",
+    "several events and no argument that names one",
+    head(
+      "Tool",
+      "t",
+      `type: webhook\ndescription: x\neffect: write\nwebhook:\n  ${WEBHOOK.replace("\n", "\n  ")}\n  events: [a.b, a.c]\n§inputSchema: {type: object}`,
+    ),
+    'no required argument "event"',
+  ),
+  row(
+    "E-SECRET",
+    "a signing secret written out",
+    webhook("url: https://x/y\nevents: [a.b]\nsigningSecret: §whsec_abcdefghijklmnop"),
+    "write ${{ secret.NAME.KEY }}",
+  ),
+  row(
+    "E-SECRET",
+    "a signing secret from an argument",
+    webhook('url: https://x/y\nevents: [a.b]\nsigningSecret: §"${{ args.id }}"'),
+    "one secret and nothing else",
+  ),
+  row(
+    "E-URL",
+    "a webhook to the host that an argument names",
+    webhook('url: "https://${{ §args.id }}/y"\nevents: [a.b]\nsigningSecret: "${{ secret.a.b }}"'),
+    "no insertion",
   ),
   row("E-UNION", "the block of another type", tool(`${HTTP}\n§command: {argv: [x]}`), "does not belong"),
   row(

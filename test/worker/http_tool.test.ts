@@ -6,7 +6,8 @@ import { afterEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../kit/clock.ts";
 import { createAddressGuard } from "../../worker/tool/addresses.ts";
 import type { HttpMeans, ToolRun } from "../../worker/tool/executor.ts";
-import { createHttpExecutor, type ResolveName } from "../../worker/tool/http.ts";
+import { createHttpExecutor } from "../../worker/tool/http.ts";
+import type { ResolveName } from "../../worker/tool/network.ts";
 
 const clock = systemClock();
 const closers: (() => Promise<void>)[] = [];

@@ -111,8 +111,10 @@ export class RecordingPort implements TaskPort {
 export function fakeExecutors(
   run: (tool: string, args: Json, signal: AbortSignal) => ToolRun | Promise<ToolRun>,
 ): ToolExecutors {
+  const none = { run: () => Promise.reject(new Error("only commands here")) };
   return {
-    http: { run: () => Promise.reject(new Error("no http here")) },
+    http: none,
+    webhook: none,
     command: {
       run: async ({ means, signal }) =>
         run(means.argv[0] as string, JSON.parse(means.argv[1] as string) as Json, signal),

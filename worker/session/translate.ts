@@ -125,6 +125,10 @@ function meansOf({ means }: ToolGrantMessage): ToolMeans {
     const { argv, stdin, hasStdin, env, workDir } = means.value;
     return { kind: "command", argv, ...(hasStdin ? { stdin } : {}), env, workDir };
   }
+  if (means.case === "webhook") {
+    const { url, headers, body, allowPrivateNetwork } = means.value;
+    return { kind: "webhook", url, headers, body, allowPrivateNetwork };
+  }
   throw violation("a grant carries no means that this worker knows");
 }
 

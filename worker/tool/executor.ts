@@ -24,8 +24,17 @@ export interface CommandMeans {
   readonly workDir: string;
 }
 
+/** A signed delivery. */
+export interface WebhookMeans {
+  readonly kind: "webhook";
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+  readonly allowPrivateNetwork: boolean;
+}
+
 /** Concrete means of one tool attempt. */
-export type ToolMeans = HttpMeans | CommandMeans;
+export type ToolMeans = HttpMeans | CommandMeans | WebhookMeans;
 
 /** Classes of tool failure; those of retry policies. */
 export type ToolFailureClass =
@@ -87,8 +96,14 @@ export type ToolExecutors = { readonly [Kind in ToolMeans["kind"]]: ToolExecutor
 /** Runs means with the executor of their kind. */
 export function executeTool(executors: ToolExecutors, execution: ToolExecution): Promise<ToolRun> {
   const { means } = execution;
-  if (means.kind === "http") return executors.http.run({ ...execution, means });
-  return executors.command.run({ ...execution, means });
+  switch (means.kind) {
+    case "http":
+      return executors.http.run({ ...execution, means });
+    case "command":
+      return executors.command.run({ ...execution, means });
+    case "webhook":
+      return executors.webhook.run({ ...execution, means });
+  }
 }
 
 /** A failed run. */

@@ -7,6 +7,7 @@ import { createAddressGuard } from "./addresses.ts";
 import { createCommandExecutor } from "./command.ts";
 import type { ToolExecutors } from "./executor.ts";
 import { createHttpExecutor } from "./http.ts";
+import { createWebhookExecutor } from "./webhook.ts";
 
 /** What the operator allows tools on this worker. */
 export interface ToolOptions {
@@ -22,8 +23,10 @@ export interface ToolOptions {
  * @throws DomainError CONFIG_INVALID for a range that is none.
  */
 export function createToolExecutors(clock: Clock, options: ToolOptions): ToolExecutors {
+  const network = { guard: createAddressGuard(options.privateNetworks), clock };
   return {
-    http: createHttpExecutor({ guard: createAddressGuard(options.privateNetworks), clock }),
+    http: createHttpExecutor(network),
+    webhook: createWebhookExecutor(network),
     command: createCommandExecutor({ clock, commandPath: options.commandPath, workDir: options.workDir }),
   };
 }
