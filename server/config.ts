@@ -8,6 +8,7 @@ import { DAY, HOUR, MINUTE, parseDuration, SECOND } from "../kit/units.ts";
 import { RETENTION_DEFAULTS, type RetentionSettings } from "./commands/remove_expired.ts";
 import { DEVELOPMENT_GROUPS } from "./commands/tokens.ts";
 import { LEASE_TTL_MS } from "./dispatch/timing.ts";
+import { type AllowanceList, readAllowanceFile } from "./secrets/allowances.ts";
 import type { LogLevel } from "./telemetry/log.ts";
 
 /** Environment of a process. */
@@ -31,6 +32,8 @@ export interface ServerConfig {
   readonly logLevel: LogLevel;
   readonly developmentGroups: readonly string[];
   readonly secretsDirectory?: string;
+  /** Which secrets a namespace's manifests may name. Absent: all. */
+  readonly secretAllowances?: AllowanceList;
   readonly poolMax: number;
 }
 
@@ -58,6 +61,7 @@ Options:
   --dev-groups A,B     groups of the development principal; default ${DEVELOPMENT_GROUPS.join(",")}
   --log-level LEVEL    ${LOG_LEVELS.join(", ")} (ORLOJ_LOG_LEVEL)
   --secrets-dir DIR    secrets as files NAME/KEY (ORLOJ_SECRETS_DIR); else ORLOJ_SECRET_<NAME>_<KEY>
+  --secrets-allow FILE which secrets the manifests of a namespace may name; default: all (ORLOJ_SECRETS_ALLOW)
   -h, --help           this text
 
 It listens on 127.0.0.1 only.
@@ -76,6 +80,7 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
   const databaseUrl = flags["database-url"] ?? env["ORLOJ_DATABASE_URL"];
   const keyFile = flags["audit-key"] ?? env["ORLOJ_AUDIT_KEY"];
   const heads = flags["audit-heads"] ?? env["ORLOJ_AUDIT_HEADS"];
+  const allowed = flags["secrets-allow"] ?? env["ORLOJ_SECRETS_ALLOW"];
   const secretsDirectory = flags["secrets-dir"] ?? env["ORLOJ_SECRETS_DIR"];
   const config: ServerConfig = {
     help: flags.help === true,
@@ -97,6 +102,7 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
     logLevel: oneOf("--log-level", flags["log-level"] ?? env["ORLOJ_LOG_LEVEL"] ?? "info", LOG_LEVELS),
     developmentGroups: groups(flags["dev-groups"]),
     ...(secretsDirectory !== undefined && { secretsDirectory }),
+    ...(allowed !== undefined && { secretAllowances: readAllowanceFile(named("--secrets-allow", allowed)) }),
     poolMax: 12,
   };
   return Object.freeze(config);
@@ -109,7 +115,8 @@ function readFlags(argv: readonly string[]) {
       args: [...argv],
       options: {
         ...{ "database-url": text, home: text, "api-port": text, "worker-port": text, "ops-port": text },
-        ...{ "lease-ttl": text, migrate: text, "dev-groups": text, "log-level": text, "secrets-dir": text },
+        ...{ "lease-ttl": text, migrate: text, "dev-groups": text, "log-level": text },
+        ...{ "secrets-dir": text, "secrets-allow": text },
         ...{ "run-retention": text, "dead-letter-retention": text, "audit-retention": text },
         ...{ "audit-key": text, "audit-heads": text },
         help: { type: "boolean", short: "h" },

@@ -6,7 +6,9 @@ import { resolve } from "node:path";
 import { systemClock } from "../kit/clock.ts";
 import { DomainError, messageOf } from "../kit/errors.ts";
 import { createIds } from "../kit/ids.ts";
+import { escapeControls } from "../kit/log_text.ts";
 import { systemRandom } from "../kit/random.ts";
+import { Redactor } from "../kit/redactor.ts";
 import { onStopSignals, outliveClosedOutput } from "../kit/stop_signals.ts";
 import { headSink, loadAuditKey } from "./audit_key.ts";
 import { type Environment, readServerConfig, SERVER_HELP, type ServerConfig } from "./config.ts";
@@ -15,6 +17,7 @@ import { handBackHomeConfig, readHomeConfig, writeHomeConfig } from "./home.ts";
 import { NO_IDENTITY } from "./identity/settings.ts";
 import { createReplica, type Replica } from "./replica.ts";
 import { createListeners, type ListenerPorts } from "./rpc/listeners.ts";
+import { Allowances } from "./secrets/allowances.ts";
 import { Secrets } from "./secrets/secrets.ts";
 import { openDatabase } from "./storage/database.ts";
 import { keepEmbedded } from "./storage/embedded/keep.ts";
@@ -26,19 +29,22 @@ import { bringUp } from "./upgrade.ts";
 export async function runServer(argv: readonly string[], env: Environment): Promise<number> {
   outliveClosedOutput();
   const clock = systemClock();
-  let log = createLogger({ clock });
+  const redactor = new Redactor();
+  let log = createLogger({ clock, redactor });
   try {
     const config = readServerConfig(argv, env);
     if (config.help) {
       process.stdout.write(SERVER_HELP);
       return 0;
     }
-    log = createLogger({ clock, level: config.logLevel });
-    await serve(config, env, log);
+    log = createLogger({ clock, redactor, level: config.logLevel });
+    learnPassword(redactor, config.databaseUrl);
+    await serve(config, env, { log, redactor });
     return 0;
   } catch (error) {
     const bad = error instanceof DomainError && error.reason === "CONFIG_INVALID";
-    process.stderr.write(`error[E-${bad ? "CONFIG-INVALID" : "SERVER-FAILED"}] ${messageOf(error)}\n`);
+    const message = escapeControls(redactor.text(messageOf(error)));
+    process.stderr.write(`error[E-${bad ? "CONFIG-INVALID" : "SERVER-FAILED"}] ${message}\n`);
     if (!(error instanceof DomainError)) log.error("server.failed", { error });
     return bad ? 2 : 1;
   }
@@ -47,7 +53,13 @@ export async function runServer(argv: readonly string[], env: Environment): Prom
 /** Connections for renewals and the tick alone, so that they never wait behind a busy pool. */
 const RESERVED_CONNECTIONS = 2;
 
-async function serve(config: ServerConfig, env: Environment, log: Logger): Promise<void> {
+/** What the server tells, and what it must not tell. */
+interface Telling {
+  readonly log: Logger;
+  readonly redactor: Redactor;
+}
+
+async function serve(config: ServerConfig, env: Environment, { log, redactor }: Telling): Promise<void> {
   const clock = systemClock();
   const random = systemRandom();
   const stop = stopSignal();
@@ -75,6 +87,7 @@ async function serve(config: ServerConfig, env: Environment, log: Logger): Promi
       audit,
       identity: NO_IDENTITY,
       secrets: new Secrets({ directory: config.secretsDirectory, environment: env }),
+      ...{ allowances: new Allowances(config.secretAllowances), redactor },
     });
     await run(config, home, replica, log, stop.signal);
   } finally {
@@ -134,6 +147,13 @@ async function announce(
     `${ready}\ndevelopment token (for this machine only): ${token}\nsettings for the CLI and workers: ${home}/config.json\n`,
   );
   return () => handBackHomeConfig(home, own, kept);
+}
+
+function learnPassword(redactor: Redactor, databaseUrl: string | undefined): void {
+  if (databaseUrl === undefined || !URL.canParse(databaseUrl)) return;
+  const { password } = new URL(databaseUrl);
+  redactor.learn(password);
+  redactor.learn(databaseUrl);
 }
 
 // A server that is told to stop while its database starts goes no further than that.

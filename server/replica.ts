@@ -7,6 +7,7 @@ import type { Clock } from "../kit/clock.ts";
 import { DomainError, messageOf } from "../kit/errors.ts";
 import type { Ids } from "../kit/ids.ts";
 import type { Random } from "../kit/random.ts";
+import type { Redactor } from "../kit/redactor.ts";
 import { publicPem, type SigningKey } from "./audit/checkpoint.ts";
 import { apply } from "./commands/apply.ts";
 import { authenticate } from "./commands/authenticate.ts";
@@ -43,6 +44,8 @@ import type { Timing } from "./dispatch/timing.ts";
 import { Identities } from "./identity/identify.ts";
 import type { IdentitySettings } from "./identity/settings.ts";
 import { ManifestPool } from "./manifests/pool.ts";
+import type { Allowances } from "./secrets/allowances.ts";
+import { SecretAccess } from "./secrets/secret_access.ts";
 import type { Secrets } from "./secrets/secrets.ts";
 import { createHintListener, createHintNotifier } from "./storage/listen.ts";
 import type { Store } from "./storage/store.ts";
@@ -61,6 +64,10 @@ export interface ReplicaOptions {
   readonly log: Logger;
   readonly timing: Timing;
   readonly secrets: Secrets;
+  /** Which of them manifests may name, by namespace. */
+  readonly allowances: Allowances;
+  /** Learns what is handed out. */
+  readonly redactor: Redactor;
   readonly retention: RetentionSettings;
   /** Who may call, beside those with tokens. */
   readonly identity: IdentitySettings;
@@ -96,7 +103,13 @@ export function createReplica(options: ReplicaOptions): Replica {
     },
     cancel: (orders) => registry.cancel(orders),
   };
-  const context: CommandContext = { store, caches: new Caches(), ids, log, readSecret: secretReader(options), hints };
+  const secrets = new SecretAccess({
+    ...{ secrets: options.secrets, allowances: options.allowances, redactor: options.redactor },
+    onTrouble: (event, fields) => log.warn(event, fields),
+  });
+  const context: CommandContext = {
+    ...{ store, caches: new Caches(), ids, log, secrets, redactor: options.redactor, hints },
+  };
   const services = createServices(context);
   const sealer = new Sealer(context, clock);
   const heads = new HeadKeeper(context, clock, options.audit.key, options.audit.heads);
@@ -155,18 +168,6 @@ export function createReplica(options: ReplicaOptions): Replica {
       await listener.stop();
       await notifier.drained();
     },
-  };
-}
-
-// A secret that cannot be read is a missing one to the caller; the operator learns why from the log.
-function secretReader({ secrets, log }: ReplicaOptions): CommandContext["readSecret"] {
-  return (name, key) => {
-    try {
-      return secrets.read(name, key)?.reveal();
-    } catch (error) {
-      log.error("secret.unreadable", { name, key, error: messageOf(error) });
-      return undefined;
-    }
   };
 }
 

@@ -1,8 +1,10 @@
 // What a worker tells the person who runs it: one line an event, on stderr, as JSON or as short text.
 // Made by main.ts (or by the program that embeds a worker) and passed down; nothing else prints.
-// Values are escaped, so that text from outside cannot forge a line. Never given a secret.
+// Values are escaped, so that text from outside cannot forge a line; redactingLog leaves the secrets of tasks out.
 
 import type { Clock } from "../kit/clock.ts";
+import { escapeControls } from "../kit/log_text.ts";
+import type { Redactor } from "../kit/redactor.ts";
 
 /** Levels, from the most to the least talkative. */
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
@@ -28,21 +30,26 @@ export function createLog({ format, level, clock, write }: LogOptions): Log {
     if (LOG_LEVELS.indexOf(eventLevel) < LOG_LEVELS.indexOf(level)) return;
     const time = new Date(clock.now()).toISOString();
     if (format === "json") {
-      write(`${JSON.stringify({ time, level: eventLevel, message, ...fields })}\n`);
+      write(`${escapeControls(JSON.stringify({ time, level: eventLevel, message, ...fields }))}\n`);
       return;
     }
     const facts = Object.entries(fields).map(([name, value]) => ` ${name}=${plain(value)}`);
-    write(`${time.slice(11, 19)} ${eventLevel.padEnd(5)} ${escaped(message)}${facts.join("")}\n`);
+    write(`${time.slice(11, 19)} ${eventLevel.padEnd(5)} ${escapeControls(message)}${facts.join("")}\n`);
   };
 }
 
 function plain(value: string | number | boolean): string {
   const text = String(value);
-  return /^[\w.:/@-]+$/.test(text) ? text : JSON.stringify(escaped(text));
+  return /^[\w.:/@-]+$/.test(text) ? text : escapeControls(JSON.stringify(text));
 }
 
-function escaped(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (character) => {
-    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  });
+/** A log that leaves out the secrets that a redactor knows when an event comes. */
+export function redactingLog(log: Log, redactor: Redactor): Log {
+  const clean = (value: string | number | boolean) => {
+    return typeof value === "boolean" ? value : (redactor.json(value) as string | number);
+  };
+  return (level, message, fields = {}) => {
+    const told = Object.entries(fields).map(([name, value]) => [name, clean(value)] as const);
+    log(level, redactor.text(message), Object.fromEntries(told));
+  };
 }

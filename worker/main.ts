@@ -4,6 +4,7 @@
 
 import { systemClock } from "../kit/clock.ts";
 import { DomainError, messageOf } from "../kit/errors.ts";
+import { escapeControls } from "../kit/log_text.ts";
 import { onStopSignals, outliveClosedOutput } from "../kit/stop_signals.ts";
 import { type Environment, readConfig, WORKER_HELP, type WorkerConfig } from "./config.ts";
 import { createWorker } from "./index.ts";
@@ -30,7 +31,7 @@ export async function runWorker(argv: readonly string[], env: Environment): Prom
     }
     worker = build(config);
   } catch (error) {
-    process.stderr.write(`error[${codeOf(error)}]: ${messageOf(error)}\n`);
+    tellError(error);
     return EXIT_USAGE;
   }
   return await runUntilSignal(worker);
@@ -67,11 +68,16 @@ async function runUntilSignal(worker: Worker): Promise<number> {
     await worker.ended;
     return aborted ? EXIT_FAILED : EXIT_OK;
   } catch (error) {
-    process.stderr.write(`error[${codeOf(error)}]: ${messageOf(error)}\n`);
+    tellError(error);
     return EXIT_FAILED;
   } finally {
     stopListening();
   }
+}
+
+// What the server says of a refusal comes from outside.
+function tellError(error: unknown): void {
+  process.stderr.write(`error[${codeOf(error)}]: ${escapeControls(messageOf(error))}\n`);
 }
 
 function codeOf(error: unknown): string {

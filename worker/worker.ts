@@ -6,9 +6,10 @@ import type { Clock } from "../kit/clock.ts";
 import { DomainError } from "../kit/errors.ts";
 import { createIds } from "../kit/ids.ts";
 import type { Random } from "../kit/random.ts";
+import { Redactor } from "../kit/redactor.ts";
 import { SECOND } from "../kit/units.ts";
 import { runTask } from "./agent/loop.ts";
-import type { Log } from "./log.ts";
+import { type Log, redactingLog } from "./log.ts";
 import { createModelAdapters } from "./model/registry.ts";
 import { WorkerSession } from "./session/session.ts";
 import { grpcStreams } from "./session/stream.ts";
@@ -49,7 +50,7 @@ export interface WorkerOptions {
   readonly anthropicApiKey?: string;
   /** Time that tasks get to finish when the worker stops, in ms; 20 s by default. */
   readonly drainWindowMs?: number;
-  /** Takes events; nothing is logged by default. */
+  /** Takes events; nothing is logged by default. Secrets of tasks are left out. */
   readonly log?: Log;
   /** Called once, when the server has taken the worker in. */
   readonly onReady?: (sessionId: string) => void;
@@ -78,6 +79,9 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
   if (!Number.isInteger(slots) || slots < 1 || slots > 1_000) {
     throw new DomainError("CONFIG_INVALID", `slots must be a whole number from 1 to 1,000, not ${slots}`);
   }
+  const redactor = new Redactor();
+  const { joinToken, openAiApiKey = "", anthropicApiKey = "" } = options;
+  for (const own of [joinToken, openAiApiKey, anthropicApiKey]) redactor.learn(own);
   const models = createModelAdapters(clock, options);
   const executors = createToolExecutors(clock, {
     privateNetworks: options.privateNetworks ?? [],
@@ -88,7 +92,7 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
   const ended = Promise.withResolvers<void>();
   ended.promise.catch(() => {});
   ready.promise.catch(() => {});
-  const dependencies = { models, executors, clock, random };
+  const dependencies = { models, executors, clock, random, redactor };
   const session = new WorkerSession({
     endpoints: options.endpoints,
     openStream: grpcStreams(options.joinToken),
@@ -106,7 +110,7 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
     },
     clock,
     random,
-    log: options.log ?? (() => {}),
+    log: redactingLog(options.log ?? (() => {}), redactor),
   });
   return {
     start() {

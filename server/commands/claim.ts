@@ -4,8 +4,10 @@
 
 import type { StoredRecord } from "../audit/events.ts";
 import { auditRecord } from "../audit/record.ts";
+import type { FailureValue } from "../graph/types.ts";
 import type { Requester } from "../policy/types.ts";
 import { matchTasks } from "../queue/match.ts";
+import type { Secret } from "../secrets/secret.ts";
 import type { NewLease } from "../storage/lease_queries.ts";
 import type { JournalRow } from "../storage/ledger_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
@@ -13,6 +15,7 @@ import type { ClaimedTask } from "../storage/task_queries.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CommandContext } from "./context.ts";
 import { type Decided, decideSubject, noted } from "./decisions.ts";
+import { modelKeyOf } from "./model_key.ts";
 import type { SettleItem } from "./settle_items.ts";
 
 /** Tasks in one claim at most. */
@@ -33,12 +36,14 @@ export interface Assigned {
   readonly task: ClaimedTask;
   readonly bundle: CompiledBundle;
   readonly journal: readonly JournalRow[];
+  /** The key that the agent's model names; absent if it names none. */
+  readonly modelKey?: Secret;
 }
 
 /** What a claim did. */
 export interface Claimed {
   readonly assigned: readonly Assigned[];
-  /** Denied tasks, for the settle coalescer. */
+  /** Tasks that policy denied or that lack their model's key, for the settle coalescer. */
   readonly denied: readonly SettleItem[];
   /** True when the limit was reached: there may be more. */
   readonly more: boolean;
@@ -47,6 +52,8 @@ export interface Claimed {
 interface Leased extends Assigned {
   readonly lease: NewLease;
   readonly decided: Decided;
+  /** Why it cannot be sent though it is allowed. */
+  readonly failure?: FailureValue;
 }
 
 /** See the file header. Sessions all serve the same routes. @throws DomainError for database trouble: nothing happened */
@@ -65,13 +72,13 @@ export async function claim(
     if (tasks.length === 0) return [];
     const leases = await lease(tx, context, tasks, routes, sessions);
     await tx.leases.insert(leases.map((one) => one.lease));
-    await tx.audit.insert(leases.filter((one) => one.decided.decision.allowed).map(leasedRecord));
+    await tx.audit.insert(leases.filter(isSendable).map(leasedRecord));
     return leases;
   });
   context.hints.runsChanged([...new Set(leased.map((one) => one.task.run_id))]);
   return {
-    assigned: leased.filter((one) => one.decided.decision.allowed),
-    denied: leased.filter((one) => !one.decided.decision.allowed).map(denial),
+    assigned: leased.filter(isSendable),
+    denied: leased.filter((one) => !isSendable(one)).map(unsendable),
     more: leased.length === free,
   };
 }
@@ -115,7 +122,9 @@ async function lease(
       delivery: task.deliveries,
       journal_length: journal.length,
     };
-    leased.push({ sessionId, token, task, bundle, journal, lease: row, decided });
+    // A key leaves the server only after the agent was allowed.
+    const key = decided.decision.allowed ? modelKeyOf(context, bundle, task.agent) : {};
+    leased.push({ sessionId, token, task, bundle, journal, lease: row, decided, ...key });
   }
   return leased;
 }
@@ -147,6 +156,12 @@ function leasedRecord({ task, lease, decided }: Leased): StoredRecord {
   });
 }
 
-function denial({ task, token, sessionId, decided }: Leased): SettleItem {
-  return { type: "denied", taskId: task.id, token, sessionId, ...decided, subject: {} };
+function isSendable({ decided, failure }: Leased): boolean {
+  return decided.decision.allowed && failure === undefined;
+}
+
+function unsendable({ task, token, sessionId, decided, failure }: Leased): SettleItem {
+  const presented = { taskId: task.id, token, sessionId };
+  if (failure !== undefined) return { type: "fail", ...presented, failure };
+  return { type: "denied", ...presented, ...decided, subject: {} };
 }

@@ -1,7 +1,9 @@
-// What every command is given by main: the store, caches, ids, randomness, secrets and where to send hints after a commit.
+// What every command is given by main: the store, caches, ids, secrets, the redactor, and where to send hints after a commit.
 // Commands keep no other state. Hints only shorten waits; the tick finds whatever a lost hint was about.
 
 import type { Ids } from "../../kit/ids.ts";
+import type { Redactor } from "../../kit/redactor.ts";
+import type { SecretAccess } from "../secrets/secret_access.ts";
 import type { Store } from "../storage/store.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { Caches } from "./caches.ts";
@@ -28,15 +30,14 @@ export interface Hints {
   cancel(orders: readonly CancelOrder[]): void;
 }
 
-/** Reads a secret's value now; undefined when there is none. */
-export type ReadSecret = (name: string, key: string) => string | undefined;
-
 /** See the file header. */
 export interface CommandContext {
   readonly store: Store;
   readonly caches: Caches;
   readonly ids: Ids;
   readonly log: Logger;
-  readonly readSecret: ReadSecret;
+  readonly secrets: SecretAccess;
+  /** Knows every secret that this replica handed out; what workers tell passes through it before it is used. */
+  readonly redactor: Redactor;
   readonly hints: Hints;
 }

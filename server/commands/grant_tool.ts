@@ -2,10 +2,13 @@
 // Called by authorize_tool_call.ts after structure, policy and ledger allowed it. The means leave only with the answer.
 
 import { MIB, SECOND } from "../../kit/units.ts";
-import { renderMeans } from "../grant/render.ts";
+import { type RenderedMeans, renderMeans, secretsOf } from "../grant/render.ts";
+import type { SecretRef } from "../manifests/specs.ts";
 import type { ToolCallRow } from "../storage/ledger_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
+import type { CommandContext } from "./context.ts";
 import { type Decided, noted } from "./decisions.ts";
+import { secretForbidden } from "./secret_refusal.ts";
 import { callDetail, recordCall, refuseArguments, type SoundCall, type ToolBatch } from "./tool_batch.ts";
 import type { Authorized, Grant } from "./tool_facts.ts";
 
@@ -23,15 +26,14 @@ export async function grantTool(
   of: { attempt: number; grantId?: string; ledger: Map<string, ToolCallRow> },
 ): Promise<Authorized> {
   const spec = call.tool.tool.spec;
-  const rendered = renderMeans(spec, call.args, batch.context.readSecret, {
-    requestId: call.requestId,
-    nowMs: batch.now.getTime(),
-  });
+  const refused = refusedSecrets(batch.context, call);
+  if (refused.length > 0) {
+    return failTask(call, "SecretForbidden", secretForbidden(refused, call.tool.tool.namespace));
+  }
+  const rendered = render(batch, call);
   if (!rendered.ok) {
     if (rendered.class === "InvalidArguments") return await refuseArguments(tx, batch, call, rendered.message);
-    const { taskId, token, sessionId } = call.fact;
-    const failure = { class: rendered.class, message: `tool ${call.tool.tool.name}: ${rendered.message}` };
-    return { answer: { type: "failed" }, settle: { type: "fail", taskId, token, sessionId, failure } };
+    return failTask(call, rendered.class, rendered.message);
   }
   const grantId = of.grantId ?? batch.context.ids.next("gra");
   const row: ToolCallRow = {
@@ -70,9 +72,30 @@ export async function grantTool(
     timeoutMs: spec.timeoutMs,
     resultBytesMax: Math.min(RESULT_BYTES_MAX, spec.command?.maxOutputBytes ?? RESULT_BYTES_MAX),
     means: rendered.means,
+    secrets: rendered.secrets,
     ...(spec.outputSchema !== undefined && { outputSchemaJson: JSON.stringify(spec.outputSchema) }),
   };
   return { answer: { type: "granted", grant: made } };
+}
+
+// Also of secrets that are read only where there are any: whether there are is not told.
+function refusedSecrets({ secrets }: CommandContext, { tool }: SoundCall): SecretRef[] {
+  return secretsOf(tool.tool.spec).filter((name) => !secrets.allows(tool.tool.namespace, name));
+}
+
+function render({ context: { secrets }, now }: ToolBatch, { tool, args, requestId }: SoundCall): RenderedMeans {
+  const { namespace, spec } = tool.tool;
+  const read = (name: string, key: string) => {
+    const given = secrets.give(namespace, { name, key });
+    return given.ok ? given.secret.reveal() : undefined;
+  };
+  return renderMeans(spec, args, read, { requestId, nowMs: now.getTime() });
+}
+
+function failTask({ fact, tool }: SoundCall, failureClass: string, message: string): Authorized {
+  const { taskId, token, sessionId } = fact;
+  const failure = { class: failureClass, message: `tool ${tool.tool.name}: ${message}` };
+  return { answer: { type: "failed" }, settle: { type: "fail", taskId, token, sessionId, failure } };
 }
 
 // A declared key is shared: its row says whose it is, and how long others may take its result.

@@ -4,7 +4,7 @@
 import { DomainError } from "../../kit/errors.ts";
 import type { JsonObject } from "../../kit/json.ts";
 import type { Diagnostic } from "../manifests/diagnostics.ts";
-import { formatDiagnostic } from "../manifests/diagnostics.ts";
+import { compareDiagnostics, formatDiagnostic } from "../manifests/diagnostics.ts";
 import { manifestFromDocument } from "../manifests/document.ts";
 import type { ManifestPool } from "../manifests/pool.ts";
 import { keysNeeded, type ResourceKey, SYSTEM_NAMESPACE } from "../manifests/references.ts";
@@ -14,16 +14,17 @@ import { type ResourceRow, resourceQueries } from "../storage/resources.ts";
 import type { CommandContext } from "./context.ts";
 import type { ApplyInput } from "./control_plane.ts";
 import { ManifestInvalidError } from "./manifest_invalid_error.ts";
+import { forbiddenSecrets } from "./secret_refusal.ts";
 
 /** Names offered as "did you mean" at most. */
 const NAMES_MAX = 5_000;
 
 /** What apply and validate need. */
-export type ManifestContext = Pick<CommandContext, "store"> & { readonly pool: ManifestPool };
+export type ManifestContext = Pick<CommandContext, "store" | "secrets"> & { readonly pool: ManifestPool };
 
 /** Validates files against the catalog as it is now. @throws MANIFEST_TOO_SLOW, MANIFEST_INVALID, SHUTTING_DOWN */
 export async function checkManifests(context: ManifestContext, input: ApplyInput): Promise<Validation> {
-  const { store, pool } = context;
+  const { store, pool, secrets } = context;
   const names = await store.read(({ db }) => resourceQueries(db).names(NAMES_MAX));
   const storedNames: Partial<Record<Kind, string[]>> = {};
   for (const { kind, namespace, name } of names) {
@@ -33,7 +34,7 @@ export async function checkManifests(context: ManifestContext, input: ApplyInput
     list.push(name);
   }
   const files = input.files.map(({ name, content }) => ({ file: name, bytes: new TextEncoder().encode(content) }));
-  return await pool.validate(
+  const validation = await pool.validate(
     files,
     async (keys) =>
       await loadWithLibraries(async (more) => {
@@ -46,6 +47,9 @@ export async function checkManifests(context: ManifestContext, input: ApplyInput
       ...(input.defaultNamespace !== "" && { defaultNamespace: input.defaultNamespace }),
     },
   );
+  const forbidden = forbiddenSecrets(secrets, validation.manifests);
+  if (forbidden.length === 0) return validation;
+  return { ...validation, diagnostics: [...validation.diagnostics, ...forbidden].sort(compareDiagnostics) };
 }
 
 /** @throws PERMISSION_DENIED for a document in a namespace that the caller may not touch */

@@ -23,6 +23,8 @@ export interface Grant {
   readonly timeoutMs: number;
   readonly resultBytesMax: number;
   readonly means: MeansValue;
+  /** Secret values that the means hold. */
+  readonly secrets: readonly string[];
   /** JSON Schema text; absent: any result. */
   readonly outputSchemaJson?: string;
 }

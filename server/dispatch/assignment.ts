@@ -10,7 +10,6 @@ import {
   JournalEntrySchema,
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { Assigned } from "../commands/claim.ts";
-import type { ReadSecret } from "../commands/context.ts";
 import type { JournalRow } from "../storage/ledger_queries.ts";
 import { INLINE_PAYLOAD_BYTES_MAX } from "./timing.ts";
 import { durationOf } from "./wire.ts";
@@ -55,10 +54,9 @@ export function inlineJournal(
 }
 
 /** The frame of an assignment. */
-export function assignmentFrame(assigned: Assigned, sequence: bigint, readSecret: ReadSecret): Assignment {
-  const { task, bundle, token, journal } = assigned;
+export function assignmentFrame(assigned: Assigned, sequence: bigint): Assignment {
+  const { task, bundle, token, journal, modelKey } = assigned;
   const agent = bundle.agents.get(task.agent)?.agent.spec;
-  const ref = agent?.model?.secretRef;
   const { entries, more } = inlineJournal(journal);
   return create(AssignmentSchema, {
     sequence,
@@ -78,7 +76,7 @@ export function assignmentFrame(assigned: Assigned, sequence: bigint, readSecret
     journalTruncated: more,
     // The run's own deadline is the server's to keep: a task that it ends is TIMED_OUT, not failed.
     ...(agent && { timeout: durationOf(agent.limits.timeoutMs) }),
-    modelSecret: ref === undefined ? "" : (readSecret(ref.name, ref.key) ?? ""),
+    modelSecret: modelKey?.reveal() ?? "",
     toolCallsSpent: journal.filter((row) => row.kind !== "turn").length,
   });
 }

@@ -18,6 +18,7 @@ export function wireGrant(grant: Grant): WireGrant {
     resultBytesMax: BigInt(grant.resultBytesMax),
     outputSchemaJson: grant.outputSchemaJson ?? "",
     means: wireMeans(grant.means),
+    secrets: [...grant.secrets],
   };
 }
 

@@ -23,6 +23,7 @@ import { assignmentFrame } from "./assignment.ts";
 import type { ConnectedWorker } from "./connected_worker.ts";
 import { fetchJournal, fetchViews } from "./fetches.ts";
 import { checkHello } from "./hello.ts";
+import { redactedFrame } from "./redacted_frame.ts";
 import type { SessionHost } from "./session_host.ts";
 import { FRAME_BYTES_MAX } from "./timing.ts";
 import { durationMs, durationOf, frameOf } from "./wire.ts";
@@ -102,7 +103,7 @@ export class WorkerSession implements ConnectedWorker {
   }
 
   async receive(request: SessionRequest): Promise<void> {
-    const { frame } = request;
+    const frame = redactedFrame(this.#host.context.redactor, request.frame);
     this.seen = true;
     if (this.#phase === "greeting") {
       if (frame.case !== "hello") throw violation("the first frame of a session must be Hello");
@@ -182,7 +183,7 @@ export class WorkerSession implements ConnectedWorker {
         accepted: false,
         stopping: false,
       });
-      return assignmentFrame(assigned, this.#sequence, this.#host.context.readSecret);
+      return assignmentFrame(assigned, this.#sequence);
     });
     // Inputs and journals are large: a frame ends before it grows beyond what a worker takes.
     const frames = inFrames(assignments, (one) => toBinary(AssignmentSchema, one).byteLength, FRAME_BYTES_MAX / 2);
@@ -211,6 +212,7 @@ export class WorkerSession implements ConnectedWorker {
   async #greet(hello: Hello): Promise<void> {
     this.#phase = "opening";
     const checked = checkHello(hello);
+    if (hello.resumeSessionId !== "") this.#host.context.secrets.learnAll();
     this.name = checked.name;
     this.capabilities = checked.capabilities;
     const welcome = await this.#host.open(this, hello);

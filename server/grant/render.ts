@@ -22,7 +22,12 @@ export type MeansValue = HttpMeansValue | CommandMeansValue | WebhookMeansValue;
 
 /** What a grant carries, or why there is none. */
 export type RenderedMeans =
-  | { readonly ok: true; readonly means: MeansValue }
+  | {
+      readonly ok: true;
+      readonly means: MeansValue;
+      /** Secret values that the means may hold, each once. */
+      readonly secrets: readonly string[];
+    }
   | { readonly ok: false; readonly class: RenderFailureClass; readonly message: string };
 
 /**
@@ -40,7 +45,7 @@ export function renderMeans(
   const templates = toolTemplates(tool);
   if (!templates.ok) return { ok: false, class: "ToolInvalid", message: templates.error };
   const { http, command, webhook, secrets: read } = templates.value;
-  const { binding, missing } = secretBinding(read, secrets);
+  const { binding, values, missing } = secretBinding(read, secrets);
   if (missing.length > 0) {
     const names = missing.map(({ name, key }) => `${name}/${key}`).join(", ");
     return {
@@ -53,14 +58,16 @@ export function renderMeans(
   const key = headerSafe(call.requestId);
   try {
     if (tool.http !== undefined && http !== undefined) {
-      return { ok: true, means: renderHttp(tool.http, http, bindings, { header: tool.idempotency.header, key }) };
+      const means = renderHttp(tool.http, http, bindings, { header: tool.idempotency.header, key });
+      return { ok: true, means, secrets: values };
     }
     if (tool.command !== undefined && command !== undefined) {
-      return { ok: true, means: renderCommand(tool.command, command, bindings, key) };
+      return { ok: true, means: renderCommand(tool.command, command, bindings, key), secrets: values };
     }
     if (tool.webhook !== undefined && webhook !== undefined) {
       const { header } = tool.idempotency;
-      return { ok: true, means: renderWebhook(tool.webhook, webhook, bindings, { header, key, nowMs: call.nowMs }) };
+      const means = renderWebhook(tool.webhook, webhook, bindings, { header, key, nowMs: call.nowMs });
+      return { ok: true, means, secrets: values };
     }
     return { ok: false, class: "ToolInvalid", message: `tools of type ${tool.type} cannot be called` };
   } catch (error) {

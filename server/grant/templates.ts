@@ -38,6 +38,8 @@ export interface ToolTemplates {
 export interface ToolSecret extends SecretRef {
   /** False if every read of it is guarded by has(). */
   readonly required: boolean;
+  /** False if it only signs: then it is in no means. */
+  readonly leaves: boolean;
 }
 
 /** Compiled fields, or what is wrong with them. */
@@ -94,23 +96,27 @@ function compileTool(tool: ToolSpec): CompiledTool {
       ...(tool.webhook.data !== undefined && { data: json("webhook.data", tool.webhook.data) }),
     };
     const blocks = { ...(http && { http }), ...(command && { command }), ...(webhook && { webhook }) };
-    return { ok: true, value: { ...blocks, secrets: readSecrets(all) } };
+    return { ok: true, value: { ...blocks, secrets: readSecrets(all, webhook?.signingSecret) } };
   } catch (error) {
     if (error instanceof FieldError) return { ok: false, error: error.message };
     throw error;
   }
 }
 
-function readSecrets(templates: readonly CompiledTemplate[]): ToolSecret[] {
+function readSecrets(templates: readonly CompiledTemplate[], signing: CompiledTemplate | undefined): ToolSecret[] {
   const found = new Map<string, ToolSecret>();
-  for (const { path, tested, known } of templates.flatMap(secretReads)) {
+  const reads = templates.flatMap((template) => {
+    return secretReads(template).map((reference) => ({ ...reference, leaves: template !== signing }));
+  });
+  for (const { path, tested, known, leaves } of reads) {
     const [, name, key] = path;
     if (name === undefined || key === undefined) {
       throw new FieldError("secret is read other than as secret.NAME.KEY; name both as constants");
     }
     const required = !tested && known < 3;
     const id = JSON.stringify([name, key]);
-    found.set(id, { name, key, required: required || (found.get(id)?.required ?? false) });
+    const before = found.get(id) ?? { required: false, leaves: false };
+    found.set(id, { name, key, required: required || before.required, leaves: leaves || before.leaves });
   }
   return [...found.values()];
 }
@@ -124,20 +130,23 @@ export function readsSecret(template: CompiledTemplate): boolean {
   return secretReads(template).length > 0;
 }
 
-/** The value of `secret` for an evaluation; a secret that is nowhere is absent. */
+/** The value of `secret` for an evaluation, in which one that is nowhere is absent; and the values that may leave with the means. */
 export function secretBinding(
   secrets: readonly ToolSecret[],
   read: (name: string, key: string) => string | undefined,
-): { readonly binding: Json; readonly missing: readonly SecretRef[] } {
+): { readonly binding: Json; readonly values: readonly string[]; readonly missing: readonly SecretRef[] } {
   const names = new Map<string, [string, Json][]>();
+  const values = new Set<string>();
   const missing: SecretRef[] = [];
-  for (const { name, key, required } of secrets) {
+  for (const { name, key, required, leaves } of secrets) {
     const keys = names.get(name) ?? [];
     names.set(name, keys);
     const value = read(name, key);
-    if (value !== undefined) keys.push([key, value]);
-    else if (required) missing.push({ name, key });
+    if (value !== undefined) {
+      keys.push([key, value]);
+      if (leaves) values.add(value);
+    } else if (required) missing.push({ name, key });
   }
   const binding = Object.fromEntries([...names].map(([name, keys]) => [name, Object.fromEntries(keys)]));
-  return { binding: isJsonObject(binding) ? binding : {}, missing };
+  return { binding: isJsonObject(binding) ? binding : {}, values: [...values], missing };
 }

@@ -4,7 +4,7 @@
 // transaction, and the files are small and local. Never stores, caches, logs or audits a value.
 // The directory and the environment come in by constructor: config.ts alone reads the real ones.
 
-import { readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { DomainError } from "../../kit/errors.ts";
 import { MIB } from "../../kit/units.ts";
@@ -15,6 +15,15 @@ export const SECRET_BYTES_MAX = MIB;
 
 // RFC 1123-like names, and keys as Kubernetes has them. No separator and no leading dot: a path cannot leave its directory.
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}$/;
+
+/** Files that all() looks at. */
+const FILES_MAX = 2_000;
+
+/** A secret's two names. */
+export interface SecretName {
+  readonly name: string;
+  readonly key: string;
+}
 
 /** Where secrets are. */
 export interface SecretSources {
@@ -49,6 +58,46 @@ export class Secrets {
     const text = directory === undefined ? undefined : readSecretFile(join(directory, name, key), name, key);
     const value = text ?? environment[secretVariable(name, key)];
     return value === undefined ? undefined : new Secret(value);
+  }
+
+  /**
+   * Every secret that can be read, of the directory at most FILES_MAX; those of the environment by the name of their variable.
+   *
+   * @throws if the directory cannot be read.
+   */
+  *all(): Generator<readonly [SecretName, Secret]> {
+    const { directory, environment } = this.#sources;
+    for (const [variable, value] of Object.entries(environment)) {
+      if (variable.startsWith("ORLOJ_SECRET_") && value !== undefined) {
+        yield [{ name: variable, key: "" }, new Secret(value)];
+      }
+    }
+    let left = FILES_MAX;
+    for (const name of directory === undefined ? [] : namesIn(directory)) {
+      for (const key of namesIn(join(directory as string, name))) {
+        left -= 1;
+        const secret = left < 0 ? undefined : this.#readable(name, key);
+        if (secret !== undefined) yield [{ name, key }, secret];
+      }
+    }
+  }
+
+  #readable(name: string, key: string): Secret | undefined {
+    try {
+      return this.read(name, key);
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+// What is no directory has no names in it.
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory).filter((name) => NAME.test(name));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOTDIR") return [];
+    throw error;
   }
 }
 

@@ -1,9 +1,12 @@
 // The log: one JSON object a line, on stderr unless another sink is given.
 // Called by every room of the server that has something to tell an operator.
-// Never throws, never buffers; escapes control characters so that a logged value cannot forge a line or move a cursor.
+// Never throws, never buffers; escapes control characters so that a logged value cannot forge a line or move a cursor, and leaves
+// out the secrets that its redactor knows.
 
 import type { Clock } from "../../kit/clock.ts";
 import { DomainError } from "../../kit/errors.ts";
+import { escapeControls } from "../../kit/log_text.ts";
+import { Redactor } from "../../kit/redactor.ts";
 
 /** How grave a line is. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
@@ -28,6 +31,8 @@ export interface LoggerOptions {
   readonly level?: LogLevel;
   /** Takes one line with its line feed; stderr by default. */
   readonly sink?: (line: string) => void;
+  /** Leaves out what must not be told; nothing by default. */
+  readonly redactor?: Redactor;
 }
 
 const LEVELS: Readonly<Record<LogLevel, number>> = Object.freeze({ debug: 0, info: 1, warn: 2, error: 3 });
@@ -36,34 +41,41 @@ const CAUSES_MAX = 5;
 /** A logger. */
 export function createLogger(options: LoggerOptions): Logger {
   const sink = options.sink ?? ((line: string) => void process.stderr.write(line));
-  return build(options.clock, LEVELS[options.level ?? "info"], sink, {});
+  const { clock, redactor = new Redactor() } = options;
+  return build({ clock, redactor, least: LEVELS[options.level ?? "info"], sink }, {});
 }
 
-function build(clock: Clock, least: number, sink: (line: string) => void, bound: LogFields): Logger {
+interface Writing {
+  readonly clock: Clock;
+  readonly redactor: Redactor;
+  readonly least: number;
+  readonly sink: (line: string) => void;
+}
+
+function build(writing: Writing, bound: LogFields): Logger {
+  const { clock, redactor, least, sink } = writing;
   const write = (level: LogLevel, event: string, fields: LogFields = {}) => {
     if (LEVELS[level] < least) return;
-    sink(line({ time: new Date(clock.now()).toISOString(), level, event, ...bound, ...fields }));
+    sink(line({ time: new Date(clock.now()).toISOString(), level, event, ...bound, ...fields }, redactor));
   };
   return {
     debug: (event, fields) => write("debug", event, fields),
     info: (event, fields) => write("info", event, fields),
     warn: (event, fields) => write("warn", event, fields),
     error: (event, fields) => write("error", event, fields),
-    with: (fields) => build(clock, least, sink, { ...bound, ...fields }),
+    with: (fields) => build(writing, { ...bound, ...fields }),
   };
 }
 
-function line(entry: LogFields): string {
+function line(entry: LogFields, redactor: Redactor): string {
   let text: string;
   try {
-    text = JSON.stringify(entry, (_key, value: unknown) => plain(value));
+    text = redactor.jsonText(JSON.stringify(entry, (_key, value: unknown) => plain(value)));
   } catch {
     // A cycle: the event alone is better than no line.
     text = JSON.stringify({ time: entry.time, level: entry.level, event: entry.event, unserialisable: true });
   }
-  // JSON escapes the C0 controls; DEL, the C1 controls and the Unicode line ends are left to us.
-  const escaped = (char: string) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return `${text.replace(/[\u007f-\u009f\u2028\u2029]/g, escaped)}\n`;
+  return `${escapeControls(text)}\n`;
 }
 
 function plain(value: unknown, depth = 0): unknown {

@@ -14,13 +14,15 @@ import { ManifestPool } from "../../server/manifests/pool.ts";
 import { resourceQueries } from "../../server/storage/resources.ts";
 import { createStore } from "../../server/storage/store.ts";
 import { testDatabase } from "../harness/database.ts";
+import { stageSecrets } from "./stage_secrets.ts";
 
 const database = await testDatabase({ poolMax: 10 });
 const store = createStore(database.db);
 const pool = new ManifestPool(systemClock());
 pool.start();
 afterAll(() => pool.stop());
-const context = { store, pool };
+const { secrets } = stageSecrets();
+const context = { store, pool, secrets };
 const ana: Principal = { id: "ana", kind: "user", groups: [], claims: {}, method: "test", roles: ["admin"] };
 
 function tool(namespace: string, name = "lookup", description = "Looks things up"): string {
@@ -240,6 +242,7 @@ test("an apply that was validated against an older catalog is validated again", 
   await apply(context, ana, input(tool("again")));
   let asked = 0;
   const meddling = {
+    secrets,
     store,
     pool: {
       // The tool disappears after the validation has seen it.
@@ -286,6 +289,7 @@ test("resources are listed in order, by kind and namespace, page by page, with m
 test("a failing audit insert takes the change with it", async () => {
   const before = await state();
   const failing = {
+    secrets,
     pool,
     store: {
       ...store,

@@ -21,6 +21,7 @@ import { createStore } from "../../server/storage/store.ts";
 import { atEndOfFile } from "../harness/cleanup.ts";
 import { testDatabase } from "../harness/database.ts";
 import { documents } from "./command_manifests.ts";
+import { stageSecrets } from "./stage_secrets.ts";
 
 /** Who invokes unless a test says otherwise. */
 export const ana: Principal = {
@@ -48,19 +49,20 @@ export async function commandStage() {
     ["sink/url", "http://127.0.0.1:9"],
     ["sink/token", "canary-7c1f"],
   ]);
+  const given = stageSecrets(secrets);
   const replica = (): CommandContext => ({
     store,
     caches: new Caches(),
     ids: createIds(systemClock(), systemRandom()),
     log: { info: silent, warn: silent, error: silent } as unknown as CommandContext["log"],
-    readSecret: (name, key) => secrets.get(`${name}/${key}`),
+    ...given,
     hints: { workReady: silent, runsChanged: silent, cancel: (orders) => void cancels.push(...orders) },
   });
   const context = replica();
 
   const applyAll = async (manifests: readonly object[]) => {
     const content = manifests.map((manifest) => JSON.stringify(manifest)).join("\n---\n");
-    return await apply({ store, pool }, ana, {
+    return await apply({ store, pool, secrets: given.secrets }, ana, {
       files: [{ name: "a.yaml", content }],
       defaultNamespace: "",
       strict: false,

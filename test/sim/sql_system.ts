@@ -21,6 +21,7 @@ import type { Principal } from "../../server/commands/views.ts";
 import { ManifestPool } from "../../server/manifests/pool.ts";
 import { type OpenDatabase, openDatabase } from "../../server/storage/database.ts";
 import { createStore, type Store } from "../../server/storage/store.ts";
+import { stageSecrets } from "../commands/stage_secrets.ts";
 import { ACCEPT_MS, documents, FLOWS, GAP_MS, policies, TTL_MS } from "./flows.ts";
 import { failureOf } from "./plane.ts";
 import type { Answer, Findings, Item, Op, Presented, Result } from "./rows.ts";
@@ -41,6 +42,7 @@ export class SqlSystem {
   readonly faults = new Faults();
   readonly #store: Store;
   readonly #pool = new ManifestPool(systemClock());
+  readonly #secrets = stageSecrets();
   readonly #replicas: readonly CommandContext[];
   names = new Names();
   #routes: readonly string[] = [];
@@ -55,7 +57,8 @@ export class SqlSystem {
     this.#replicas = SKEWS_MS.map(() => ({
       ...{ store: this.#store, caches: new Caches(), ids: createIds(systemClock(), systemRandom()) },
       log: { info: silent, warn: silent, error: silent } as unknown as CommandContext["log"],
-      ...{ readSecret: () => undefined, hints: { workReady: silent, runsChanged: silent, cancel: silent } },
+      ...this.#secrets,
+      hints: { workReady: silent, runsChanged: silent, cancel: silent },
     }));
   }
 
@@ -117,7 +120,7 @@ export class SqlSystem {
   async #apply(manifests: readonly object[]): Promise<void> {
     const content = manifests.map((manifest) => JSON.stringify(manifest)).join("\n---\n");
     const files = [{ name: "flows.yaml", content }];
-    const applied = await apply({ store: this.#store, pool: this.#pool }, ana, {
+    const applied = await apply({ store: this.#store, pool: this.#pool, secrets: this.#secrets.secrets }, ana, {
       files,
       defaultNamespace: "",
       strict: false,

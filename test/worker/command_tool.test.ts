@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { systemClock } from "../../kit/clock.ts";
+import { Redactor } from "../../kit/redactor.ts";
 import { createCommandExecutor } from "../../worker/tool/command.ts";
 import type { CommandMeans, ToolRun } from "../../worker/tool/executor.ts";
 
@@ -29,6 +30,7 @@ interface Options {
   readonly resultBytesMax?: number;
   readonly signal?: AbortSignal;
   readonly commandPath?: string;
+  readonly redactor?: Redactor;
 }
 
 function run(means: Partial<CommandMeans> & { argv: string[] }, options: Options = {}): Promise<ToolRun> {
@@ -41,6 +43,7 @@ function run(means: Partial<CommandMeans> & { argv: string[] }, options: Options
     means: { kind: "command", env: {}, workDir: "", ...means },
     timeoutMs: options.timeoutMs ?? 20_000,
     resultBytesMax: options.resultBytesMax ?? 10_000,
+    redactor: options.redactor ?? new Redactor(),
     signal: options.signal ?? new AbortController().signal,
   });
 }
@@ -107,11 +110,25 @@ test("the work directory lies inside the worker's, symlinks followed", async () 
   }
 });
 
-test("an exit status says what the command said, without the values of its environment", async () => {
-  const argv = ["/bin/sh", "-c", 'echo "bad key $KEY" >&2; exit 3'];
-  const result = await run({ argv, env: { KEY: "canary-value" } });
+test("an exit status says what the command said, without the secrets that it was given", async () => {
+  const redactor = new Redactor();
+  redactor.learn("canary-value");
+  const argv = ["/bin/sh", "-c", 'echo "bad key $KEY of $USER" >&2; exit 3'];
+  const result = await run({ argv, env: { KEY: "canary-value", USER: "somebody" } }, { redactor });
   expect(result).toMatchObject(failure("ExitStatus", false));
-  expect(result).toMatchObject({ failure: { message: "the command exited with 3: bad key [redacted]" } });
+  expect(result).toMatchObject({ failure: { message: "the command exited with 3: bad key [redacted] of somebody" } });
+});
+
+test("a secret that the end of a long output begins in the middle of is still left out", async () => {
+  const redactor = new Redactor();
+  redactor.learn(`canary-${"é".repeat(40)}-value`);
+  const script = 'i=0; while [ $i -lt 900 ]; do printf x; i=$((i+1)); done; printf "%s" "$KEY$AFTER"; exit 3';
+  for (const length of [1, 40, 124, 1_000, 1_020]) {
+    const env = { KEY: `canary-${"é".repeat(40)}-value`, AFTER: "y".repeat(length) };
+    const result = await run({ argv: ["/bin/sh", "-c", `{ ${script}; } >&2`], env }, { redactor });
+    expect(result).toMatchObject(failure("ExitStatus", false));
+    expect(JSON.stringify(result)).not.toMatch(/anary|é|-value/);
+  }
 });
 
 test("a command ended by a signal is Signal", async () => {

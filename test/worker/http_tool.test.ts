@@ -4,6 +4,7 @@ import { createServer, type RequestListener, type Server } from "node:http";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../kit/clock.ts";
+import { Redactor } from "../../kit/redactor.ts";
 import { createAddressGuard } from "../../worker/tool/addresses.ts";
 import type { HttpMeans, ToolRun } from "../../worker/tool/executor.ts";
 import { createHttpExecutor } from "../../worker/tool/http.ts";
@@ -52,6 +53,7 @@ function call(means: Partial<HttpMeans> & { url: string }, options: Options = {}
     means: { kind: "http", method: "GET", headers: {}, allowPrivateNetwork: true, ...means },
     timeoutMs: options.timeoutMs ?? 10_000,
     resultBytesMax: options.resultBytesMax ?? 10_000,
+    redactor: new Redactor(),
     signal: options.signal ?? new AbortController().signal,
   });
 }

@@ -3,6 +3,7 @@
 import { expect, test, vi } from "vitest";
 import { systemClock } from "../../kit/clock.ts";
 import { seededRandom } from "../../kit/random.ts";
+import { REDACTED, Redactor } from "../../kit/redactor.ts";
 import { runTask } from "../../worker/agent/loop.ts";
 import { TaskStopped } from "../../worker/agent/stop.ts";
 import type { AgentTask, TaskEnd, Turn } from "../../worker/agent/task.ts";
@@ -32,7 +33,9 @@ async function run(
   executors: ToolExecutors = fakeExecutors((tool) => ({ ok: true, result: { tool } })),
   signal = new AbortController().signal,
 ): Promise<TaskEnd> {
-  return await runTask(task, port, signal, { models: { test: adapter }, executors, clock, random: seededRandom(1) });
+  const redactor = new Redactor();
+  const random = seededRandom(1);
+  return await runTask(task, port, signal, { models: { test: adapter }, executors, clock, random, redactor });
 }
 
 const plan: Turn[] = [
@@ -180,6 +183,46 @@ test.each<ReturnType<Decide>>([
     planned([{ text: "", toolCalls: [call("act")] }]),
   );
   expect(end).toEqual({ kind: "dropped" });
+});
+
+test("a tool that echoes its secret puts it neither into the journal nor into the model's next turn", async () => {
+  const secret = "canary-4711";
+  const echoed: ToolRun[] = [
+    { ok: true, result: { [`key ${secret}`]: [secret, Buffer.from(`user:${secret}`).toString("base64"), 5] } },
+    failedRun("ExitStatus", `bad key ${encodeURIComponent(secret)}`, false),
+  ];
+  const port = new RecordingPort();
+  port.secrets = [secret];
+  const asked = planned([
+    { text: "", toolCalls: [call("act")] },
+    { text: `I saw ${secret}`, toolCalls: [call("act", { key: secret })] },
+    { text: secret, toolCalls: [] },
+  ]);
+  const task = agentTask({ model, tools: [toolView("act")] });
+  const end = await run(
+    task,
+    port,
+    asked,
+    fakeExecutors(() => echoed.shift() as ToolRun),
+  );
+  expect(end).toEqual({ kind: "succeeded", output: { text: REDACTED } });
+  const told = asked.requests.map(({ messages, results }) => [messages, results]);
+  expect(JSON.stringify([told, port.journal, port.requests])).not.toMatch(/canary|Y2FuYXJ5/);
+  expect(JSON.stringify(port.reports[0]?.outcome)).toContain(`"key ${REDACTED}":["${REDACTED}"`);
+  expect(port.reports[1]?.outcome).toMatchObject({ failure: { message: `bad key ${REDACTED}` } });
+  expect(port.requests[1]?.arguments).toEqual({ key: REDACTED });
+});
+
+test("a model's key that its provider echoes is in no turn and no failure", async () => {
+  const task = agentTask({ model, tools: [] }, { modelSecret: "canary-key-1" });
+  const port = new RecordingPort();
+  const end = await run(task, port, planned([{ text: "your key is canary-key-1", toolCalls: [] }]));
+  expect(end).toEqual({ kind: "succeeded", output: { text: `your key is ${REDACTED}` } });
+  expect(JSON.stringify(port.journal)).not.toContain("canary");
+  const refusing = {
+    ask: () => Promise.reject(new ModelError("ModelRefused", "canary-key-1 is not a key")),
+  };
+  expect(await run(task, new RecordingPort(), refusing)).toMatchObject({ message: `${REDACTED} is not a key` });
 });
 
 test("a result that does not fit the tool's output schema is ResultInvalid", async () => {

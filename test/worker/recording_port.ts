@@ -25,6 +25,8 @@ export class RecordingPort implements TaskPort {
   readonly reports: ToolReport[] = [];
   /** Facts recorded so far, as "turn 1", "result 2". */
   readonly facts: string[] = [];
+  /** Secrets that every grant carries. */
+  secrets: readonly string[] = [];
   readonly #decide: Decide;
   readonly #asked = new Map<string, number>();
   readonly #granted = new Map<bigint, ToolCallRequest>();
@@ -69,6 +71,7 @@ export class RecordingPort implements TaskPort {
       grantId: `grant${this.#callId}`,
       timeoutMs: 1_000,
       resultBytesMax: 1_000,
+      secrets: this.secrets,
       means,
     };
     return { kind: "granted", grant };

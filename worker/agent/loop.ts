@@ -5,8 +5,9 @@
 
 import type { Clock } from "../../kit/clock.ts";
 import { DomainError, messageOf } from "../../kit/errors.ts";
-import { canonicalJson, type Json, type JsonObject } from "../../kit/json.ts";
+import { canonicalJson, isJsonObject, type Json, type JsonObject } from "../../kit/json.ts";
 import type { Random } from "../../kit/random.ts";
+import type { Redactor } from "../../kit/redactor.ts";
 import { compileStringTemplate } from "../../language/template.ts";
 import { ModelError, type ModelMessage } from "../model/adapter.ts";
 import type { ModelAdapters } from "../model/registry.ts";
@@ -17,12 +18,17 @@ import { orStopped, stopCause, TaskStopped } from "./stop.ts";
 import type { AgentTask, JournalEntry, RecordedResult, TaskEnd, TaskPort, Turn } from "./task.ts";
 import { driveToolCall } from "./tool_call.ts";
 
+/** Characters of a failure's message that are told; a provider's may be long. */
+const MESSAGE_CHARACTERS_MAX = 500;
+
 /** What running tasks needs. */
 export interface LoopDependencies {
   readonly models: ModelAdapters;
   readonly executors: ToolExecutors;
   readonly clock: Clock;
   readonly random: Random;
+  /** Learns the secrets of this process's tasks; what models and tools say passes through it before anything is done with it. */
+  readonly redactor: Redactor;
 }
 
 /** Runs a task to its end; never rejects. */
@@ -34,15 +40,23 @@ export async function runTask(
 ): Promise<TaskEnd> {
   const timeout = new AbortController();
   const timeoutMs = task.timeoutMs ?? task.agent.limits.timeoutMs;
+  dependencies.redactor.learn(task.modelSecret);
   const cancelTimer = dependencies.clock.after(timeoutMs, () => timeout.abort(new TaskStopped("timeout")));
   const both = AbortSignal.any([signal, timeout.signal]);
   try {
     return await advance(task, port, both, dependencies);
   } catch (error) {
-    return endOf(error, both, timeoutMs);
+    const end = endOf(error, both, timeoutMs);
+    return end.kind === "failed" ? { ...end, message: told(end.message, dependencies.redactor) } : end;
   } finally {
     cancelTimer();
   }
+}
+
+// Cut after it was redacted: half a secret would not be known as one.
+function told(message: string, redactor: Redactor): string {
+  const clean = redactor.text(message);
+  return clean.length > MESSAGE_CHARACTERS_MAX ? `${clean.slice(0, MESSAGE_CHARACTERS_MAX)}…` : clean;
 }
 
 async function advance(
@@ -102,7 +116,19 @@ async function askModel(
     results: lastResults(journal),
     signal,
   });
-  return await orStopped(asked, signal);
+  return withoutSecrets(await orStopped(asked, signal), dependencies.redactor);
+}
+
+// A provider may echo its key, and a model may be told a secret by somebody else.
+function withoutSecrets(turn: Turn, redactor: Redactor): Turn {
+  return {
+    ...turn,
+    text: redactor.text(turn.text),
+    toolCalls: turn.toolCalls.map(({ name, arguments: args }) => {
+      const clean = redactor.json(args);
+      return { name: redactor.text(name), arguments: isJsonObject(clean) ? clean : args };
+    }),
+  };
 }
 
 /** Renders the agent's prompt over {input}; without one, the input as canonical JSON. */

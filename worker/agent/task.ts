@@ -79,6 +79,8 @@ export interface ToolGrant {
   readonly timeoutMs: number;
   readonly resultBytesMax: number;
   readonly means: ToolMeans;
+  /** Secret values that the means hold: they are left out of what is told of the call. */
+  readonly secrets: readonly string[];
   /** JSON Schema of the result; absent: anything. */
   readonly outputSchema?: JsonObject;
 }

@@ -9,6 +9,7 @@ import type { Clock } from "../../kit/clock.ts";
 import { messageOf } from "../../kit/errors.ts";
 import { canonicalJson } from "../../kit/json.ts";
 import type { Random } from "../../kit/random.ts";
+import type { Redactor } from "../../kit/redactor.ts";
 import { SECOND } from "../../kit/units.ts";
 import {
   executeTool,
@@ -34,6 +35,8 @@ export interface ToolCallContext {
   readonly executors: ToolExecutors;
   readonly clock: Clock;
   readonly random: Random;
+  /** Learns the secrets of grants, and leaves them out of results and messages. */
+  readonly redactor: Redactor;
   /** Aborts the task. */
   readonly signal: AbortSignal;
 }
@@ -125,7 +128,7 @@ async function runGrant(
   if (signal.aborted) onStop();
   signal.addEventListener("abort", onStop, { once: true });
   const startMs = clock.monotonic();
-  const run = await execute(grant, context.executors, stopTool.signal);
+  const run = await execute(grant, context, stopTool.signal);
   signal.removeEventListener("abort", onStop);
   const report = { callId: grant.callId, grantId: grant.grantId, durationMs: clock.monotonic() - startMs };
   if (signal.aborted) {
@@ -148,19 +151,35 @@ async function runGrant(
   return failedCall(placed.call.name, failure);
 }
 
-async function execute(grant: ToolGrant, executors: ToolExecutors, signal: AbortSignal): Promise<ToolRun> {
-  const { means, timeoutMs, resultBytesMax, outputSchema } = grant;
+async function execute(
+  grant: ToolGrant,
+  { executors, redactor }: ToolCallContext,
+  signal: AbortSignal,
+): Promise<ToolRun> {
+  for (const secret of grant.secrets) redactor.learn(secret);
+  const run = await executeRaw(grant, executors, redactor, signal);
+  // A tool may echo what it was given: neither the journal nor the model is to have it.
+  if (!run.ok) return { ok: false, failure: { ...run.failure, message: redactor.text(run.failure.message) } };
+  const result = redactor.json(run.result);
+  // The cap is on what is recorded: text grows when it is written as JSON, and by what stands for a short secret.
+  return Buffer.byteLength(canonicalJson(result), "utf8") > grant.resultBytesMax
+    ? failedRun("ResponseTooLarge", `the result is larger than ${grant.resultBytesMax} bytes`, true)
+    : { ok: true, result };
+}
+
+async function executeRaw(
+  { means, timeoutMs, resultBytesMax, outputSchema }: ToolGrant,
+  executors: ToolExecutors,
+  redactor: Redactor,
+  signal: AbortSignal,
+): Promise<ToolRun> {
   let run: ToolRun;
   try {
-    run = await executeTool(executors, { means, timeoutMs, resultBytesMax, signal });
+    run = await executeTool(executors, { means, timeoutMs, resultBytesMax, redactor, signal });
   } catch (error) {
     return failedRun("ResultInvalid", `the tool could not be executed: ${messageOf(error)}`, true);
   }
   if (!run.ok) return run;
-  // The cap is on what is recorded: text grows when it is written as JSON.
-  if (Buffer.byteLength(canonicalJson(run.result), "utf8") > resultBytesMax) {
-    return failedRun("ResponseTooLarge", `the result is larger than ${resultBytesMax} bytes`, true);
-  }
   if (outputSchema === undefined) return run;
   const errors = schemaErrors(outputSchema, run.result);
   return errors === undefined

@@ -27,7 +27,6 @@ export function createAnthropicAdapter(options: EndpointOptions): ModelAdapter {
           url: `${(options.baseUrl ?? ANTHROPIC_URL).replace(/\/+$/, "")}/v1/messages`,
           headers: { "anthropic-version": API_VERSION, ...(key === "" ? {} : { "x-api-key": key }) },
           body: messagesRequest(request),
-          key,
           signal: request.signal,
         },
         options.clock,

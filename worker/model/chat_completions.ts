@@ -5,7 +5,7 @@
 import { canonicalJson, isJsonObject, type Json, type JsonObject, parseJson } from "../../kit/json.ts";
 import type { RequestedCall, Turn, TurnUsage } from "../agent/task.ts";
 import { ModelError, type ModelMessage, type ModelRequest } from "./adapter.ts";
-import { MESSAGE_CHARACTERS_MAX, providerError, streamedError } from "./endpoint.ts";
+import { providerError, streamedError } from "./endpoint.ts";
 
 /** The members of a request that every server of this API knows. */
 export function chatRequest(request: ModelRequest, systemPrompt: string): JsonObject {
@@ -91,7 +91,7 @@ function calledFunction(value: Json): Answered["calls"][number] {
 
 function turnOf({ text, refusal, finishReason, usage, calls }: Answered): Turn {
   if (typeof refusal === "string" && refusal !== "") {
-    throw new ModelError("ModelRefused", `the model refused: ${refusal.slice(0, MESSAGE_CHARACTERS_MAX)}`);
+    throw new ModelError("ModelRefused", `the model refused: ${refusal}`);
   }
   if (finishReason === "content_filter") {
     throw new ModelError("ModelRefused", "the provider's filter held the answer");

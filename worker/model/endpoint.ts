@@ -1,6 +1,6 @@
 // Talks to a model's endpoint: sends one request, reads its answer within bounds, and puts a refusal into a class.
 // Called by the adapters that reach a network. Never follows a redirect, which would carry the key elsewhere; never retries.
-// Never quotes the key, and of a refused request nothing but the provider's message.
+// Of a refused request nothing is quoted but the provider's message, which may echo the key: the caller leaves that out and cuts it.
 
 import type { Clock } from "../../kit/clock.ts";
 import { isJsonObject, type JsonObject } from "../../kit/json.ts";
@@ -10,8 +10,6 @@ import { ModelError } from "./adapter.ts";
 
 /** Largest answer of a provider that is read, in bytes. */
 const ANSWER_BYTES_MAX = 8 * MIB;
-/** Characters of a provider's message that are quoted. */
-export const MESSAGE_CHARACTERS_MAX = 300;
 const TOO_LONG =
   /prompt is too long|context[ _](?:length|window)|maximum context|too many (?:input )?tokens|input is too long/i;
 const NO_QUOTA = /insufficient_quota|billing|credit balance/i;
@@ -21,8 +19,6 @@ export interface EndpointRequest {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: JsonObject;
-  /** Key that is in the headers; "" for none. It is taken out of what a provider says. */
-  readonly key: string;
   readonly signal: AbortSignal;
 }
 
@@ -49,7 +45,7 @@ export async function askEndpoint(request: EndpointRequest, clock: Clock): Promi
   const wait =
     milliseconds(response.headers.get("retry-after-ms")) ??
     retryAfterMs(response.headers.get("retry-after"), clock.now());
-  throw refusal(response.status, errorOf(text), request.key, wait);
+  throw refusal(response.status, errorOf(text), wait);
 }
 
 // What OpenAI sends beside the header of RFC 9110, and more exactly.
@@ -99,12 +95,12 @@ export function errorOf(text: string): ProviderError {
 export function providerError(body: unknown): ProviderError {
   const error = isJsonObject(body) && isJsonObject(body.error) ? body.error : {};
   const code = [error.code, error.type].filter((part) => typeof part === "string").join(" ");
-  const message = typeof error.message === "string" ? error.message.slice(0, MESSAGE_CHARACTERS_MAX) : "";
+  const message = typeof error.message === "string" ? error.message : "";
   return { code, message };
 }
 
-function refusal(status: number, error: ProviderError, key: string, waitMs: number | undefined): ModelError {
-  const message = key.length < 4 ? error.message : error.message.replaceAll(key, "[redacted]");
+function refusal(status: number, error: ProviderError, waitMs: number | undefined): ModelError {
+  const { message } = error;
   const said = `the model's endpoint answered ${status}${message === "" ? "" : `: ${message}`}`;
   if (status === 429 && NO_QUOTA.test(error.code)) return new ModelError("ModelAuth", said);
   if (status === 429) return new ModelError("RateLimited", said, waitMs);

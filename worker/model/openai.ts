@@ -30,7 +30,6 @@ export function createOpenAiAdapter(options: EndpointOptions): ModelAdapter {
           url: chatUrl(options.baseUrl ?? OPENAI_URL),
           headers: authorization(key),
           body: openAiRequest(request),
-          key,
           signal: request.signal,
         },
         options.clock,
@@ -60,7 +59,7 @@ export function createOpenAiCompatibleAdapter(options: EndpointOptions): ModelAd
         ...(maxOutputTokens === undefined ? {} : { max_tokens: maxOutputTokens }),
       };
       const { signal } = request;
-      const asked = { url: chatUrl(baseUrl), headers: authorization(key), body, key, signal };
+      const asked = { url: chatUrl(baseUrl), headers: authorization(key), body, signal };
       return readCompletion(await readText(await askEndpoint(asked, options.clock), signal));
     },
   };

@@ -107,6 +107,7 @@ function grantOf(grant: ToolGrantMessage, callId: bigint): ToolGrant {
     timeoutMs: durationMs(grant.timeout) ?? 0,
     resultBytesMax: Number(grant.resultBytesMax),
     means: meansOf(grant),
+    secrets: grant.secrets,
     ...(schema === undefined ? {} : { outputSchema: schemaOf(schema) }),
   };
 }

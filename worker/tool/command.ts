@@ -7,12 +7,15 @@ import { accessSync, constants, realpathSync, statSync } from "node:fs";
 import { isAbsolute, join, relative, resolve } from "node:path";
 import type { Clock } from "../../kit/clock.ts";
 import { type Json, parseJson } from "../../kit/json.ts";
+import type { Redactor } from "../../kit/redactor.ts";
 import { KIB, SECOND } from "../../kit/units.ts";
 import { type CommandMeans, failedRun, type ToolExecution, type ToolExecutor, type ToolRun } from "./executor.ts";
 
 /** Between SIGTERM and SIGKILL of a group that is to end. */
 export const KILL_GRACE_MS = 2 * SECOND;
-const STDERR_BYTES_KEPT = 1 * KIB;
+const STDERR_CHARACTERS_TOLD = 1 * KIB;
+/** Longest form of a secret that is still known as one where the output was cut; UTF-8 takes at most three bytes a character. */
+const SECRET_CHARACTERS_CUT = 16 * KIB;
 
 /** What the executor needs. */
 export interface CommandToolOptions {
@@ -90,6 +93,8 @@ function runCommand(
   options: CommandToolOptions,
 ): Promise<ToolRun> {
   const { means, timeoutMs, resultBytesMax, signal } = execution;
+  // More than is told: what is cut in the middle would not be known as a secret any more.
+  const stderrBytesKept = 3 * (STDERR_CHARACTERS_TOLD + Math.min(execution.redactor.longest, SECRET_CHARACTERS_CUT));
   let child: ChildProcessWithoutNullStreams;
   try {
     child = spawn(file, means.argv.slice(1), {
@@ -130,7 +135,7 @@ function runCommand(
       else if (ending === undefined) stdout.push(chunk);
     });
     child.stderr.on("data", (chunk: Buffer) => {
-      stderr = Buffer.concat([stderr, chunk]).subarray(-STDERR_BYTES_KEPT);
+      stderr = Buffer.concat([stderr, chunk]).subarray(-stderrBytesKept);
     });
     // A command may end without reading its input.
     child.stdin.on("error", () => {});
@@ -148,7 +153,7 @@ function runCommand(
     child.on("close", (code, exitSignal) => {
       if (ending !== undefined) finish(endedRun(ending, execution));
       else if (exitSignal !== null) finish(failedRun("Signal", `the command was ended by ${exitSignal}`, true));
-      else if (code !== 0) finish(failedRun("ExitStatus", exitMessage(code, stderr, means.env), false));
+      else if (code !== 0) finish(failedRun("ExitStatus", exitMessage(code, stderr, execution.redactor), false));
       else finish({ ok: true, result: commandResult(Buffer.concat(stdout).toString("utf8")) });
     });
   });
@@ -174,11 +179,10 @@ function commandResult(stdout: string): Json {
   return { stdout, exitCode: 0 };
 }
 
-// The environment of a command holds its secrets: what it printed of them is left out.
-function exitMessage(code: number | null, stderr: Buffer, env: Readonly<Record<string, string>>): string {
-  let text = stderr.toString("utf8");
-  for (const value of Object.values(env)) if (value.length >= 4) text = text.replaceAll(value, "[redacted]");
-  text = text.replace(/[\u0000-\u001f\u007f]+/g, " ").trim();
+// A command may print the secrets that it was given: they are left out before the text is cut.
+function exitMessage(code: number | null, stderr: Buffer, redactor: Redactor): string {
+  const clean = redactor.text(stderr.toString("utf8")).slice(-STDERR_CHARACTERS_TOLD);
+  const text = clean.replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ").trim();
   return text === "" ? `the command exited with ${code}` : `the command exited with ${code}: ${text}`;
 }
 

@@ -3,6 +3,7 @@
 // An executor never throws for what the endpoint or the command did; it never logs means, which hold secrets.
 
 import type { Json } from "../../kit/json.ts";
+import type { Redactor } from "../../kit/redactor.ts";
 
 /** A rendered HTTP request. */
 export interface HttpMeans {
@@ -81,6 +82,8 @@ export interface ToolExecution<Means extends ToolMeans = ToolMeans> {
   readonly timeoutMs: number;
   /** Largest answer in bytes. */
   readonly resultBytesMax: number;
+  /** Knows the secrets of the means, for what is cut before the caller can look at it. */
+  readonly redactor: Redactor;
   /** Aborts the call; the failure is Cancelled. */
   readonly signal: AbortSignal;
 }
