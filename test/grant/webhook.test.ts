@@ -43,6 +43,11 @@ test("a signature is that of the specification's example", () => {
   ]);
 });
 
+test("the secrets that travel with a grant are those of the means: one that only signs is not among them", () => {
+  const result = rendered(webhookTool());
+  expect(result.ok && result.secrets).toEqual(["https://crm.example/"]);
+});
+
 describe("a delivery", () => {
   test("is signed over its id, its time, and its body, and names the call twice", () => {
     const means = webhook(webhookTool());

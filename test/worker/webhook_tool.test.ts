@@ -4,6 +4,7 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../kit/clock.ts";
+import { Redactor } from "../../kit/redactor.ts";
 import { createAddressGuard } from "../../worker/tool/addresses.ts";
 import { createWebhookExecutor } from "../../worker/tool/webhook.ts";
 
@@ -35,6 +36,7 @@ function deliver(url: string, options: { networks?: string[]; timeoutMs?: number
     means: { kind: "webhook", url, headers: HEADERS, body: Buffer.from('{"type":"a.b"}'), allowPrivateNetwork: true },
     timeoutMs: options.timeoutMs ?? 10_000,
     resultBytesMax: 1_000,
+    redactor: new Redactor(),
     signal: options.signal ?? new AbortController().signal,
   });
 }
