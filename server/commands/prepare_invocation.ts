@@ -12,8 +12,9 @@ import type { NewRun, NodeRecord } from "../storage/run_queries.ts";
 import type { NewTaskRow, ReadyRow } from "../storage/task_queries.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { InvokeInput } from "./control_plane.ts";
+import { nodeRecord } from "./node_rows.ts";
 import { requesterView } from "./requester.ts";
-import { nodeRecord, priorityNumber, taskRows } from "./run_work.ts";
+import { priorityNumber, taskRows } from "./run_work.ts";
 import type { Principal } from "./views.ts";
 
 /** An invocation whose parameters, tags and input are settled. */

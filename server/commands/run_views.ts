@@ -50,12 +50,13 @@ export function nodeViews(bundle: CompiledBundle, rows: readonly NodeRow[], with
   const byName = new Map(rows.map((row) => [row.node, row]));
   return bundle.bundle.system.spec.nodes.map((node): NodeView => {
     const row = byName.get(node.name);
-    if (row === undefined) return { name: node.name, state: "PENDING", iteration: 0, target: node.agent };
+    const target = node.agent ?? "";
+    if (row === undefined) return { name: node.name, state: "PENDING", iteration: 0, target };
     return {
       name: node.name,
       state: row.state as NodeView["state"],
       iteration: row.iteration,
-      target: node.agent,
+      target,
       ...(withOutputs && row.output !== null && { outputJson: row.output }),
       ...failureOf(row),
     };

@@ -6,13 +6,14 @@ import type { Ids } from "../../kit/ids.ts";
 import { canonicalJson, type Json, jsonDigest } from "../../kit/json.ts";
 import type { TransitionDetail } from "../audit/events.ts";
 import { advance } from "../graph/advance.ts";
-import type { FailureValue, GraphEvent, GraphState, NewTask, NodeRow } from "../graph/types.ts";
+import type { FailureValue, GraphEvent, GraphState, NewTask, NodeRow, Superseded } from "../graph/types.ts";
 import type { WorkflowTemplateSpec } from "../manifests/specs.ts";
 import { claimOrder } from "../queue/claim_order.ts";
 import { isTerminal, RUN_TRANSITIONS, type RunCause, type RunState } from "../queue/states.ts";
 import type { LockedRun, NodeRecord, RunChange } from "../storage/run_queries.ts";
 import type { NewTaskRow, ReadyRow } from "../storage/task_queries.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
+import { nodeRecord } from "./node_rows.ts";
 
 const PRIORITIES = ["low", "normal", "high"] as const;
 /** Priority as it is stored: 0, 1, 2. */
@@ -75,28 +76,14 @@ export function taskRows(
   return { tasks, ready };
 }
 
-/** A node row as it is stored. */
-export function nodeRecord(runId: string, row: NodeRow): NodeRecord {
-  return {
-    run_id: runId,
-    node: row.node,
-    iteration: row.iteration,
-    state: row.state,
-    unresolved: row.unresolved,
-    taken: row.taken,
-    open_tasks: row.openTasks,
-    output: row.output === undefined ? null : canonicalJson(row.output),
-    failure_class: row.failure?.class ?? null,
-    failure_message: row.failure?.message ?? null,
-  };
-}
-
 /** See the file header. */
 export class RunWork {
   readonly run: LockedRun;
   readonly bundle: CompiledBundle;
   tasks: NewTaskRow[] = [];
   ready: ReadyRow[] = [];
+  /** Nodes whose live tasks end in this transaction, without effect. */
+  readonly superseded: Superseded[] = [];
   /** True once the run began to stop in this transaction and its live tasks are still to be dealt with. */
   stopPending = false;
   /** True when the grace of a stopping run is over: its leases end in this transaction. */
@@ -143,8 +130,8 @@ export class RunWork {
     const effects = advance(this.bundle.plan, before, event);
     this.state = effects.state;
     for (const row of effects.changed) {
-      this.#noteNode(before.nodes.get(row.node)?.state, row);
-      this.#nodes.set(`${row.node}/${row.iteration}`, nodeRecord(this.run.id, row));
+      this.#noteNode(before.nodes.get(row.node), row);
+      this.#nodes.set(row.node, nodeRecord(this.run.id, row));
     }
     const made = taskRows(effects.tasks, {
       runId: this.run.id,
@@ -163,6 +150,7 @@ export class RunWork {
     }
     this.tasks.push(...made.tasks);
     this.ready.push(...made.ready);
+    this.superseded.push(...effects.superseded);
     if (effects.stopLiveTasks) this.stopPending = true;
     if (effects.output !== undefined) this.#output = effects.output;
     if (before.run !== effects.state.run || !sameList(this.#conditions, effects.conditions)) this.#touched = true;
@@ -176,11 +164,14 @@ export class RunWork {
     this.#transitions.push({ of: "task", taskId: task.id, node: task.node, to: "READY" });
   }
 
-  /** Tasks that this transaction was about to queue, before the run stopped, end as CANCELLED. */
-  cancelNewTasks(): void {
-    const queued = this.tasks;
-    this.tasks = queued.map((task) => ({ ...task, state: "CANCELLED", end_time: this.run.now }));
-    this.ready = [];
+  /** Tasks that this transaction was about to queue, before their run stopped or their node was superseded, end as CANCELLED. */
+  cancelNewTasks(which: (task: NewTaskRow) => boolean = () => true): void {
+    const queued = this.tasks.filter((task) => task.end_time === null && which(task));
+    const ended = new Set(queued.map((task) => task.id));
+    this.tasks = this.tasks.map((task) =>
+      ended.has(task.id) ? { ...task, state: "CANCELLED", end_time: this.run.now } : task,
+    );
+    this.ready = this.ready.filter((row) => !ended.has(row.task_id));
     for (const { id, node, iteration } of queued) {
       this.apply({ type: "task_ended", node, iteration, end: { type: "cancelled" } });
       this.#transitions.push({ of: "task", taskId: id, node, from: "READY", to: "CANCELLED" });
@@ -247,9 +238,11 @@ export class RunWork {
     return { due_time: this.run.due_time, remaining_ms: kept };
   }
 
-  #noteNode(from: NodeRow["state"] | undefined, row: NodeRow): void {
-    if (from === row.state) return;
+  #noteNode(before: NodeRow | undefined, row: NodeRow): void {
     const { node, iteration, failure } = row;
+    // What a loop begins anew begins without a state before.
+    const from = before?.iteration === iteration ? before.state : undefined;
+    if (from === row.state) return;
     const to = row.state;
     this.#transitions.push({ of: "node", node, iteration, to, ...(from && { from }), ...(failure && { failure }) });
   }

@@ -7,7 +7,6 @@ import { outputsNeeded } from "../graph/advance.ts";
 import type { NodeRow } from "../graph/types.ts";
 import { settlingOrder } from "../queue/fence.ts";
 import type { LineageCall } from "../queue/replay.ts";
-import type { NodeState } from "../queue/states.ts";
 import type { HeldTask, LosingTask } from "../storage/lease_queries.ts";
 import type { LockedRun } from "../storage/run_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
@@ -15,6 +14,8 @@ import type { TaskRow } from "../storage/task_queries.ts";
 import { beginReplay } from "./begin_replay.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CancelReason, CommandContext } from "./context.ts";
+import { endSuperseded } from "./end_superseded.ts";
+import { nodeRow } from "./node_rows.ts";
 import { RunWork } from "./run_work.ts";
 import type { SettleItem, SettleVerdict } from "./settle_items.ts";
 import { settleRunItem } from "./settle_run.ts";
@@ -48,6 +49,7 @@ async function settleIn(tx: StoreQueries, context: CommandContext, items: readon
     const item = items[index] as SettleItem;
     verdicts[index] = "runId" in item ? settleRunItem(settlement, item) : settleTaskItem(settlement, item);
   }
+  await endSuperseded(tx, settlement);
   await stopLiveTasks(tx, settlement);
   await flush(tx, settlement);
   return { settlement, verdicts };
@@ -110,19 +112,7 @@ async function loadWorks(
   const outputs = await loadOutputs(tx, endings, bundles, rows);
   const nodes = new Map<string, Map<string, NodeRow>>(locked.map((run) => [run.id, new Map()]));
   for (const row of rows) {
-    const output = outputs.get(`${row.run_id} ${row.node}`);
-    nodes.get(row.run_id)?.set(row.node, {
-      node: row.node,
-      iteration: row.iteration,
-      state: row.state as NodeState,
-      unresolved: row.unresolved,
-      taken: row.taken,
-      openTasks: row.open_tasks,
-      ...(row.failure_class === null
-        ? {}
-        : { failure: { class: row.failure_class, message: row.failure_message ?? "" } }),
-      ...(output === undefined ? {} : { output: JSON.parse(output) }),
-    });
+    nodes.get(row.run_id)?.set(row.node, nodeRow(row, outputs.get(`${row.run_id} ${row.node}`)));
   }
   for (const run of locked) {
     const bundle = bundles.get(run.id);
@@ -157,8 +147,8 @@ async function stopLiveTasks(tx: StoreQueries, settlement: Settlement): Promise<
   const stopping = settlement.stopping();
   if (stopping.length === 0) return;
   for (const work of stopping) work.cancelNewTasks();
-  for (const task of settlement.takeBackLive()) settlement.cancelIdle(task);
   const runIds = stopping.map((work) => work.run.id);
+  for (const task of settlement.takeBackLive((live) => runIds.includes(live.run_id))) settlement.cancelIdle(task);
   const queued = await tx.tasks.dequeueRuns(runIds);
   const waiting = await tx.tasks.waitingOf(runIds);
   const leases = (await tx.leases.lock([], runIds)).filter((lease) => !settlement.endsLease(lease.task_id));

@@ -1,9 +1,10 @@
 // The ways in which a held task stops being held: ended, parked, denied, put back into the queue.
 // Called by settle_task.ts, settle_outcome.ts and settle_loss.ts. Gathers rows and one record each in the Settlement; runs no query.
 
+import type { Json } from "../../kit/json.ts";
 import { workerActor } from "../audit/events.ts";
 import { decisionDetail } from "../audit/record.ts";
-import type { FailureValue } from "../graph/types.ts";
+import type { FailureValue, TaskEnd } from "../graph/types.ts";
 import type { HeldTask, LosingTask } from "../storage/lease_queries.ts";
 import type { TaskRow } from "../storage/task_queries.ts";
 import type { RunWork } from "./run_work.ts";
@@ -40,13 +41,10 @@ export function endTask(
     failure_class: failure.class,
     failure_message: failure.message,
   };
-  settlement.endTask(
-    work,
-    task,
-    park ? "DEAD_LETTERED" : "FAILED",
-    { type: park ? "parked" : "failed", failure },
-    patch,
-  );
+  const end: TaskEnd = park
+    ? { type: "parked", failure }
+    : { type: "failed", failure, ...fallbackOf(settlement, work, task) };
+  settlement.endTask(work, task, park ? "DEAD_LETTERED" : "FAILED", end, patch);
   const detail = { ...settlement.taskDetail(task), worker: lease.worker, failure, transitions: work.takeTransitions() };
   const subject = { ...settlement.subject(task), actor: workerActor(lease.worker) };
   if (park) {
@@ -67,6 +65,13 @@ export function endTask(
     settlement.record({ kind: "task.failed", ...subject, detail });
   }
   return COMMITTED;
+}
+
+// What the agent says stands for the output of a task that failed for good.
+function fallbackOf(settlement: Settlement, work: RunWork, task: TaskRow): { readonly fallback?: Json } {
+  const { agents } = settlement.bundleOf(task) ?? work.bundle;
+  const { onExhausted, fallback } = agents.get(task.agent)?.agent.spec.errorHandling ?? {};
+  return onExhausted === "continue" && fallback !== undefined ? { fallback } : {};
 }
 
 /** A policy or the structure denied it: terminal, never retried, with the decision in its record. */

@@ -22,6 +22,10 @@ export function settleReplay(settlement: Settlement, work: RunWork, task: TaskRo
   if (letter === undefined) return { verdict: "failed", error: notFound(task.id) };
   if (letter.state !== "open") return repeated(letter, item.plan.digest);
   if (work.state.run !== "RUNNING") return { verdict: "failed", error: stopping(work) };
+  const node = work.state.nodes.get(task.node);
+  if (node?.state !== "PARKED" || node.iteration !== task.iteration) {
+    return { verdict: "failed", error: goneOn(work, task) };
+  }
   const calls = settlement.lineage(task.origin_task_id);
   const refusal = refuseReplay(calls, replayRequest(item.plan));
   if (refusal !== undefined) return { verdict: "failed", error: refusalError(task.id, refusal) };
@@ -128,6 +132,11 @@ function resolved(letter: LockedDeadLetter): DomainError {
 function stopping(work: RunWork): DomainError {
   const message = `run ${work.run.id} is ${work.state.run}; replay the dead letter once it has ended`;
   return new DomainError("RUN_FINISHED", message, { run: work.run.id, state: work.state.run });
+}
+
+function goneOn(work: RunWork, task: TaskRow): DomainError {
+  const message = `run ${work.run.id} went on without node ${task.node}; its dead letter can be replayed, in a new run, once this one has ended`;
+  return new DomainError("DEAD_LETTER_RESOLVED", message, { task: task.id, run: work.run.id });
 }
 
 /** What stands against a replay, in words. */

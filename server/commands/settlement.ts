@@ -18,7 +18,7 @@ import type { NewTaskRow, ReadyRow, TaskChange, TaskRow } from "../storage/task_
 import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CancelOrder, CancelReason } from "./context.ts";
 import type { RunWork } from "./run_work.ts";
-import type { ReplayPlan } from "./settle_items.ts";
+import { outcomeDigest, type ReplayPlan } from "./settle_items.ts";
 
 /** Everything a settling transaction writes, in the order of the flush. */
 export interface SettlementWrites {
@@ -187,14 +187,30 @@ export class Settlement {
     }
   }
 
+  /** A task whose node began anew, or is not waited for any more, ends without effect; who holds it is told to stop. */
+  supersede(task: TaskRow, lease?: HeldTask): void {
+    const work = this.#works.get(task.run_id);
+    if (work === undefined) return;
+    const reason = "superseded: its node began anew, or the join behind it went on";
+    // A worker that stops as it is told reports what is on record already.
+    const heard = { outcome_token: lease?.token ?? null, outcome_digest: outcomeDigest({ type: "cancelled" }) };
+    if (lease !== undefined) {
+      this.endLease(task.id);
+      this.orderCancels([lease], "superseded", Number(work.run.grace_ms));
+    }
+    const failure = { failure_class: "Superseded", failure_message: reason };
+    this.endTask(work, task, "CANCELLED", { type: "cancelled" }, { ...failure, ...(lease && heard) });
+    const detail = { ...this.taskDetail(task), ...(lease && { worker: lease.worker }), reason };
+    this.record({ kind: "task.cancelled", ...this.subject(task), actor: "server", detail });
+  }
+
   /**
-   * Tasks of stopping runs that this batch was about to make READY or WAITING: what the store does not show yet. They are out
-   * of the queue again.
+   * Of the tasks that this batch was about to make READY or WAITING, which the store does not show yet, those that are to end after
+   * all. They are out of the queue again.
    */
-  takeBackLive(): TaskRow[] {
-    const runIds = new Set(this.stopping().map((work) => work.run.id));
+  takeBackLive(which: (task: TaskRow) => boolean): TaskRow[] {
     const live = [...this.#taskChanges.values()].filter((change) => change.end_time === null);
-    const tasks = live.flatMap((change) => this.#tasks.get(change.id) ?? []).filter((task) => runIds.has(task.run_id));
+    const tasks = live.flatMap((change) => this.#tasks.get(change.id) ?? []).filter(which);
     for (const task of tasks) this.#ready.delete(task.id);
     return tasks;
   }
@@ -269,6 +285,11 @@ export class Settlement {
   taskDetail(task: TaskRow): TaskDetail {
     const { node, iteration, attempt, item, agent } = task;
     return { node, iteration, attempt, agent, ...(item >= 0 && { item }) };
+  }
+
+  /** Runs with nodes whose live tasks end without effect. */
+  superseding(): RunWork[] {
+    return [...this.#works.values()].filter((work) => work.superseded.length > 0);
   }
 
   /** Runs that began to stop in this batch and are not over. */

@@ -1,31 +1,52 @@
-// Makes a node whose join is satisfied ACTIVE: evaluates its input and makes its task, or fails it with InputInvalid.
-// Called by advance.ts (entries) and resolve_edges.ts (joins).
+// Makes a node whose join is satisfied ACTIVE: evaluates its input and makes its task, or its output if it needs none.
+// Called by advance.ts (entries) and join.ts.
 // Never reads an output that was not loaded: bindings.ts asserts that.
 
 import type { Json } from "../../kit/json.ts";
 import type { Evaluated } from "../../language/types.ts";
-import { boundNodes, FIRST_ITERATION } from "./bindings.ts";
-import { failNode } from "./finish.ts";
+import { boundNodes, iterationOf } from "./bindings.ts";
+import { endFailed, succeedNode } from "./end_node.ts";
+import { activateMap } from "./map_items.ts";
 import type { Step } from "./step.ts";
 import type { PlanNode } from "./types.ts";
 
 /** Activates a PENDING node. */
 export function activate(step: Step, node: PlanNode): void {
+  if (node.map !== undefined) activateMap(step, node, node.map);
+  else if (node.transform !== undefined) transform(step, node, node.transform);
+  else activateAgent(step, node);
+}
+
+function activateAgent(step: Step, node: PlanNode): void {
   const input = nodeInput(step, node);
   if (!input.ok) {
-    failNode(step, node.name, { class: "InputInvalid", message: input.error });
+    endFailed(step, node.name, { class: "InputInvalid", message: input.error }, { how: "fail" });
     return;
   }
   const { iteration } = step.row(node.name);
   step.move(node.name, "activate", { openTasks: 1 });
-  step.tasks.set(node.name, { node: node.name, iteration, item: -1, agent: node.agent, input: input.value });
+  step.tasks.set(node.name, [{ node: node.name, iteration, item: -1, agent: node.agent, input: input.value }]);
+}
+
+function transform(step: Step, node: PlanNode, template: NonNullable<PlanNode["transform"]>): void {
+  const evaluated = template.evaluate({
+    input: step.input,
+    nodes: boundNodes(step, template.nodesRead),
+    iteration: iterationOf(step, node),
+  });
+  if (!evaluated.ok) {
+    endFailed(step, node.name, { class: "TransformFailed", message: evaluated.error }, { how: "fail" });
+    return;
+  }
+  step.move(node.name, "activate");
+  succeedNode(step, node.name, evaluated.value);
 }
 
 function nodeInput(step: Step, node: PlanNode): Evaluated<Json> {
   const evaluated = node.input?.evaluate({
     input: step.input,
-    nodes: boundNodes(step, node.input),
-    iteration: FIRST_ITERATION,
+    nodes: boundNodes(step, node.input.nodesRead),
+    iteration: iterationOf(step, node),
   }) ?? { ok: true, value: step.input };
   if (!evaluated.ok) return evaluated;
   const value = node.fillInput(evaluated.value);

@@ -6,11 +6,12 @@
 
 import { unreachable } from "../../kit/errors.ts";
 import type { Json } from "../../kit/json.ts";
-import { activate } from "./activate.ts";
-import { failNode, finishRun, named, stopRun } from "./finish.ts";
-import { resolveEdges, route } from "./resolve_edges.ts";
+import { endFailed, succeedNode } from "./end_node.ts";
+import { failRun, finishRun, named, stopRun } from "./finish.ts";
+import { resolveEdges } from "./join.ts";
+import { endItem } from "./map_items.ts";
 import { Step } from "./step.ts";
-import type { GraphEffects, GraphEvent, GraphPlan, GraphState, TaskEnd } from "./types.ts";
+import type { GraphEffects, GraphEvent, GraphPlan, GraphState, Superseded, TaskEnd } from "./types.ts";
 
 export { outputsNeeded } from "./outputs_needed.ts";
 
@@ -27,13 +28,16 @@ export function advance(plan: GraphPlan, state: GraphState, event: GraphEvent): 
       if (state.run === "PENDING") start(step);
       break;
     case "task_ended":
-      endTask(step, event.node, event.iteration, event.end);
+      if (isNow(step, event, "ACTIVE")) endTask(step, event);
+      break;
+    case "recalled":
+      if (isNow(step, event, "ACTIVE")) recall(step, event.node, event.output);
       break;
     case "replayed":
       if (isParked(step, event)) step.move(event.node, "replay", { openTasks: 1 });
       break;
     case "discarded":
-      if (isParked(step, event)) failNode(step, event.node, event.failure);
+      if (isParked(step, event)) failRun(step, event.node, event.failure);
       break;
     case "stopped":
       stopRun(step, event.cause, event.failure);
@@ -41,6 +45,7 @@ export function advance(plan: GraphPlan, state: GraphState, event: GraphEvent): 
     default:
       unreachable(event);
   }
+  resolveEdges(step);
   finishRun(step);
   return step.effects();
 }
@@ -57,35 +62,53 @@ function start(step: Step): void {
       openTasks: 0,
     });
   }
-  for (const name of step.plan.entries) if (step.run === "RUNNING") activate(step, step.node(name));
+  step.due.push(...step.plan.entries);
 }
 
-function isParked(step: Step, { node, iteration }: { readonly node: string; readonly iteration: number }): boolean {
+/** True if the event is about the node as it is now. */
+function isNow(step: Step, { node, iteration }: Superseded, state: "ACTIVE" | "PARKED"): boolean {
   const row = step.nodes.get(node);
-  return step.run === "RUNNING" && row?.state === "PARKED" && row.iteration === iteration;
+  return row?.iteration === iteration && row.state === state;
 }
 
-function endTask(step: Step, name: string, iteration: number, end: TaskEnd): void {
-  const row = step.nodes.get(name);
-  if (row === undefined || row.iteration !== iteration || row.state !== "ACTIVE") return;
-  if (step.run !== "RUNNING" && step.run !== "CANCELLING") return;
+function isParked(step: Step, event: Superseded): boolean {
+  return step.run === "RUNNING" && isNow(step, event, "PARKED");
+}
+
+function recall(step: Step, name: string, output: Json): void {
+  step.supersede(name);
+  step.write({ ...step.row(name), openTasks: 0 });
+  succeedNode(step, name, output);
+}
+
+function endTask(step: Step, event: Extract<GraphEvent, { type: "task_ended" }>): void {
+  const { node: name, end } = event;
+  const node = step.node(name);
+  if (node.map !== undefined) {
+    endItem(step, node, node.map, end, event.results);
+    return;
+  }
+  const row = step.row(name);
   step.write({ ...row, openTasks: Math.max(0, row.openTasks - 1) });
+  endOnlyTask(step, name, end);
+}
+
+function endOnlyTask(step: Step, name: string, end: TaskEnd): void {
   switch (end.type) {
     case "succeeded":
       succeedNode(step, name, end.output);
       break;
-    case "failed":
-      // In a run that stops already this only records the outcome: the first cause stands.
-      failNode(step, name, end.failure);
+    case "failed": {
+      const { failure, fallback } = end;
+      const goesOn = fallback !== undefined && step.run === "RUNNING";
+      endFailed(step, name, failure, goesOn ? { how: "continue", fallback } : { how: "fail" });
       break;
+    }
     case "denied":
-      step.move(name, "deny", { failure: end.failure });
-      stopRun(step, "policy_denied", named(name, end.failure));
+      endFailed(step, name, end.failure, { how: "deny" });
       break;
     case "parked":
-      step.move(name, "park", { failure: end.failure });
-      // A run that stops waits for nobody; the dead letter is a record only.
-      if (step.run === "CANCELLING") step.move(name, "cancel");
+      endFailed(step, name, end.failure, { how: "park" });
       break;
     case "cancelled":
       step.move(name, "cancel");
@@ -94,15 +117,4 @@ function endTask(step: Step, name: string, iteration: number, end: TaskEnd): voi
     default:
       unreachable(end);
   }
-}
-
-function succeedNode(step: Step, name: string, output: Json): void {
-  // A late success is recorded with its output, and advances nothing.
-  const routed = step.run === "RUNNING" ? route(step.node(name), step.input, output) : { ok: true as const, edges: [] };
-  if (!routed.ok) {
-    failNode(step, name, routed.failure);
-    return;
-  }
-  step.move(name, "succeed", { output });
-  resolveEdges(step, routed.edges);
 }

@@ -9,8 +9,8 @@ import { boundNodes } from "./bindings.ts";
 import type { Step } from "./step.ts";
 import type { FailureValue, NodeRow } from "./types.ts";
 
-/** Fails a node that is PENDING, ACTIVE or PARKED, and stops the run: no edge catches a failure. */
-export function failNode(step: Step, name: string, failure: FailureValue): void {
+/** Fails a node that is PENDING, ACTIVE or PARKED, and with it the run: no edge catches the failure. */
+export function failRun(step: Step, name: string, failure: FailureValue): void {
   step.move(name, "fail", { failure });
   stopRun(step, "failed", named(name, failure));
 }
@@ -59,7 +59,7 @@ function succeed(step: Step): void {
 
 function runOutput(step: Step): Evaluated<Json> {
   const { output, fillOutput, checkOutput } = step.plan;
-  const evaluated = output.evaluate({ input: step.input, nodes: boundNodes(step, output) });
+  const evaluated = output.evaluate({ input: step.input, nodes: boundNodes(step, output.nodesRead) });
   if (!evaluated.ok) return evaluated;
   const value = fillOutput(evaluated.value);
   const problem = checkOutput(value);

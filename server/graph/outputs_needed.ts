@@ -1,15 +1,14 @@
 // Says which nodes' outputs a settling transaction must load before a node ends: a wide run stays cheap.
-// Called by commands/settle.ts through advance.ts. A superset of what the event can read, never less: advance asserts it.
+// Called by commands/settle.ts through advance.ts. A superset of what the event can read, never less: bindings.ts asserts it.
 
 import { ALL_NODES } from "../../language/template.ts";
-import type { Template } from "../../language/types.ts";
-import type { GraphPlan } from "./types.ts";
+import type { GraphPlan, PlanEdge, PlanNode } from "./types.ts";
 
 const cache = new WeakMap<GraphPlan, Map<string, readonly string[]>>();
 
 /**
- * Nodes whose outputs are needed if a node ends now: what its successors read, what those behind a skipped successor
- * read, and what the output of the run reads. In plan order; the node itself is left out, its output comes in the event.
+ * Nodes whose outputs are needed if a node ends now: what its successors read, what those behind a successor that is skipped or
+ * ends at once read, and what the output of the run reads. In plan order; the node itself is left out, its output comes in the event.
  */
 export function outputsNeeded(plan: GraphPlan, node: string): readonly string[] {
   const ofPlan = cache.get(plan) ?? new Map<string, readonly string[]>();
@@ -20,25 +19,43 @@ export function outputsNeeded(plan: GraphPlan, node: string): readonly string[] 
 }
 
 function compute(plan: GraphPlan, node: string): readonly string[] {
-  const read = new Set<string>();
-  const note = (template: Template | undefined) => {
-    for (const name of template?.nodesRead ?? []) read.add(name);
+  const read = new Set<string>(plan.output.nodesRead);
+  const note = (target: PlanNode | undefined) => {
+    for (const template of [target?.input, target?.transform, target?.map?.over]) {
+      for (const name of template?.nodesRead ?? []) read.add(name);
+    }
   };
-  note(plan.output);
-  const reached = new Set<string>();
-  const skippable: string[] = [];
-  for (const edge of plan.nodes.get(node)?.outgoing ?? []) {
-    note(plan.nodes.get(edge.to)?.input);
-    // An edge without a condition is taken, so its target is not skipped.
-    if (edge.when !== undefined || edge.otherwise) skippable.push(edge.to);
-  }
-  for (let name = skippable.pop(); name !== undefined; name = skippable.pop()) {
-    if (reached.has(name)) continue;
-    reached.add(name);
-    for (const { to } of plan.nodes.get(name)?.outgoing ?? []) {
-      note(plan.nodes.get(to)?.input);
-      skippable.push(to);
+  const passed = new Set<string>();
+  const passing = [node];
+  for (let name = passing.pop(); name !== undefined; name = passing.pop()) {
+    if (passed.has(name)) continue;
+    passed.add(name);
+    const source = plan.nodes.get(name);
+    for (const edge of source?.outgoing ?? []) {
+      const target = plan.nodes.get(edge.to);
+      note(target);
+      // The node that ends takes an edge without a condition; any other node passed here may have been skipped.
+      const taken = name === node && isSureToBeTaken(source, edge);
+      if (!taken || endsAtOnce(target)) passing.push(edge.to);
+      // Going round may let joins go on that other edges satisfy alone.
+      if (edge.loop !== undefined)
+        for (const again of plan.loops.get(edge.to)?.again ?? []) note(plan.nodes.get(again));
     }
   }
   return [...plan.nodes.keys()].filter((name) => name !== node && (read.has(name) || read.has(ALL_NODES)));
+}
+
+function isSureToBeTaken(source: PlanNode | undefined, { when, otherwise }: PlanEdge): boolean {
+  const oneGroup = source?.outgoing.every((edge) => edge.outcome === "succeeded" && edge.loop === undefined);
+  return oneGroup === true && source?.first === false && when === undefined && !otherwise;
+}
+
+// A failure to make its input or its list ends a node at once as well; an edge may catch that.
+function endsAtOnce(node: PlanNode | undefined): boolean {
+  return (
+    node?.transform !== undefined ||
+    node?.map !== undefined ||
+    node?.quorum !== undefined ||
+    node?.outgoing.some((edge) => edge.outcome !== "succeeded") === true
+  );
 }

@@ -10,12 +10,14 @@ import { compileSchema, type SchemaCheck } from "../../language/json_schema.ts";
 import { compileTemplate } from "../../language/template.ts";
 import type { Template } from "../../language/types.ts";
 import type { Bundle } from "../manifests/bundle.ts";
-import type { EdgeSpec, NodeSpec } from "../manifests/specs.ts";
-import type { GraphPlan, PlanEdge, PlanNode } from "./types.ts";
+import { outputsSchema } from "../manifests/node_schemas.ts";
+import type { EdgeSpec, MapSpec, NodeSpec } from "../manifests/specs.ts";
+import { forwardOrder, innermostLoops, reachedFrom } from "./loops.ts";
+import type { GraphPlan, PlanEdge, PlanLoop, PlanMap, PlanNode } from "./types.ts";
 
 /** Names that the condition of an edge may read. */
-export const CONDITION_VARIABLES = ["output", "error", "input", "iteration"] as const;
-/** Names that the input of a node may read. */
+export const CONDITION_VARIABLES = ["output", "outputs", "error", "input", "iteration"] as const;
+/** Names that the input of a node may read, beside the item of a map. */
 export const INPUT_VARIABLES = ["input", "nodes", "iteration"] as const;
 /** Names that the output of a system may read. */
 export const OUTPUT_VARIABLES = ["input", "nodes"] as const;
@@ -24,54 +26,100 @@ export const OUTPUT_VARIABLES = ["input", "nodes"] as const;
 export function compilePlan(bundle: Bundle): GraphPlan {
   const { spec } = bundle.system;
   const hints = schemaHints(bundle);
-  const names = new Set(spec.nodes.map((node) => node.name));
-  assert(names.size === spec.nodes.length, "node names of a system are unique");
+  const names = spec.nodes.map((node) => node.name);
+  const declared = new Set(names);
+  assert(declared.size === names.length, "node names of a system are unique");
   for (const edge of spec.edges) {
-    assert(names.has(edge.from) && names.has(edge.to), `edge ${edge.from} → ${edge.to} joins declared nodes`);
+    assert(declared.has(edge.from) && declared.has(edge.to), `edge ${edge.from} → ${edge.to} joins declared nodes`);
   }
-  const nodes = new Map(spec.nodes.map((node) => [node.name, compileNode(bundle, node, hints)]));
-  assertAcyclic(nodes);
+  const order = forwardOrder(names, spec.edges);
+  assert(order !== undefined, "no cycle but through loop edges");
+  const edges = spec.edges.map((edge, index) => compileEdge(edge, index, edgeHints(bundle, edge, hints)));
+  const shape = { edges, loops: innermostLoops(order, spec.edges) };
+  const nodes = new Map(spec.nodes.map((node) => [node.name, compileNode(bundle, node, hints, shape)]));
   const output = joinSchemas([spec.output.schema, bundle.workflow.spec.output.schema]);
   return {
     nodes,
-    entries: spec.nodes.filter((node) => nodes.get(node.name)?.incoming === 0).map((node) => node.name),
+    entries: names.filter((name) => nodes.get(name)?.incoming === 0),
+    incoming: Map.groupBy(
+      edges.filter((edge) => edge.loop === undefined),
+      (edge) => edge.to,
+    ),
+    loops: compileLoops(names, edges),
+    order,
     output: template(spec.output.value, OUTPUT_VARIABLES, hints, "output of the system"),
     checkOutput: output.check,
     fillOutput: output.fill,
   };
 }
 
-function compileNode(bundle: Bundle, node: NodeSpec, hints: SchemaHints): PlanNode {
-  const agent = bundle.agents[node.agent];
-  assert(agent !== undefined, `bundle holds agent ${node.agent} of node ${node.name}`);
-  const { edges } = bundle.system.spec;
-  const input = joinSchemas([agent.spec.inputSchema]);
-  const { outputSchema } = agent.spec;
-  const edgeHints: SchemaHints = {
-    ...(hints["input"] && { input: hints["input"] }),
-    ...(outputSchema && { output: outputSchema }),
-  };
+interface Shape {
+  readonly edges: readonly PlanEdge[];
+  readonly loops: ReadonlyMap<string, string>;
+}
+
+function compileNode(bundle: Bundle, node: NodeSpec, hints: SchemaHints, { edges, loops }: Shape): PlanNode {
+  const { name, join } = node;
+  const agent = node.agent === undefined ? undefined : bundle.agents[node.agent];
+  assert(agent !== undefined || node.transform !== undefined, `bundle holds agent ${node.agent} of node ${name}`);
+  const input = joinSchemas([agent?.spec.inputSchema]);
+  const quorum = join === "any" ? 1 : typeof join === "object" ? join.quorum : undefined;
+  const variables = node.map === undefined ? INPUT_VARIABLES : [...INPUT_VARIABLES, node.map.as];
+  const loop = loops.get(name);
   return {
-    name: node.name,
-    agent: node.agent,
-    ...(node.input !== undefined && {
-      input: template(node.input, INPUT_VARIABLES, hints, `input of node ${node.name}`),
+    name,
+    agent: node.agent ?? "",
+    ...(node.input !== undefined && { input: template(node.input, variables, hints, `input of node ${name}`) }),
+    ...(node.transform !== undefined && {
+      transform: template(node.transform, INPUT_VARIABLES, hints, `transform of node ${name}`),
     }),
+    ...(node.map && { map: compileMap(node.map, hints, name) }),
     checkInput: input.check,
     fillInput: input.fill,
-    incoming: edges.filter((edge) => edge.to === node.name).length,
-    outgoing: edges.filter((edge) => edge.from === node.name).map((edge) => compileEdge(edge, edgeHints)),
+    incoming: edges.filter((edge) => edge.to === name && edge.loop === undefined).length,
+    ...(quorum !== undefined && { quorum }),
+    first: node.route === "first",
+    outgoing: edges.filter((edge) => edge.from === name),
+    ...(loop !== undefined && { loop }),
   };
 }
 
-function compileEdge(edge: EdgeSpec, hints: SchemaHints): PlanEdge {
-  const { from, to, otherwise } = edge;
-  assert(edge.outcome === "succeeded", `edge ${from} → ${to} is for outcome succeeded`);
+function compileMap(map: MapSpec, hints: SchemaHints, name: string): PlanMap {
+  // As a template it tells which nodes it reads; the line break ends a comment.
+  const over = template(`\${{ ${map.over}\n}}`, INPUT_VARIABLES, hints, `over of node ${name}`);
+  return { ...map, over };
+}
+
+function compileLoops(names: readonly string[], edges: readonly PlanEdge[]): ReadonlyMap<string, PlanLoop> {
+  const loops = new Map<string, PlanLoop>();
+  for (const { to, loop } of edges) {
+    if (loop === undefined) continue;
+    const again = reachedFrom(to, edges);
+    const max = (loops.get(to)?.max ?? 0) + loop.max;
+    loops.set(to, { max, again: names.filter((name) => again.has(name)) });
+  }
+  return loops;
+}
+
+// What the conditions of an edge see of the node that it leaves.
+function edgeHints(bundle: Bundle, edge: EdgeSpec, hints: SchemaHints): SchemaHints {
+  const source = bundle.system.spec.nodes.find((node) => node.name === edge.from);
+  const schema = source?.agent === undefined ? undefined : bundle.agents[source.agent]?.spec.outputSchema;
+  return {
+    ...(hints["input"] && { input: hints["input"] }),
+    ...(schema && source?.map === undefined && { output: schema }),
+    ...(schema && source?.map !== undefined && { outputs: outputsSchema(schema, source.map) }),
+  };
+}
+
+function compileEdge(edge: EdgeSpec, index: number, hints: SchemaHints): PlanEdge {
+  const { from, to, outcome, otherwise, set, loop } = edge;
   assert(!(otherwise && edge.when !== undefined), `edge ${from} → ${to} has either when or otherwise`);
-  if (edge.when === undefined) return { from, to, otherwise };
+  const plain = { index, from, to, outcome, otherwise, set, ...(loop && { loop }) };
+  if (edge.when === undefined) return plain;
   const compiled = compileCondition(edge.when, { variables: CONDITION_VARIABLES, schemas: hints });
   assert(compiled.ok, `when of edge ${from} → ${to} compiles: ${compiled.ok ? "" : compiled.error}`);
-  return { from, to, otherwise, when: compiled.value };
+  return { ...plain, when: compiled.value };
 }
 
 function template(value: Json, variables: readonly string[], schemas: SchemaHints, where: string): Template {
@@ -85,8 +133,10 @@ function schemaHints(bundle: Bundle): SchemaHints {
   const { spec } = bundle.system;
   const nodes: JsonObject = {};
   for (const node of spec.nodes) {
-    const output = bundle.agents[node.agent]?.spec.outputSchema;
-    if (output !== undefined) nodes[node.name] = { properties: { output } };
+    const output = node.agent === undefined ? undefined : bundle.agents[node.agent]?.spec.outputSchema;
+    if (output === undefined) continue;
+    const properties = node.map === undefined ? { output } : { outputs: outputsSchema(output, node.map) };
+    nodes[node.name] = { properties };
   }
   return { ...(spec.inputSchema && { input: spec.inputSchema }), nodes: { properties: nodes } };
 }
@@ -112,19 +162,4 @@ function joinSchemas(schemas: readonly (JsonObject | undefined)[]): SchemaCheck 
     },
     fill: (value) => fills.reduce((filled, check) => check.fill(filled), value),
   };
-}
-
-function assertAcyclic(nodes: ReadonlyMap<string, PlanNode>): void {
-  const waiting = new Map([...nodes.values()].map((node) => [node.name, node.incoming]));
-  const free = [...nodes.values()].filter((node) => node.incoming === 0);
-  for (let node = free.pop(); node !== undefined; node = free.pop()) {
-    waiting.delete(node.name);
-    for (const { to } of node.outgoing) {
-      const left = (waiting.get(to) ?? 0) - 1;
-      waiting.set(to, left);
-      const target = nodes.get(to);
-      if (left === 0 && target !== undefined) free.push(target);
-    }
-  }
-  assert(waiting.size === 0, `no cycle through ${[...waiting.keys()].join(", ")}`);
 }

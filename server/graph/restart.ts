@@ -7,24 +7,29 @@ import { advance, initialState } from "./advance.ts";
 import type { GraphEffects, GraphPlan, NewTask } from "./types.ts";
 
 /**
- * Starts a run whose nodes in `done` succeed at once with those outputs.
+ * Starts a run whose nodes in `done` succeed at once with those outputs. What a loop begins anew is executed again: its outputs
+ * are those of some iteration.
  *
  * @returns the state then, with the tasks of every other node that is reached.
  */
 export function restart(plan: GraphPlan, input: Json, done: ReadonlyMap<string, Json>): GraphEffects {
+  const looped = new Set([...plan.loops.values()].flatMap((loop) => loop.again));
   let effects = advance(plan, initialState(plan, input), { type: "started" });
-  const open = new Map<string, NewTask>();
+  const open = new Map<string, NewTask[]>();
   const waiting = [...effects.tasks];
   for (let task = waiting.shift(); task !== undefined; task = waiting.shift()) {
-    const output = done.get(task.node);
+    const { node, iteration } = task;
+    const output = looped.has(node) ? undefined : done.get(node);
     if (output === undefined) {
-      open.set(task.node, task);
+      const made = open.get(node) ?? [];
+      made.push(task);
+      open.set(node, made);
       continue;
     }
-    const { node, iteration } = task;
-    effects = advance(plan, effects.state, { type: "task_ended", node, iteration, end: { type: "succeeded", output } });
+    if (effects.state.nodes.get(node)?.state !== "ACTIVE") continue;
+    effects = advance(plan, effects.state, { type: "recalled", node, iteration, output });
     waiting.push(...effects.tasks);
   }
-  const live = [...open.values()].filter((task) => effects.state.nodes.get(task.node)?.state === "ACTIVE");
+  const live = [...open.values()].flat().filter((task) => effects.state.nodes.get(task.node)?.state === "ACTIVE");
   return { ...effects, changed: [...effects.state.nodes.values()], tasks: live };
 }

@@ -13,7 +13,24 @@ import {
   type RunCause,
   type RunState,
 } from "../queue/states.ts";
-import type { FailureValue, GraphEffects, GraphPlan, GraphState, NewTask, NodeRow, PlanNode } from "./types.ts";
+import type {
+  FailureValue,
+  GraphEffects,
+  GraphPlan,
+  GraphState,
+  NewTask,
+  NodeRow,
+  PlanEdge,
+  PlanNode,
+  ReleasedItem,
+  Superseded,
+} from "./types.ts";
+
+/** An edge whose source has ended, on its way to its target. */
+export interface ResolvedEdge {
+  readonly edge: PlanEdge;
+  readonly taken: boolean;
+}
 
 /** See the file header. */
 export class Step {
@@ -27,7 +44,15 @@ export class Step {
   /** Set when the run began to stop with tasks that somebody holds. */
   stopLiveTasks = false;
   /** Tasks made by this event, by node. */
-  readonly tasks = new Map<string, NewTask>();
+  readonly tasks = new Map<string, readonly NewTask[]>();
+  readonly superseded: Superseded[] = [];
+  readonly released: ReleasedItem[] = [];
+  /** Edges still to be resolved at their targets, in order. */
+  edges: ResolvedEdge[] = [];
+  /** Nodes that are to be activated before any edge is resolved. */
+  due: string[] = [];
+  /** Nodes activated by this event. */
+  activations = 0;
   readonly #changed = new Set<string>();
 
   constructor(plan: GraphPlan, state: GraphState) {
@@ -67,12 +92,30 @@ export class Step {
     this.run = nextState<RunState>(RUN_TRANSITIONS, this.run, event);
   }
 
+  /** A node is of no interest any more: the tasks that it has end, those that this event made are never made. */
+  supersede(name: string): void {
+    const { iteration, openTasks } = this.row(name);
+    if (!this.tasks.delete(name) && openTasks > 0) this.superseded.push({ node: name, iteration });
+  }
+
+  /** True once enough incoming edges are taken. */
+  joinReached(name: string): boolean {
+    const { unresolved, taken } = this.row(name);
+    const { quorum } = this.node(name);
+    return quorum === undefined ? unresolved === 0 && taken > 0 : taken >= quorum;
+  }
+
   effects(): GraphEffects {
     const { run, cause, failure, input, nodes, output } = this;
     return {
       state: { run, input, nodes, ...(cause && { cause }), ...(failure && { failure }) },
       changed: [...this.plan.nodes.keys()].filter((name) => this.#changed.has(name)).map((name) => this.row(name)),
-      tasks: [...this.tasks.values()],
+      tasks: [...this.tasks.values()].flat(),
+      released: this.released.filter(({ node, iteration }) => {
+        const row = this.row(node);
+        return row.state === "ACTIVE" && row.iteration === iteration;
+      }),
+      superseded: this.superseded,
       stopLiveTasks: this.stopLiveTasks,
       ...(output !== undefined && { output }),
       conditions: conditionsOf(run, nodes.values()),

@@ -3,37 +3,74 @@
 
 import type { Json } from "../../kit/json.ts";
 import type { Condition, Template } from "../../language/types.ts";
+import type { EdgeOutcome, LoopSpec, MapSpec } from "../manifests/specs.ts";
 import type { NodeState, RunCause, RunState } from "../queue/states.ts";
 
 /** One outgoing edge of a node. */
 export interface PlanEdge {
+  /** Place among the edges of the system: its name in rows. */
+  readonly index: number;
   readonly from: string;
   readonly to: string;
+  readonly outcome: EdgeOutcome;
   readonly when?: Condition;
   readonly otherwise: boolean;
+  /** Edges of one source that were written as one: `route: first` takes them together. */
+  readonly set: number;
+  /** Present: it leads back. */
+  readonly loop?: LoopSpec;
+}
+
+/** What a mapped node needs beside what every node has. */
+export interface PlanMap extends Omit<MapSpec, "over"> {
+  readonly over: Template;
 }
 
 /** One node of the plan. */
 export interface PlanNode {
   readonly name: string;
+  /** Empty for a transform. */
   readonly agent: string;
-  /** Absent: the system's input. */
+  /** Absent: the system's input; of a mapped node, the item. */
   readonly input?: Template;
+  /** Present: the node's output is made by the server, without a task. */
+  readonly transform?: Template;
+  readonly map?: PlanMap;
   /** Input schema check of the agent; returns a message when the value does not fit. */
   readonly checkInput: (value: Json) => string | undefined;
   /** Fills in the defaults that the agent's input schema declares; before checkInput. */
   readonly fillInput: (value: Json) => Json;
-  /** Number of incoming edges. */
+  /** Number of incoming edges but loop edges. */
   readonly incoming: number;
-  /** Outgoing edges for outcome succeeded, in file order. */
+  /** How many of them must be taken; absent: all must be resolved, and one taken. */
+  readonly quorum?: number;
+  /** Of the edges of a group, only the first that holds is taken. */
+  readonly first: boolean;
+  /** Outgoing edges for every outcome, loop edges included, in file order. */
   readonly outgoing: readonly PlanEdge[];
+  /** Target of the innermost loop that it is in. */
+  readonly loop?: string;
+}
+
+/** What loop edges into one node mean. */
+export interface PlanLoop {
+  /** Loop edges into it that may be taken, in all. */
+  readonly max: number;
+  /** The target and every node behind it, in plan order: what going round begins anew. */
+  readonly again: readonly string[];
 }
 
 /** The graph of a bundle, compiled. Immutable; cached by bundle digest. */
 export interface GraphPlan {
   readonly nodes: ReadonlyMap<string, PlanNode>;
-  /** Nodes without an incoming edge, in file order. */
+  /** Nodes without an incoming edge but loop edges, in file order. */
   readonly entries: readonly string[];
+  /** Incoming edges but loop edges, by target. */
+  readonly incoming: ReadonlyMap<string, readonly PlanEdge[]>;
+  /** By target. */
+  readonly loops: ReadonlyMap<string, PlanLoop>;
+  /** Node names so that every edge but loop edges leads from an earlier one to a later one. */
+  readonly order: readonly string[];
   readonly output: Template;
   /** Fills in the defaults that these schemas declare; before checkOutput. */
   readonly fillOutput: (value: Json) => Json;
@@ -47,7 +84,22 @@ export interface FailureValue {
   readonly message: string;
 }
 
-/** One node's row. */
+/** How often the loop edges into a node were taken, since the loop around them went round. */
+export interface LoopRow {
+  /** By index of the edge. */
+  readonly taken: Readonly<Record<string, number>>;
+  /** Output at the loop edge that was taken last; absent if it was an error edge. */
+  readonly last?: Json;
+}
+
+/** How far a mapped node is. */
+export interface ItemsRow {
+  readonly total: number;
+  /** The first item whose task was not let go yet. */
+  readonly next: number;
+}
+
+/** One node's row: the node in its newest iteration. */
 export interface NodeRow {
   readonly node: string;
   readonly iteration: number;
@@ -59,8 +111,14 @@ export interface NodeRow {
   /** Tasks that are not terminal. */
   readonly openTasks: number;
   readonly failure?: FailureValue;
-  /** Present if the node SUCCEEDED and the caller loaded it. */
+  /** Present if the node SUCCEEDED and the caller loaded it; of a mapped node, its outputs. */
   readonly output?: Json;
+  /** Indexes of the outgoing edges that were taken; absent: none. */
+  readonly routes?: readonly number[];
+  /** Of the target of a loop that went round. */
+  readonly loop?: LoopRow;
+  /** Of a mapped node that was activated. */
+  readonly items?: ItemsRow;
 }
 
 /** What `advance` decides on. */
@@ -77,15 +135,28 @@ export interface GraphState {
 /** How a task ended, as far as the graph is concerned. */
 export type TaskEnd =
   | { readonly type: "succeeded"; readonly output: Json }
-  | { readonly type: "failed"; readonly failure: FailureValue }
+  /** `fallback`: what stands for the output if no edge catches the failure. */
+  | { readonly type: "failed"; readonly failure: FailureValue; readonly fallback?: Json }
   | { readonly type: "parked"; readonly failure: FailureValue }
   | { readonly type: "denied"; readonly failure: FailureValue }
   | { readonly type: "cancelled" };
 
+/** How an item of a mapped node ended. */
+export type ItemResult = { readonly output: Json } | { readonly error: FailureValue };
+
 /** What can happen to a run. */
 export type GraphEvent =
   | { readonly type: "started" }
-  | { readonly type: "task_ended"; readonly node: string; readonly iteration: number; readonly end: TaskEnd }
+  | {
+      readonly type: "task_ended";
+      readonly node: string;
+      readonly iteration: number;
+      readonly end: TaskEnd;
+      /** By item; of a mapped node with one open task: how each item ended, this one too. */
+      readonly results?: ReadonlyMap<number, ItemResult>;
+    }
+  /** The output of an earlier run stands for that of an ACTIVE node. */
+  | { readonly type: "recalled"; readonly node: string; readonly iteration: number; readonly output: Json }
   /** Somebody replays the task that parked the node. */
   | { readonly type: "replayed"; readonly node: string; readonly iteration: number }
   /** Somebody gives the task up that parked the node. */
@@ -100,6 +171,19 @@ export interface NewTask {
   readonly item: number;
   readonly agent: string;
   readonly input: Json;
+  /** It waits until the map lets it go. */
+  readonly held?: true;
+}
+
+/** A node in an iteration that is no longer of interest. */
+export interface Superseded {
+  readonly node: string;
+  readonly iteration: number;
+}
+
+/** An item whose task may now be claimed. */
+export interface ReleasedItem extends Superseded {
+  readonly item: number;
 }
 
 /** What the caller writes. */
@@ -109,6 +193,10 @@ export interface GraphEffects {
   /** Rows that changed, in plan order. */
   readonly changed: readonly NodeRow[];
   readonly tasks: readonly NewTask[];
+  /** Held tasks that become READY. */
+  readonly released: readonly ReleasedItem[];
+  /** Nodes whose live tasks end now, without effect. */
+  readonly superseded: readonly Superseded[];
   /** True when the run began to stop: cancel its live tasks, READY ones at once, leased ones with grace. */
   readonly stopLiveTasks: boolean;
   /** Set when the run reached SUCCEEDED. */

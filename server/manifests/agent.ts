@@ -4,6 +4,7 @@
 
 import type { Json, JsonObject } from "../../kit/json.ts";
 import { HOUR, KIB, MIB, MINUTE } from "../../kit/units.ts";
+import { compileSchema } from "../../language/json_schema.ts";
 import type { Findings } from "./diagnostics.ts";
 import { checkSchema, checkTemplate } from "./expressions.ts";
 import { compact, Fields, formatDuration, notYet, readLabel, readString } from "./fields.ts";
@@ -76,7 +77,7 @@ export function readAgent(findings: Findings, tree: Tree, path: string): AgentSp
     ...schemas,
     repairAttempts: 0,
     limits: readLimits(fields),
-    errorHandling: readErrorHandling(fields),
+    errorHandling: readErrorHandling(fields, schemas.outputSchema),
     requirements: readRequirements(fields),
   };
 }
@@ -172,15 +173,33 @@ function readLimits(parent: Fields): AgentSpec["limits"] {
   };
 }
 
-function readErrorHandling(parent: Fields): AgentSpec["errorHandling"] {
+function readErrorHandling(parent: Fields, outputSchema: JsonObject | undefined): AgentSpec["errorHandling"] {
   const tree = parent.get("errorHandling");
   const fields =
     tree && Fields.of(parent.findings, tree, parent.at("errorHandling"), ["retry", "onExhausted", "fallback"]);
   if (fields === undefined) return { onExhausted: "deadLetter" };
   const onExhausted = fields.oneOf("onExhausted", ["deadLetter", "fail", "continue"], "deadLetter");
-  if (onExhausted === "continue") fields.notYet("onExhausted", "onExhausted: continue");
-  else if (fields.has("fallback")) fields.notYet("fallback");
-  return { ...(fields.has("retry") && { retry: readRetry(fields, "retry", TASK_CLASSES, TASK_RETRY) }), onExhausted };
+  const fallback = onExhausted === "continue" ? readFallback(fields, outputSchema) : undefined;
+  if (onExhausted !== "continue" && fields.has("fallback")) {
+    const message = `"fallback" does not belong to onExhausted: ${onExhausted}`;
+    const hint = "remove it or set onExhausted: continue";
+    fields.findings.error("E-UNION", fields.positionOf("fallback"), fields.at("fallback"), message, hint);
+  }
+  const retry = fields.has("retry") ? readRetry(fields, "retry", TASK_CLASSES, TASK_RETRY) : undefined;
+  return { ...(retry && { retry }), onExhausted, ...(fallback !== undefined && { fallback }) };
+}
+
+// It stands for an output, so it must be one.
+function readFallback(fields: Fields, outputSchema: JsonObject | undefined): Json | undefined {
+  const tree = fields.required("fallback");
+  const fallback = fields.json("fallback");
+  const compiled = outputSchema === undefined ? undefined : compileSchema(outputSchema);
+  if (tree === undefined || fallback === undefined || compiled?.ok !== true) return fallback;
+  const filled = compiled.value.fill(fallback);
+  const problem = compiled.value.check(filled);
+  if (problem === undefined) return filled;
+  fields.findings.error("E-INPUT", tree.at, fields.at("fallback"), `it does not fit the outputSchema: ${problem}`);
+  return fallback;
 }
 
 function readRequirements(parent: Fields): AgentSpec["requirements"] {

@@ -5,19 +5,33 @@
 import type { Json, JsonObject } from "../../kit/json.ts";
 import { referencesOf } from "../../language/condition.ts";
 import { sampleOf } from "../../language/schema_sample.ts";
-import { EDGE_VARIABLES, INPUT_ITERATION, NODE_VARIABLES, OUTPUT_VARIABLES } from "./agent_system.ts";
+import { OUTPUT_VARIABLES } from "./agent_system.ts";
 import { checkCondition } from "./expressions.ts";
-import { checkShape, END, type GraphShape } from "./graph_shape.ts";
+import { edgeVariables } from "./graph_edges.ts";
+import { NODE_VARIABLES } from "./graph_nodes.ts";
+import { END, type GraphShape } from "./graph_order.ts";
+import { checkShape } from "./graph_shape.ts";
 import type { ReadDocument } from "./kinds.ts";
-import { checkRead, type Scope } from "./reads.ts";
-import { misfit, type Typed, typed } from "./schema_types.ts";
-import type { AgentSpec, AgentSystemSpec, Manifest, WorkflowTemplateSpec } from "./specs.ts";
-import { checkTemplateTypes } from "./template_typing.ts";
+import { outputsSchema } from "./node_schemas.ts";
+import { checkRead, type Scope, schemaAt } from "./reads.ts";
+import { itemOf, misfit, type Typed, typed, typesOf } from "./schema_types.ts";
+import type { AgentSpec, AgentSystemSpec, EdgeOutcome, Manifest, NodeSpec, WorkflowTemplateSpec } from "./specs.ts";
+import { checkTemplateTypes, LONE_PATH } from "./template_typing.ts";
 import { child, positionInside, type Tree } from "./tree.ts";
 import { INPUT_VARIABLES } from "./workflow_template.ts";
 
 /** Agent of a node by name; undefined if it does not exist or has errors. */
 export type AgentOf = (name: string) => AgentSpec | undefined;
+
+/** What `iteration` is when a node is executed first. */
+const FIRST_ITERATION = { index: 0, max: 0 };
+const ERROR_SAMPLE = { class: "Error", message: "what went wrong" };
+const ERROR_SCHEMA: JsonObject = {
+  type: "object",
+  additionalProperties: false,
+  required: ["class", "message"],
+  properties: { class: { type: "string" }, message: { type: "string" } },
+};
 
 /** Checks a system's graph. */
 export function checkGraph(document: ReadDocument, agentOf: AgentOf): void {
@@ -33,7 +47,10 @@ class GraphChecker {
   readonly #spec: AgentSystemSpec;
   readonly #shape: GraphShape;
   readonly #agents: ReadonlyMap<string, AgentSpec | undefined>;
+  /** Schemas of each node's output or outputs. */
+  readonly #schemas: ReadonlyMap<string, JsonObject | undefined>;
   readonly #outputs: ReadonlyMap<string, Typed | undefined>;
+  readonly #mapped: ReadonlySet<string>;
   readonly #input: Typed | undefined;
   readonly #sample: JsonObject;
 
@@ -41,10 +58,14 @@ class GraphChecker {
     this.#document = document;
     this.#spec = spec;
     this.#shape = shape;
-    this.#agents = new Map(spec.nodes.map((node) => [node.name, agentOf(node.agent)]));
-    this.#outputs = new Map([...this.#agents].map(([name, agent]) => [name, typed(agent?.outputSchema)]));
+    this.#agents = new Map(
+      spec.nodes.map(({ name, agent }) => [name, agent === undefined ? undefined : agentOf(agent)]),
+    );
+    this.#schemas = new Map(spec.nodes.map((node) => [node.name, this.#schemaOf(node)]));
+    this.#outputs = new Map([...this.#schemas].map(([name, schema]) => [name, typed(schema)]));
+    this.#mapped = new Set(spec.nodes.flatMap(({ name, map }) => (map === undefined ? [] : [name])));
     this.#input = typed(spec.inputSchema);
-    this.#sample = { ...sampled("input", spec.inputSchema), iteration: INPUT_ITERATION };
+    this.#sample = { ...sampled("input", spec.inputSchema), iteration: FIRST_ITERATION };
   }
 
   check(): void {
@@ -52,7 +73,7 @@ class GraphChecker {
     const nodes = child(spec, "nodes");
     for (const [index, node] of this.#spec.nodes.entries()) {
       const at = nodes?.kind === "list" ? nodes.items[index] : undefined;
-      if (at !== undefined) this.#checkNode(node.name, at, `spec.nodes[${index}]`);
+      if (at !== undefined) this.#checkNode(node, at, `spec.nodes[${index}]`);
     }
     const edges = child(spec, "edges");
     for (const [index, edge] of (edges?.kind === "list" ? edges.items : []).entries())
@@ -67,32 +88,75 @@ class GraphChecker {
     if (value !== undefined) checkTemplateTypes(typing, value, "spec.output.value", typed(this.#spec.output.schema));
   }
 
-  #scope(reader: string): Scope {
-    return { schemas: { input: this.#input }, nodes: { shape: this.#shape, reader, outputs: this.#outputs } };
+  #schemaOf({ name, map }: NodeSpec): JsonObject | undefined {
+    const output = this.#agents.get(name)?.outputSchema;
+    return map === undefined ? output : outputsSchema(output, map);
+  }
+
+  #memberOf(name: string): "output" | "outputs" {
+    return this.#mapped.has(name) ? "outputs" : "output";
+  }
+
+  #scope(reader: string, more: Scope["schemas"] = {}): Scope {
+    const nodes = { shape: this.#shape, reader, outputs: this.#outputs, mapped: this.#mapped };
+    return { schemas: { input: this.#input, ...more }, nodes };
   }
 
   #nodesSample(reader: string): JsonObject {
     const nodes: JsonObject = {};
-    for (const name of this.#shape.ancestors(reader)) {
-      const output = this.#agents.get(name)?.outputSchema;
-      nodes[name] = sampled("output", output);
-    }
+    for (const name of this.#shape.ancestors(reader))
+      nodes[name] = sampled(this.#memberOf(name), this.#schemas.get(name));
     return { ...this.#sample, nodes };
   }
 
-  #checkNode(name: string, tree: Tree, path: string): void {
+  #checkNode(node: NodeSpec, tree: Tree, path: string): void {
     const { findings } = this.#document;
-    const target = typed(this.#agents.get(name)?.inputSchema);
-    const input = child(tree, "input");
-    if (input !== undefined) {
-      const typing = { findings, scope: this.#scope(name), sample: this.#nodesSample(name), variables: NODE_VARIABLES };
-      checkTemplateTypes(typing, input, `${path}.input`, target);
+    const { name, map } = node;
+    const sample = this.#nodesSample(name);
+    const plain = { findings, scope: this.#scope(name), sample, variables: NODE_VARIABLES };
+    const transform = child(tree, "transform");
+    if (transform !== undefined) {
+      checkTemplateTypes(plain, transform, `${path}.transform`, undefined);
       return;
     }
-    const problem = misfit(this.#input, target);
+    const target = typed(this.#agents.get(name)?.inputSchema);
+    const item = map === undefined ? undefined : this.#checkOver(name, tree, path);
+    const input = child(tree, "input");
+    if (input !== undefined) {
+      const mapped = map && {
+        scope: this.#scope(name, { [map.as]: item }),
+        sample: { ...sample, ...sampled(map.as, item?.schema) },
+        variables: [...NODE_VARIABLES, map.as],
+      };
+      checkTemplateTypes({ ...plain, ...mapped }, input, `${path}.input`, target);
+      return;
+    }
+    const [given, what] = map === undefined ? [this.#input, "the system's"] : [item, "the item"];
+    const problem = misfit(given, target);
     if (problem === undefined) return;
-    const message = `without an input of its own the node gets the system's, which does not fit its agent: ${problem}`;
+    const message = `without an input of its own the node gets ${what}, which does not fit its agent: ${problem}`;
     findings.error("E-INPUT", (child(tree, "name") ?? tree).at, path, message, "give the node an input");
+  }
+
+  /** Schema of an item, as far as schemas say. */
+  #checkOver(name: string, tree: Tree, path: string): Typed | undefined {
+    const { findings } = this.#document;
+    const over = child(child(tree, "map"), "over");
+    if (over?.kind !== "scalar" || typeof over.value !== "string") return undefined;
+    const scope = this.#scope(name);
+    const references = referencesOf(over.value);
+    for (const reference of references) {
+      checkRead(findings, reference, scope, positionInside(over, reference.offset), `${path}.map.over`);
+    }
+    const [only] = references;
+    if (only === undefined || references.length > 1 || !LONE_PATH.test(over.value)) return undefined;
+    const list = schemaAt(only.path, scope);
+    const types = typesOf(list);
+    if (list === undefined || types === undefined) return undefined;
+    if (types.has("array")) return itemOf(list);
+    const message = `over is a list, found ${[...types].join(" or ")}`;
+    findings.error("E-INPUT", over.at, `${path}.map.over`, message);
+    return undefined;
   }
 
   #checkEdge(edge: Tree, path: string): void {
@@ -100,19 +164,35 @@ class GraphChecker {
     const from = child(edge, "from");
     if (when?.kind !== "scalar" || typeof when.value !== "string" || from === undefined) return;
     const sources = from.kind === "list" ? from.items : [from];
+    const word = child(edge, "outcome");
+    const outcome = (word?.kind === "scalar" ? word.value : "succeeded") as EdgeOutcome;
     for (const source of sources) {
       if (source.kind !== "scalar") continue;
       const before = this.#document.findings.errors;
-      const name = String(source.value);
-      const scope = { schemas: { input: this.#input, output: this.#outputs.get(name) } };
-      for (const reference of referencesOf(when.value)) {
-        checkRead(this.#document.findings, reference, scope, positionInside(when, reference.offset), path);
-      }
-      const sample = { ...this.#sample, ...sampled("output", this.#agents.get(name)?.outputSchema) };
-      if (this.#document.findings.errors === before)
-        checkCondition(this.#document.findings, when, path, EDGE_VARIABLES, sample);
+      this.#checkCondition(when, String(source.value), outcome, path);
       // One report for a condition that several sources share.
       if (this.#document.findings.errors > before) return;
+    }
+  }
+
+  #checkCondition(when: Tree & { kind: "scalar" }, source: string, outcome: EdgeOutcome, path: string): void {
+    const { findings } = this.#document;
+    const before = findings.errors;
+    const member = this.#memberOf(source);
+    const failed = outcome !== "succeeded";
+    const schemas = failed ? { error: typed(ERROR_SCHEMA) } : { [member]: this.#outputs.get(source) };
+    const scope: Scope = { schemas: { input: this.#input, ...schemas } };
+    for (const reference of referencesOf(when.value as string)) {
+      const at = positionInside(when, reference.offset);
+      const [variable = ""] = reference.path;
+      if ((variable === "output" || variable === "outputs") && variable !== member) {
+        const message = `node "${source}" has no ${variable}`;
+        findings.error("E-EXPRESSION", at, path, message, `it has ${member}`);
+      } else checkRead(findings, reference, scope, at, path);
+    }
+    const ended = failed ? { error: ERROR_SAMPLE } : sampled(member, this.#schemas.get(source));
+    if (findings.errors === before) {
+      checkCondition(findings, when, path, edgeVariables(outcome), { ...this.#sample, ...ended });
     }
   }
 }

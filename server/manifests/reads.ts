@@ -3,7 +3,7 @@
 
 import type { Reference } from "../../language/condition.ts";
 import { didYouMean, type Findings, type Position } from "./diagnostics.ts";
-import { END, type GraphShape } from "./graph_shape.ts";
+import { END, type GraphShape } from "./graph_order.ts";
 import { memberOf, type Typed } from "./schema_types.ts";
 
 /** What the variables of an expression are. */
@@ -15,7 +15,9 @@ export interface Scope {
     readonly shape: GraphShape;
     /** The node that reads, or END. */
     readonly reader: string;
+    /** Schemas of their output; of a mapped node, of its outputs. */
     readonly outputs: ReadonlyMap<string, Typed | undefined>;
+    readonly mapped: ReadonlySet<string>;
   };
   /** Names of tags, where `tags` may be read; true: required or always set. */
   readonly tags?: ReadonlyMap<string, boolean>;
@@ -39,7 +41,14 @@ export function checkRead(findings: Findings, reference: Reference, scope: Scope
       `iteration has no member "${first}"`,
       didYouMean(first, ["index", "max", "last"]) || "it has index, max, last",
     );
+  } else if (variable === "iteration" && first === "last" && reference.known < 2 && !isTest(reference, 2)) {
+    const message = "iteration.last is absent in the first iteration";
+    findings.error("E-EXPRESSION", at, path, message, "ask has(iteration.last) first");
   } else if (variable !== undefined) checkMembers(findings, reference, scope.schemas[variable], 1, at, path);
+}
+
+function isTest({ tested, path }: Reference, length: number): boolean {
+  return tested && path.length === length;
 }
 
 /** Schema of the value at a member path, as far as schemas say. */
@@ -47,12 +56,16 @@ export function schemaAt(path: readonly string[], scope: Scope): Typed | undefin
   const [variable, node, output] = path;
   let at =
     variable === "nodes"
-      ? output === "output"
+      ? output === memberName(scope, node)
         ? scope.nodes?.outputs.get(node as string)
         : undefined
       : scope.schemas[variable as string];
   for (const name of path.slice(variable === "nodes" ? 3 : 1)) at = at && memberOf(at, name)?.at;
   return at;
+}
+
+function memberName(scope: Scope, node: string | undefined): "output" | "outputs" {
+  return node !== undefined && scope.nodes?.mapped.has(node) === true ? "outputs" : "output";
 }
 
 function checkNodeRead(findings: Findings, reference: Reference, scope: Scope, at: Position, path: string): boolean {
@@ -69,21 +82,19 @@ function checkNodeRead(findings: Findings, reference: Reference, scope: Scope, a
     return false;
   }
   if (member === undefined) return false;
-  if (member !== "output") {
-    findings.error(
-      "E-EXPRESSION",
-      at,
-      path,
-      `a node has no member "${member}"`,
-      didYouMean(member, ["output"]) || "it has output",
-    );
+  const declared = memberName(scope, name);
+  if (member !== declared) {
+    const message = `node "${name}" has no member "${member}"`;
+    const hint =
+      declared === "outputs" ? "it is mapped: it has outputs" : didYouMean(member, [declared]) || "it has output";
+    findings.error("E-EXPRESSION", at, path, message, hint);
     return false;
   }
   if (nodes.shape.certain(nodes.reader).has(name) || reference.known >= 3) return true;
-  if (reference.tested && reference.path.length === 3) return false;
+  if (isTest(reference, 3)) return false;
   const reader = nodes.reader === END ? "the output" : `"${nodes.reader}"`;
   const message = `node "${name}" may be skipped before ${reader}`;
-  findings.error("E-DOMINATION", at, path, message, `ask has(nodes.${name}.output) first`);
+  findings.error("E-DOMINATION", at, path, message, `ask has(nodes.${name}.${declared}) first`);
   return false;
 }
 

@@ -40,7 +40,9 @@ export function referencesOfManifest(manifest: Manifest): ManifestReference[] {
   }
   if (manifest.kind === "AgentSystem") {
     const { nodes } = (manifest as Manifest<"AgentSystem">).spec;
-    return nodes.map(({ agent }, index) => ({ kind: "Agent", name: agent, path: ["spec", "nodes", index, "agent"] }));
+    return nodes.flatMap(({ agent }, index): ManifestReference[] =>
+      agent === undefined ? [] : [{ kind: "Agent", name: agent, path: ["spec", "nodes", index, "agent"] }],
+    );
   }
   if (manifest.kind === "WorkflowTemplate") {
     const { system } = (manifest as Manifest<"WorkflowTemplate">).spec;

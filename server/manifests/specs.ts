@@ -154,13 +154,46 @@ export interface ToolSpec {
   readonly timeoutMs: number;
 }
 
+/** How many incoming edges a node waits for: all to be resolved and one taken, the first taken, or so many taken. */
+export type JoinSpec = "all" | "any" | { readonly quorum: number };
+
+/** A node that is executed once for each item of a list. */
+export interface MapSpec {
+  /** CEL over {input, nodes, iteration} that gives the list. */
+  readonly over: string;
+  /** Name of the item in the node's input. */
+  readonly as: string;
+  /** Items that may be executed at a time. */
+  readonly concurrency: number;
+  /** fail: an item that fails fails the node; skip: it is left out of the outputs; collect: it is in them, as {error}. */
+  readonly onItemError: "fail" | "skip" | "collect";
+}
+
 /** One node of an AgentSystem. */
 export interface NodeSpec {
   readonly name: string;
-  readonly agent: string;
-  readonly join: "all";
-  /** Template over {input, nodes, iteration}; absent: the system's input. */
+  /** Absent: a transform. */
+  readonly agent?: string;
+  /** Template over {input, nodes, iteration} that makes the node's output, without an agent. */
+  readonly transform?: Json;
+  readonly map?: MapSpec;
+  readonly join: JoinSpec;
+  /** all: every edge that holds is taken; first: the first one in file order. */
+  readonly route: "all" | "first";
+  /** Template over {input, nodes, iteration} and a map's item; absent: the system's input, or the item. */
   readonly input?: Json;
+}
+
+/** Ends of a node that edges tell apart. */
+export const EDGE_OUTCOMES = ["succeeded", "failed", "policyDenied", "timedOut"] as const;
+/** One of the ends of a node that edges tell apart. */
+export type EdgeOutcome = (typeof EDGE_OUTCOMES)[number];
+
+/** How often an edge may lead back, and what happens then. */
+export interface LoopSpec {
+  readonly max: number;
+  /** continue: it counts as not taken; fail: its source fails with LoopExhausted. */
+  readonly onExhausted: "continue" | "fail";
 }
 
 /** One edge set, flattened to a source and a target. */
@@ -170,7 +203,11 @@ export interface EdgeSpec {
   /** CEL condition; absent: always, unless otherwise. */
   readonly when?: string;
   readonly otherwise: boolean;
-  readonly outcome: "succeeded" | "failed" | "policyDenied" | "timedOut";
+  readonly outcome: EdgeOutcome;
+  /** Equal for the targets of one source in one edge set; counts up in file order. */
+  readonly set: number;
+  /** Present: the edge leads back. */
+  readonly loop?: LoopSpec;
 }
 
 /** Spec of kind AgentSystem. */

@@ -31,7 +31,8 @@ export interface TemplateTyping {
   readonly variables: readonly string[];
 }
 
-const LONE_PATH = /^[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*|\["[^"\\]*"\])*$/;
+/** A path of members and nothing else. */
+export const LONE_PATH = /^[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*|\["[^"\\]*"\])*$/;
 
 /** Reports bad reads and values that cannot fit; silent about a template that does not compile (that is already reported). */
 export function checkTemplateTypes(typing: TemplateTyping, tree: Tree, path: string, target: Typed | undefined): void {

@@ -99,15 +99,13 @@ export function runReads(db: Queryable) {
       return new Set(result.rows.map((row) => row.run_id));
     },
 
-    /** The newest iteration of each node of a run. */
+    /** The nodes of a run, each in its newest iteration. */
     async nodes(runId: string) {
       return await db
         .selectFrom("node_state")
-        .distinctOn("node")
         .select(["node", "iteration", "state", "output", "failure_class", "failure_message"])
         .where("run_id", "=", runId)
         .orderBy("node")
-        .orderBy("iteration", "desc")
         .execute();
     },
 

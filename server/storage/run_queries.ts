@@ -104,6 +104,9 @@ export interface NodeRecord {
   readonly output: string | null;
   readonly failure_class: string | null;
   readonly failure_message: string | null;
+  readonly routes: readonly number[] | null;
+  readonly loop_taken: string | null;
+  readonly loop_last: string | null;
 }
 
 const NODE_COLUMNS: Columns = {
@@ -117,6 +120,9 @@ const NODE_COLUMNS: Columns = {
   output: "text",
   failure_class: "text",
   failure_message: "text",
+  routes: "integer[]",
+  loop_taken: "text",
+  loop_last: "text",
 };
 
 /** A run that this transaction has locked. */
@@ -160,9 +166,8 @@ export function runQueries(db: Queryable) {
 
     update: (rows: readonly RunChange[]) => bulkUpdate(db, "run", ["id"], RUN_CHANGE, rows),
 
-    /** Updates nodes by primary key. */
-    updateNodes: (rows: readonly NodeRecord[]) =>
-      bulkUpdate(db, "node_state", ["run_id", "node", "iteration"], NODE_COLUMNS, rows),
+    /** Updates nodes, their iterations too. */
+    updateNodes: (rows: readonly NodeRecord[]) => bulkUpdate(db, "node_state", ["run_id", "node"], NODE_COLUMNS, rows),
 
     /** Runs by (namespace, requester, key), through run_idempotency_idx. */
     async byIdempotencyKeys(
@@ -209,6 +214,9 @@ export function runQueries(db: Queryable) {
           "open_tasks",
           "failure_class",
           "failure_message",
+          "routes",
+          "loop_taken",
+          "loop_last",
         ])
         .where("run_id", "in", [...runIds])
         .execute();

@@ -101,10 +101,11 @@ export interface RunTable {
   trace_id: Generated<string>;
 }
 
-/** Nodes of runs, with the counters that joins are decided by. */
+/** Nodes of runs, one row each, with the counters that joins are decided by. */
 export interface NodeStateTable {
   run_id: string;
   node: string;
+  /** Counts up whenever a loop begins the node anew. */
   iteration: number;
   state: string;
   unresolved: number;
@@ -113,6 +114,12 @@ export interface NodeStateTable {
   output: string | null;
   failure_class: string | null;
   failure_message: string | null;
+  /** Indexes of the outgoing edges that were taken. */
+  routes: number[] | null;
+  /** Canonical JSON: how often each loop edge into the node was taken, by its index. */
+  loop_taken: string | null;
+  /** Canonical JSON: the output at the loop edge that was taken last. */
+  loop_last: string | null;
 }
 
 /** Tasks. READY with a lease row means LEASED. */

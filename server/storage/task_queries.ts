@@ -3,7 +3,7 @@
 // The queue is insert and delete only; LEASED is the lease row, which lease_queries.ts has.
 
 import { sql } from "kysely";
-import { bulkInsert, bulkUpdate, type Columns, type Queryable } from "./bulk.ts";
+import { bulkInsert, bulkUpdate, type Columns, type Queryable, recordSet } from "./bulk.ts";
 
 /** A task to insert: READY, or CANCELLED when its run stopped in the same transaction. */
 export interface NewTaskRow {
@@ -195,6 +195,19 @@ export function taskQueries(db: Queryable) {
         .where("run_id", "in", [...runIds])
         .returning(["task_id", "run_id"])
         .execute();
+    },
+
+    /** Takes the queued tasks of nodes out of the queue, each in one iteration; by ready_run_idx. */
+    async dequeueNodes(
+      places: readonly { readonly run_id: string; readonly node: string; readonly iteration: number }[],
+    ): Promise<{ task_id: string; run_id: string }[]> {
+      if (places.length === 0) return [];
+      const result = await sql<{ task_id: string; run_id: string }>`
+        delete from ready q using task t, json_to_recordset(${recordSet(places)}::json)
+          as x(run_id text, node text, iteration integer)
+        where q.run_id = x.run_id and t.id = q.task_id and t.node = x.node and t.iteration = x.iteration
+        returning q.task_id, q.run_id`.execute(db);
+      return result.rows;
     },
 
     /** Tasks of runs that wait for a retry. */

@@ -7,7 +7,7 @@ import { listRuns, listTasks, readRun, readTask } from "../../server/commands/re
 import type { Page, PageRequest } from "../../server/commands/views.ts";
 import { createStore } from "../../server/storage/store.ts";
 import { testDatabase } from "../harness/database.ts";
-import { storeBundle, storeRun, storeTasks } from "./stored_run.ts";
+import { NO_EDGES, storeBundle, storeRun, storeTasks } from "./stored_run.ts";
 
 const database = await testDatabase();
 const store = createStore(database.db);
@@ -41,6 +41,7 @@ test("a run is read with nodes in manifest order, their outputs, and edges", asy
         output: '{"text":"x"}',
         failure_class: null,
         failure_message: null,
+        ...NO_EDGES,
       },
       {
         run_id: "run_read",
@@ -53,6 +54,7 @@ test("a run is read with nodes in manifest order, their outputs, and edges", asy
         output: null,
         failure_class: "Timeout",
         failure_message: "too slow",
+        ...NO_EDGES,
       },
     ]),
   );
@@ -82,7 +84,7 @@ test("a run is read with nodes in manifest order, their outputs, and edges", asy
 test("the newest iteration of a node is shown", async () => {
   await storeRun(store, digest, { id: "run_loop" });
   await store.transaction((tx) =>
-    tx.runs.insertNodes([
+    tx.runs.updateNodes([
       {
         run_id: "run_loop",
         node: "write",
@@ -94,6 +96,7 @@ test("the newest iteration of a node is shown", async () => {
         output: null,
         failure_class: null,
         failure_message: null,
+        ...NO_EDGES,
       },
     ]),
   );

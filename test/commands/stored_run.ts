@@ -21,10 +21,13 @@ const AGENT = {
   requirements: { labels: {} },
 } as const;
 
+/** What a node row has that took no edge and is in no loop. */
+export const NO_EDGES = { routes: null, loop_taken: null, loop_last: null };
+
 /** A bundle with nodes write → check, both run by agent writer. */
 export function smallBundle(): Bundle {
   const identity = { namespace: "default", generation: 1, digest: "sha256:00" };
-  const node = (name: string) => ({ name, agent: "writer", join: "all" }) as const;
+  const node = (name: string) => ({ name, agent: "writer", join: "all", route: "all" }) as const;
   return {
     workflow: {
       ...identity,
@@ -47,7 +50,9 @@ export function smallBundle(): Bundle {
       spec: {
         description: "",
         nodes: [node("write"), node("check")],
-        edges: [{ from: "write", to: "check", when: 'output.text != ""', otherwise: false, outcome: "succeeded" }],
+        edges: [
+          { from: "write", to: "check", when: 'output.text != ""', otherwise: false, outcome: "succeeded", set: 0 },
+        ],
         output: { value: "done" },
       },
     },
@@ -95,7 +100,7 @@ export async function storeRun(store: Store, digest: string, changes: Partial<Ne
     trace_id: "",
     ...changes,
   };
-  const node = { run_id: run.id, iteration: 0, output: null, failure_class: null, failure_message: null };
+  const node = { run_id: run.id, iteration: 0, output: null, failure_class: null, failure_message: null, ...NO_EDGES };
   await store.transaction(async (tx) => {
     await tx.runs.insert([run]);
     await tx.runs.insertNodes([

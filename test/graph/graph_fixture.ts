@@ -7,11 +7,16 @@ import { advance, initialState } from "../../server/graph/advance.ts";
 import { compilePlan } from "../../server/graph/plan.ts";
 import type { GraphEffects, GraphEvent, GraphPlan, GraphState, NewTask, TaskEnd } from "../../server/graph/types.ts";
 import type { Bundle, Resolved } from "../../server/manifests/bundle.ts";
-import type { AgentSpec } from "../../server/manifests/specs.ts";
+import { type AgentSpec, EDGE_OUTCOMES, type EdgeSpec, type NodeSpec } from "../../server/manifests/specs.ts";
 
-/** A graph in short: edges are "a -> b", "a -> b: condition" or "a -> b otherwise". */
+/** What a node has beside its input. */
+export type NodeMore = Partial<Pick<NodeSpec, "join" | "route" | "transform" | "map">>;
+
+/** A graph in short: edges are "a -> b", "a -> b: condition", "a -> b otherwise"; an outcome and a loop stand in brackets before the colon. */
 export interface GraphSketch {
   readonly nodes: Readonly<Record<string, Json | null>>;
+  /** Joins, routes, transforms and maps, by node. */
+  readonly more?: Readonly<Record<string, NodeMore>>;
   readonly edges?: readonly string[];
   readonly output?: Json;
   readonly outputSchema?: JsonObject;
@@ -25,26 +30,42 @@ function resolved<Spec>(name: string, spec: unknown): Resolved<Spec> {
   return { namespace: "test", name, generation: 1, digest: `sha256:${name}`, spec: spec as Spec };
 }
 
+const EDGE = /^(\w+) -> (\w+)(?: \[(.*?)\])?(?:: (.*)| (otherwise))?$/;
+
+// "[failed]", "[loop 3]", "[loop 3 fail]", "[timedOut, loop 2]".
+function edgeOf(text: string, set: number): EdgeSpec {
+  const match = EDGE.exec(text);
+  if (match === null) throw new Error(`not an edge: ${text}`);
+  const [, from = "", to = "", marks = "", when, otherwise] = match;
+  const words = marks.split(", ");
+  const outcome = EDGE_OUTCOMES.find((word) => words.includes(word)) ?? "succeeded";
+  const [, max, exhausted = "continue"] = words.find((word) => word.startsWith("loop"))?.split(" ") ?? [];
+  return {
+    ...{ from, to, outcome, set, otherwise: otherwise !== undefined },
+    ...(when !== undefined && { when }),
+    ...(max !== undefined && { loop: { max: Number(max), onExhausted: exhausted as "continue" } }),
+  };
+}
+
 /** The bundle of a sketch. Node input null: the system's input. */
 export function bundleOf(sketch: GraphSketch): Bundle {
   const names = Object.keys(sketch.nodes);
-  const edges = (sketch.edges ?? []).map((text) => {
-    const match = /^(\w+) -> (\w+)(?:: (.*)| (otherwise))?$/.exec(text);
-    if (match === null) throw new Error(`not an edge: ${text}`);
-    const [, from, to, when, otherwise] = match;
-    return { from, to, otherwise: otherwise !== undefined, outcome: "succeeded", ...(when !== undefined && { when }) };
-  });
   return {
     workflow: resolved("flow", {
       output: { ...(sketch.workflowOutputSchema && { schema: sketch.workflowOutputSchema }) },
     }),
     system: resolved("system", {
       ...(sketch.inputSchema && { inputSchema: sketch.inputSchema }),
-      nodes: names.map((name) => {
+      nodes: names.map((name): NodeSpec => {
         const input = sketch.nodes[name] ?? null;
-        return { name, agent: `agent_${name}`, join: "all", ...(input !== null && { input }) };
+        const more = sketch.more?.[name] ?? {};
+        return {
+          ...{ name, join: "all", route: "all", ...more },
+          ...(more.transform === undefined && { agent: `agent_${name}` }),
+          ...(input !== null && { input }),
+        };
       }),
-      edges,
+      edges: (sketch.edges ?? []).map(edgeOf),
       output: { value: sketch.output ?? "done", ...(sketch.outputSchema && { schema: sketch.outputSchema }) },
     }),
     agents: Object.fromEntries(
@@ -75,8 +96,9 @@ export class Driven {
     this.last = effects;
     this.state = effects.state;
     this.made.push(...effects.tasks);
-    for (const task of effects.tasks) this.open.add(task.node);
     if (event.type === "task_ended") this.open.delete(event.node);
+    for (const { node } of effects.superseded) this.open.delete(node);
+    for (const task of effects.tasks) this.open.add(task.node);
     if (effects.output !== undefined) this.output = effects.output;
     return this;
   }
@@ -85,8 +107,9 @@ export class Driven {
     return this.apply({ type: "started" });
   }
 
+  /** Ends the node's task in its newest iteration. */
   end(node: string, end: TaskEnd): this {
-    return this.apply({ type: "task_ended", node, iteration: 0, end });
+    return this.apply({ type: "task_ended", node, iteration: this.state.nodes.get(node)?.iteration ?? 0, end });
   }
 
   succeed(node: string, output: Json = {}): this {

@@ -125,13 +125,15 @@ const system = fc
       metadata: raw.metadata,
       spec: {
         description: "",
-        nodes: raw.names.map((name) => ({ name, agent: "a", join: "all", input: { v: raw.value } })),
-        edges: rest.map((to) => ({
+        nodes: raw.names.map((name) => ({ name, agent: "a", join: "all", route: "all", input: { v: raw.value } })),
+        edges: rest.map((to, index) => ({
           from: first,
           to,
           ...(!raw.otherwise && { when: "true" }),
           otherwise: raw.otherwise,
           outcome: "succeeded",
+          // Targets of one edge set are written as one.
+          set: raw.otherwise ? 0 : index,
         })),
         output: { value: raw.value },
       },

@@ -33,22 +33,122 @@ export const INVALID_GRAPHS: readonly InvalidManifest[] = [
     "not supported by this version",
   ),
   row(
-    "E-NOT-YET",
-    "a quorum join",
-    system(`nodes: [{name: a, agent: free, §join: {quorum: 2}}]\n${OUT}`),
-    "not supported by this version",
+    "E-JOIN",
+    "a quorum larger than the edges that lead to the node",
+    system(`${TWO}\n  - {name: c, agent: free, join: §{quorum: 3}}\nedges: [{from: [a, b], to: c}]\n${OUT}`),
+    "at most {quorum: 2}",
   ),
   row(
-    "E-NOT-YET",
-    "an error edge",
-    system(`${TWO}\nedges: [{from: a, to: b, §outcome: failed}]\n${OUT}`),
-    "not supported by this version",
+    "E-JOIN",
+    "join any on an entry node",
+    system(`nodes: [{name: a, agent: free, join: §any}]\n${OUT}`),
+    "remove join",
   ),
   row(
-    "E-NOT-YET",
-    "a loop edge",
-    system(`${TWO}\nedges: [{from: a, to: b, §loop: {max: 3}}]\n${OUT}`),
-    "not supported by this version",
+    "E-VALUE",
+    "an unknown join",
+    system(`nodes: [{name: a, agent: free, join: §one}]\n${OUT}`),
+    "not one of all, any",
+  ),
+  row("E-MISSING", "a join without a quorum", system(`nodes: [{name: a, agent: free, join: §{}}]\n${OUT}`), "quorum"),
+  row(
+    "E-VALUE",
+    "a quorum of nothing",
+    system(`nodes: [{name: a, agent: free, join: {quorum: §0}}]\n${OUT}`),
+    "between 1",
+  ),
+  row(
+    "E-VALUE",
+    "an unknown route",
+    system(`nodes: [{name: a, agent: free, route: §frist}]\n${OUT}`),
+    'did you mean "first"?',
+  ),
+  row(
+    "E-UNION",
+    "a transform with an agent",
+    system(`nodes: [{name: a, agent: free, §transform: 1}]\n${OUT}`),
+    "one of agent",
+  ),
+  row(
+    "E-UNION",
+    "a transform with an input",
+    system(`nodes: [{name: a, transform: 1, §input: 2}]\n${OUT}`),
+    'no "input"',
+  ),
+  row(
+    "E-EXPRESSION",
+    "a transform that reads something unknown",
+    system(`nodes: [{name: a, transform: "\${{ §output }}"}]\n${OUT}`),
+    "unknown name",
+  ),
+  row(
+    "E-DOMINATION",
+    "a transform that reads a node beside it",
+    system(`nodes: [{name: a, agent: free}, {name: t, transform: "\${{ §nodes.a.output }}"}]\n${OUT}`),
+    "does not run before",
+  ),
+  row(
+    "E-VALUE",
+    "an unknown outcome",
+    system(`${TWO}\nedges: [{from: a, to: b, outcome: §fialed}]\n${OUT}`),
+    'did you mean "failed"?',
+  ),
+  row(
+    "E-EXPRESSION",
+    "an error edge that reads an output",
+    system(`${TWO}\nedges: [{from: a, to: b, outcome: failed, when: §output.route == "x"}]\n${OUT}`),
+    'unknown name "output"',
+  ),
+  row(
+    "E-EXPRESSION",
+    "an error edge that misspells what an error has",
+    system(`${TWO}\nedges: [{from: a, to: b, outcome: failed, when: §error.clas == "Timeout"}]\n${OUT}`),
+    'did you mean "class"?',
+  ),
+  row(
+    "E-DOMINATION",
+    "a read of a node whose failure leads here",
+    system(
+      `nodes: [{name: a, agent: free}, {name: b, agent: free, input: "\${{ §nodes.a.output }}"}]\nedges: [{from: a, to: b, outcome: failed}]\n${OUT}`,
+    ),
+    "has(nodes.a.output)",
+  ),
+  row(
+    "E-DOMINATION",
+    "a read of a node that a join may leave behind",
+    system(
+      `nodes: [{name: a, agent: free}, {name: b, agent: free}, {name: j, agent: free, join: any, input: "\${{ §nodes.b.output }}"}]\nedges: [{from: [a, b], to: j}]\n${OUT}`,
+    ),
+    "may be skipped",
+  ),
+  row(
+    "E-DOMINATION",
+    "an output that reads a node which a join may leave behind",
+    system(
+      `nodes: [{name: a, agent: free}, {name: b, agent: free}, {name: j, agent: free, join: any}]\nedges: [{from: [a, b], to: j}]\noutput: {value: "\${{ §nodes.b.output }}"}`,
+    ),
+    "may be skipped",
+  ),
+  row(
+    "E-LOOP",
+    "a loop edge that leads forward",
+    system(`${TWO}\nedges: [{from: a, to: b, loop: §{max: 3}}]\n${OUT}`),
+    "does not lead back",
+  ),
+  row("E-MISSING", "a loop without a bound", system(`${TWO}\nedges: [{from: b, to: b, loop: §{}}]\n${OUT}`), "max"),
+  row(
+    "E-VALUE",
+    "a loop with a bound beyond reason",
+    system(`${TWO}\nedges: [{from: b, to: b, loop: {max: §1001}}]\n${OUT}`),
+    "between 1 and 1000",
+  ),
+  row(
+    "E-EXPRESSION",
+    "a read of the last iteration that the first has not",
+    system(
+      `nodes: [{name: a, agent: free, input: "\${{ §iteration.last }}"}]\nedges: [{from: a, to: a, loop: {max: 2}}]\n${OUT}`,
+    ),
+    "has(iteration.last)",
   ),
   row(
     "E-REFERENCE",
@@ -82,7 +182,7 @@ export const INVALID_GRAPHS: readonly InvalidManifest[] = [
     system(
       `nodes: [{name: §a, agent: free}, {name: b, agent: free}]\nedges: [{from: a, to: b}, {from: b, to: a}]\n${OUT}`,
     ),
-    "a → b → a",
+    "without a bound: a → b → a",
   ),
   row(
     "E-UNREACHABLE",
@@ -126,7 +226,9 @@ export const INVALID_GRAPHS: readonly InvalidManifest[] = [
   row(
     "E-DOMINATION",
     "a read of a node that may be skipped",
-    system(`${TWO}\nedges: [{from: a, to: b, when: "true"}]\noutput: {value: "\${{ §nodes.b.output }}"}`),
+    system(
+      `${TWO}\n  - {name: c, agent: free}\nedges: [{from: a, to: b, when: "true"}, {from: a, to: c, otherwise: true}]\noutput: {value: "\${{ §nodes.b.output }}"}`,
+    ),
     "has(nodes.b.output)",
   ),
   row(

@@ -181,10 +181,17 @@ export const INVALID_MANIFESTS: readonly InvalidManifest[] = [
   row("E-SCHEMA", "a schema with a remote reference", agent("inputSchema: {$ref: §https://example.com/x.json}"), ""),
   row("E-NOT-YET", "repair attempts", agent("§repairAttempts: 1"), "not supported by this version"),
   row(
-    "E-NOT-YET",
-    "onExhausted continue",
-    agent("errorHandling: {§onExhausted: continue, fallback: {}}"),
-    "not supported by this version",
+    "E-MISSING",
+    "onExhausted continue without a fallback",
+    agent("errorHandling: §{onExhausted: continue}"),
+    "fallback",
+  ),
+  row("E-UNION", "a fallback that nothing uses", agent("errorHandling: {§fallback: {}}"), "set onExhausted: continue"),
+  row(
+    "E-INPUT",
+    "a fallback that is no output",
+    agent("outputSchema: {type: object, required: [a]}\nerrorHandling: {onExhausted: continue, fallback: §{b: 1}}"),
+    "does not fit the outputSchema",
   ),
   row(
     "E-NOT-YET",

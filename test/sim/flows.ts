@@ -71,20 +71,23 @@ const sound = () => undefined;
 const same = (value: Json) => value;
 
 function planOf({ nodes, edges }: Flow): GraphPlan {
-  const all = edges.map((text): PlanEdge => {
+  const all = edges.map((text, index): PlanEdge => {
     const [from = "", to = "", how] = text.split(" ");
-    return { from, to, otherwise: how === "otherwise", ...(how === "when" && { when: WHEN }) };
+    const plain = { index, set: index, from, to, outcome: "succeeded", otherwise: how === "otherwise" } as const;
+    return { ...plain, ...(how === "when" && { when: WHEN }) };
   });
   const planned = nodes.map((name): [string, PlanNode] => [
     name,
     {
-      ...{ name, agent: "solo", checkInput: sound, fillInput: same },
+      ...{ name, agent: "solo", checkInput: sound, fillInput: same, first: false },
       incoming: all.filter((edge) => edge.to === name).length,
       outgoing: all.filter((edge) => edge.from === name),
     },
   ]);
   const entries = planned.filter(([, node]) => node.incoming === 0).map(([name]) => name);
-  return { nodes: new Map(planned), entries, output: DONE, checkOutput: sound, fillOutput: same };
+  const incoming = Map.groupBy(all, (edge) => edge.to);
+  const shape = { nodes: new Map(planned), entries, incoming, loops: new Map(), order: nodes };
+  return { ...shape, output: DONE, checkOutput: sound, fillOutput: same };
 }
 
 export const PLANS: readonly GraphPlan[] = FLOWS.map(planOf);
