@@ -4,6 +4,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import type { TlsOptions } from "../sdk/index.ts";
 import { UsageError } from "./failure.ts";
 
 /** Endpoint when nothing names one. */
@@ -13,6 +14,8 @@ export const DEFAULT_ENDPOINT = "http://127.0.0.1:7601";
 export interface Connection {
   readonly endpoint: string;
   readonly token: string | undefined;
+  /** Contents of the files that were named; undefined when none was. */
+  readonly tls: TlsOptions | undefined;
   /** Directory that state is kept in; may not exist. */
   readonly home: string;
 }
@@ -21,6 +24,9 @@ export interface Connection {
 export interface ConnectionFlags {
   readonly server?: string;
   readonly token?: string;
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
 }
 
 /** ORLOJ_HOME, or the nearest .orloj upwards from the directory, or .orloj in it. */
@@ -39,8 +45,36 @@ export function resolveConnection(flags: ConnectionFlags, env: NodeJS.ProcessEnv
   const endpoint = flags.server || env["ORLOJ_SERVER"] || config.endpoint || DEFAULT_ENDPOINT;
   const url = parseEndpoint(endpoint);
   const mayUseConfigToken = isLoopback(url) || (config.endpoint !== undefined && sameOrigin(url, config.endpoint));
-  const token = flags.token || env["ORLOJ_TOKEN"] || (mayUseConfigToken ? config.token : undefined);
-  return { endpoint: url.href.replace(/\/$/, ""), token, home };
+  const tls = readTls(flags, env, url);
+  // Who names a certificate means it: the token of this machine's server is not sent beside it.
+  const kept = mayUseConfigToken && tls?.cert === undefined ? config.token : undefined;
+  const token = flags.token || env["ORLOJ_TOKEN"] || kept || undefined;
+  return { endpoint: url.href.replace(/\/$/, ""), token, tls, home };
+}
+
+function readTls(flags: ConnectionFlags, env: NodeJS.ProcessEnv, url: URL): TlsOptions | undefined {
+  const files = {
+    ca: flags.ca || env["ORLOJ_CA"],
+    cert: flags.cert || env["ORLOJ_CERT"],
+    key: flags.key || env["ORLOJ_KEY"],
+  };
+  const named = Object.entries(files).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  if (named.length === 0) return undefined;
+  if (url.protocol !== "https:") {
+    throw new UsageError(`--${named[0]?.[0]} needs TLS, and ${url.origin} has none`, "use an https:// server");
+  }
+  if ((files.cert === undefined) !== (files.key === undefined)) {
+    throw new UsageError("--cert and --key belong together", "name both, or neither");
+  }
+  return Object.fromEntries(named.map(([name, file]) => [name, readPem(name, file)]));
+}
+
+function readPem(name: string, file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new UsageError(`--${name} ${file} cannot be read: ${(error as Error).message}`, "name a PEM file");
+  }
 }
 
 function readConfig(path: string): { endpoint?: string; token?: string } {

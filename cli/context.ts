@@ -69,8 +69,9 @@ export class Context {
   /** The client; connects with its first call. @throws UsageError */
   get client(): OrlojClient {
     if (this.#client === undefined) {
-      const { endpoint, token } = resolveConnection(this.#options(), this.host.env, this.host.directory);
-      this.#client = createClient({ endpoint, ...(token === undefined ? {} : { token }) });
+      const { endpoint, token, tls } = resolveConnection(this.#options(), this.host.env, this.host.directory);
+      const secured = tls === undefined ? {} : { tls };
+      this.#client = createClient({ endpoint, ...(token === undefined ? {} : { token }), ...secured });
     }
     return this.#client;
   }

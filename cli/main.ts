@@ -47,6 +47,9 @@ export async function runCli(argv: readonly string[], host: CliHost): Promise<nu
     .description("Orchestration plane for multi-agent systems.")
     .option("--server <url>", "API endpoint (ORLOJ_SERVER; then config.json under ORLOJ_HOME)")
     .option("--token <token>", "bearer token (ORLOJ_TOKEN; then config.json under ORLOJ_HOME)")
+    .option("--ca <file>", "CA certificates that the server's is checked by (ORLOJ_CA)")
+    .option("--cert <file>", "client certificate (ORLOJ_CERT)")
+    .option("--key <file>", "its key (ORLOJ_KEY)")
     .addOption(new Option("-o, --output <format>", "output format").choices(["table", "json"]).default("table"))
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({ writeOut: host.out, writeErr: host.err, outputError: (text) => tellUsage(text, context) })
@@ -68,11 +71,13 @@ export async function runCli(argv: readonly string[], host: CliHost): Promise<nu
   }
 }
 
-// Flags may stand before the verb; only --server, --token and --output take a value.
+// Flags may stand before the verb; each of these takes a value.
+const VALUED = ["--server", "--token", "--ca", "--cert", "--key", "--output", "-o"];
+
 function chosenVerb(argv: readonly string[]): string | undefined {
   for (let index = 0; index < argv.length; index += 1) {
     const word = argv[index] as string;
-    if (word === "--server" || word === "--token" || word === "--output" || word === "-o") index += 1;
+    if (VALUED.includes(word)) index += 1;
     else if (!word.startsWith("-") && word !== "help") return word;
   }
   return undefined;

@@ -5,6 +5,8 @@
 /** Environment variables that Orloj programs know. */
 export const CONFIG_NAMES: readonly string[] = [
   "ORLOJ_HOME",
+  "ORLOJ_CONFIG",
+  "ORLOJ_HOST",
   "ORLOJ_DATABASE_URL",
   "ORLOJ_TEST_DATABASE_URL",
   "ORLOJ_API_PORT",
@@ -12,6 +14,9 @@ export const CONFIG_NAMES: readonly string[] = [
   "ORLOJ_OPS_PORT",
   "ORLOJ_SERVER",
   "ORLOJ_TOKEN",
+  "ORLOJ_CA",
+  "ORLOJ_CERT",
+  "ORLOJ_KEY",
   "ORLOJ_JOIN_TOKEN",
   "ORLOJ_LOG_LEVEL",
   "ORLOJ_LOG_FORMAT",

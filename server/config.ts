@@ -1,13 +1,17 @@
 // The server's configuration: flags, then ORLOJ_* variables, then defaults; joined, checked and frozen once at start.
 // Called by main.ts; nothing else of the server reads the environment. Never holds a default credential.
 
+import { isIP } from "node:net";
 import { parseArgs } from "node:util";
 import { CONFIG_NAMES, unknownConfigNames } from "../kit/config_names.ts";
 import { DomainError, messageOf } from "../kit/errors.ts";
 import { DAY, HOUR, MINUTE, parseDuration, SECOND } from "../kit/units.ts";
 import { RETENTION_DEFAULTS, type RetentionSettings } from "./commands/remove_expired.ts";
 import { DEVELOPMENT_GROUPS } from "./commands/tokens.ts";
+import { type FileConfig, readConfigFile, type TlsFiles } from "./config_file.ts";
 import { LEASE_TTL_MS } from "./dispatch/timing.ts";
+import { type IdentitySettings, NO_IDENTITY } from "./identity/settings.ts";
+import { isLoopback } from "./rpc/listeners.ts";
 import { type AllowanceList, readAllowanceFile } from "./secrets/allowances.ts";
 import type { LogLevel } from "./telemetry/log.ts";
 
@@ -22,7 +26,14 @@ export interface ServerConfig {
   /** Absent: an embedded Postgres under home. */
   readonly databaseUrl?: string;
   readonly migrate: "auto" | "check";
+  /** Address of the API listener; beyond loopback only with tls and somebody who may call. */
   readonly host: string;
+  /** Address of the worker and ops listeners. */
+  readonly localHost: string;
+  /** Certificates of the API listener; absent: no TLS. */
+  readonly tls?: TlsFiles;
+  /** Who may call, beside those with tokens. */
+  readonly identity: IdentitySettings;
   /** 0: any free port. */
   readonly ports: { readonly api: number; readonly worker: number; readonly ops: number };
   readonly leaseTtlMs: number;
@@ -37,6 +48,7 @@ export interface ServerConfig {
   readonly poolMax: number;
 }
 
+const LOCAL_HOST = "127.0.0.1";
 const PORTS = { api: 7601, worker: 7602, ops: 7603 } as const;
 const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 
@@ -46,6 +58,8 @@ export const SERVER_HELP = `Usage: orloj server [options]
 Runs the control plane. With no database of its own it starts an embedded Postgres under ORLOJ_HOME.
 
 Options:
+  --config FILE        who may call, and TLS: see docs/identity.md (ORLOJ_CONFIG)
+  --host ADDR          address of the API; default 127.0.0.1, beyond loopback only with TLS and identities (ORLOJ_HOST)
   --database-url URL   Postgres to use instead (ORLOJ_DATABASE_URL)
   --home DIR           where local state lives; default .orloj (ORLOJ_HOME)
   --api-port N         Connect, gRPC, gRPC-Web and JSON; default ${PORTS.api}, 0 for any (ORLOJ_API_PORT)
@@ -64,7 +78,7 @@ Options:
   --secrets-allow FILE which secrets the manifests of a namespace may name; default: all (ORLOJ_SECRETS_ALLOW)
   -h, --help           this text
 
-It listens on 127.0.0.1 only.
+Workers and operations are served on 127.0.0.1 only.
 `;
 
 /** Reads the configuration. @throws CONFIG_INVALID saying which value and what it may be */
@@ -81,13 +95,18 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
   const keyFile = flags["audit-key"] ?? env["ORLOJ_AUDIT_KEY"];
   const heads = flags["audit-heads"] ?? env["ORLOJ_AUDIT_HEADS"];
   const allowed = flags["secrets-allow"] ?? env["ORLOJ_SECRETS_ALLOW"];
+  const configFile = flags.config ?? env["ORLOJ_CONFIG"];
+  const file = configFile === undefined ? { identity: NO_IDENTITY } : readConfigFile(named("--config", configFile));
   const secretsDirectory = flags["secrets-dir"] ?? env["ORLOJ_SECRETS_DIR"];
   const config: ServerConfig = {
     help: flags.help === true,
     home: flags.home ?? env["ORLOJ_HOME"] ?? ".orloj",
     ...(databaseUrl !== undefined && { databaseUrl: postgresUrl(databaseUrl) }),
     migrate: oneOf("--migrate", flags.migrate ?? "auto", ["auto", "check"] as const),
-    host: "127.0.0.1",
+    host: hostOf(flags.host ?? env["ORLOJ_HOST"] ?? LOCAL_HOST, file),
+    localHost: LOCAL_HOST,
+    identity: file.identity,
+    ...(file.tls && { tls: file.tls }),
     ports: {
       api: port("--api-port", flags["api-port"] ?? env["ORLOJ_API_PORT"], PORTS.api),
       worker: port("--worker-port", flags["worker-port"] ?? env["ORLOJ_WORKER_PORT"], PORTS.worker),
@@ -118,7 +137,7 @@ function readFlags(argv: readonly string[]) {
         ...{ "lease-ttl": text, migrate: text, "dev-groups": text, "log-level": text },
         ...{ "secrets-dir": text, "secrets-allow": text },
         ...{ "run-retention": text, "dead-letter-retention": text, "audit-retention": text },
-        ...{ "audit-key": text, "audit-heads": text },
+        ...{ "audit-key": text, "audit-heads": text, config: text, host: text },
         help: { type: "boolean", short: "h" },
       },
     }).values;
@@ -144,6 +163,15 @@ export const POSTGRES_URL_RULE = "must begin with postgres:// or postgresql://";
 /** True for the URL of a Postgres. */
 export function isPostgresUrl(text: string): boolean {
   return /^postgres(ql)?:\/\//.test(text);
+}
+
+// An API that others can reach needs TLS; that it needs somebody who may call is checked once the database is open.
+function hostOf(host: string, { tls }: FileConfig): string {
+  if (isIP(host) === 0 && host !== "localhost") throw invalid(`--host: "${host}" is not an IP address`);
+  if (isLoopback(host) || tls !== undefined) return host;
+  throw invalid(
+    `--host: ${host} is beyond this machine, and there is no TLS: name tls.cert and tls.key in the file of --config`,
+  );
 }
 
 function postgresUrl(text: string): string {

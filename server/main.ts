@@ -10,19 +10,19 @@ import { escapeControls } from "../kit/log_text.ts";
 import { systemRandom } from "../kit/random.ts";
 import { Redactor } from "../kit/redactor.ts";
 import { onStopSignals, outliveClosedOutput } from "../kit/stop_signals.ts";
+import { announce } from "./announce.ts";
 import { headSink, loadAuditKey } from "./audit_key.ts";
 import { type Environment, readServerConfig, SERVER_HELP, type ServerConfig } from "./config.ts";
 import { timingOf } from "./dispatch/timing.ts";
-import { handBackHomeConfig, readHomeConfig, writeHomeConfig } from "./home.ts";
-import { NO_IDENTITY } from "./identity/settings.ts";
 import { createReplica, type Replica } from "./replica.ts";
-import { createListeners, type ListenerPorts } from "./rpc/listeners.ts";
+import { createListeners, isLoopback } from "./rpc/listeners.ts";
 import { Allowances } from "./secrets/allowances.ts";
 import { Secrets } from "./secrets/secrets.ts";
 import { openDatabase } from "./storage/database.ts";
 import { keepEmbedded } from "./storage/embedded/keep.ts";
 import { createStore } from "./storage/store.ts";
 import { createLogger, type Logger } from "./telemetry/log.ts";
+import { readTlsFiles, TlsFileWatch } from "./tls_files.ts";
 import { bringUp } from "./upgrade.ts";
 
 /** Runs the server until a signal stops it. @returns the exit code: 0 stopped, 1 could not start, 2 bad configuration */
@@ -85,7 +85,7 @@ async function serve(config: ServerConfig, env: Environment, { log, redactor }: 
       timing: timingOf(config.leaseTtlMs),
       retention: config.retention,
       audit,
-      identity: NO_IDENTITY,
+      identity: config.identity,
       secrets: new Secrets({ directory: config.secretsDirectory, environment: env }),
       ...{ allowances: new Allowances(config.secretAllowances), redactor },
     });
@@ -103,50 +103,52 @@ async function run(
   log: Logger,
   stopped: Promise<void>,
 ): Promise<void> {
-  const { host, ports } = config;
-  const at = (port: number) => ({ host, port });
+  const { host, localHost, ports } = config;
+  const clock = systemClock();
+  await requireCallers(config, replica);
+  const tls = config.tls && readTlsFiles(config.tls, clock.now());
   const listeners = createListeners({
-    ...{ controlPlane: replica.controlPlane, clock: systemClock(), log },
-    ...{ api: at(ports.api), worker: at(ports.worker), ops: at(ports.ops) },
+    ...{ controlPlane: replica.controlPlane, clock, log, ...(tls && { tls }) },
+    api: { host, port: ports.api },
+    worker: { host: localHost, port: ports.worker },
+    ops: { host: localHost, port: ports.ops },
   });
+  const watch =
+    config.tls &&
+    tls &&
+    new TlsFileWatch(
+      config.tls,
+      tls,
+      clock,
+      (next) => {
+        listeners.replaceTls(next);
+        log.info("tls.replaced");
+      },
+      (error) => log.error("tls.unusable", { error: messageOf(error) }),
+    );
   await replica.start();
   try {
     const bound = await listeners.start();
+    watch?.start();
     const handBack = await announce(config, home, replica, bound);
     await stopped;
     log.info("server.stopping");
     listeners.drain();
     await handBack().catch((error: unknown) => log.warn("home.not_handed_back", { error: messageOf(error) }));
   } finally {
+    watch?.stop();
     await replica.stop();
     await listeners.stop();
   }
 }
 
-// Tells where the server is; returns what gives the home's file back to an earlier server at the end.
-async function announce(
-  config: ServerConfig,
-  home: string,
-  replica: Replica,
-  bound: ListenerPorts,
-): Promise<() => Promise<void>> {
-  const kept = readHomeConfig(home);
-  const method = { dev: "development-token", join: "join-token" };
-  const token = await replica.tokens.ensure(kept.token, {
-    ...{ id: "dev", kind: "user", groups: config.developmentGroups, method: method.dev, roles: ["admin"] },
-  });
-  const joinToken = await replica.tokens.ensure(kept.joinToken, {
-    ...{ id: "local-worker", kind: "worker", groups: [], method: method.join, roles: ["worker"] },
-  });
-  const endpoint = `http://${config.host}:${bound.api}`;
-  const workerEndpoint = `${config.host}:${bound.worker}`;
-  const own = { endpoint, token, workerEndpoint, joinToken };
-  writeHomeConfig(home, own);
-  const ready = `orloj server ready api=${endpoint} worker=${workerEndpoint} ops=http://${config.host}:${bound.ops}`;
-  process.stdout.write(
-    `${ready}\ndevelopment token (for this machine only): ${token}\nsettings for the CLI and workers: ${home}/config.json\n`,
-  );
-  return () => handBackHomeConfig(home, own, kept);
+// Whoever can reach the API must be able to prove who they are: nothing that a stranger can reach starts without.
+async function requireCallers({ host, identity }: ServerConfig, { tokens }: Replica): Promise<void> {
+  if (isLoopback(host) || identity.clients.length + identity.issuers.length > 0 || (await tokens.anyMade())) return;
+  const message =
+    `--host: ${host} is beyond this machine, and nobody could call: name identity.clients or identity.oidc in the file of --config, ` +
+    "or make a token first (start on 127.0.0.1 with this database, then orloj token create)";
+  throw new DomainError("CONFIG_INVALID", message);
 }
 
 function learnPassword(redactor: Redactor, databaseUrl: string | undefined): void {

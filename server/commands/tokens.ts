@@ -81,6 +81,11 @@ export class Tokens {
     return (await this.make(principal, { actor: "server" })).token;
   }
 
+  /** True if somebody made a token that is valid now. @throws STORAGE_UNAVAILABLE */
+  anyMade(): Promise<boolean> {
+    return this.#context.store.read((queries) => queries.tokens.anyValid("token"));
+  }
+
   /** Makes a token and its record. @param how.ttlMs from now, in ms; absent: until it is revoked */
   async make(
     principal: NewPrincipal,

@@ -1,6 +1,6 @@
 // The three listeners of a server: API (HTTP/2 and HTTP/1.1), worker (HTTP/2), ops (probes), and how they start and stop.
 // Called by main.ts, which passes the control plane in.
-// Never listens beyond loopback: without mTLS there is no identity to trust there.
+// Never listens beyond loopback without TLS, and with workers and operations not at all.
 //
 // new → start → serving → drain (not ready, still serving) → stop (GOAWAY, calls end, streams aborted, connections destroyed)
 
@@ -28,10 +28,11 @@ import { healthService } from "./health.ts";
 import { type RpcLimits, rpcLimits } from "./limits.ts";
 import { manifestService } from "./manifest_service.ts";
 import { createOpsHandler } from "./ops.ts";
-import { Port } from "./port.ts";
+import { type ListeningPort, Port } from "./port.ts";
 import { Readiness } from "./readiness.ts";
 import { addReflection } from "./reflection.ts";
 import { createRpcHandler, type NodeHandler, type RpcHandlerOptions } from "./rpc_handler.ts";
+import { type TlsMaterial, TlsPort } from "./tls_port.ts";
 import { tokenService } from "./token_service.ts";
 import { workerService } from "./worker_service.ts";
 import { workflowService } from "./workflow_service.ts";
@@ -49,7 +50,7 @@ export const API_SERVICES: readonly DescService[] = [
 /** Services of the worker listener. */
 export const WORKER_SERVICES: readonly DescService[] = [WorkerService, Health];
 
-/** Where a listener listens: a loopback address (or "localhost") and a port, 0 for any free one. */
+/** Where a listener listens: an address (or "localhost") and a port, 0 for any free one. */
 export interface ListenAddress {
   readonly host: string;
   readonly port: number;
@@ -63,9 +64,11 @@ export interface ListenersOptions {
   readonly api: ListenAddress;
   readonly worker: ListenAddress;
   readonly ops: ListenAddress;
+  /** Certificates of the API listener; absent: no TLS, and loopback only. */
+  readonly tls?: TlsMaterial;
   /** Overrides of RPC_LIMITS. */
   readonly limits?: Partial<RpcLimits>;
-  /** Serve reflection without credentials; true by default, which only loopback justifies. */
+  /** Serve reflection without credentials; true by default on loopback, false beyond it. */
   readonly reflectionOpen?: boolean;
 }
 
@@ -80,6 +83,8 @@ export interface ListenerPorts {
 export interface Listeners {
   /** Listens on all three or on none. @throws CONFIG_INVALID when an address is taken or not on loopback. */
   start(): Promise<ListenerPorts>;
+  /** New connections to the API get other certificates; only for listeners that were made with some. */
+  replaceTls(tls: TlsMaterial): void;
   /** Health and readiness say no from now on; everything is still served. */
   drain(): void;
   /**
@@ -95,7 +100,9 @@ type Name = keyof ListenerPorts;
 /** The listeners. @throws CONFIG_INVALID for a host that is not on loopback or a bad limit. */
 export function createListeners(options: ListenersOptions): Listeners {
   const limits = rpcLimits(options.limits);
-  for (const name of ["api", "worker", "ops"] as const) requireLoopback(name, options[name].host);
+  for (const name of ["api", "worker", "ops"] as const) {
+    if (name !== "api" || options.tls === undefined) requireLoopback(name, options[name].host);
+  }
   const readiness = new Readiness(options.controlPlane, options.clock);
   const apiShutdown = new AbortController();
   const workerShutdown = new AbortController();
@@ -107,7 +114,14 @@ export function createListeners(options: ListenersOptions): Listeners {
   const { clock, log } = options;
   const port = (name: Name) =>
     new Port({ name, clock, log, limits, handler: handlers[name], http1: name !== "worker" });
-  const ports: Record<Name, Port> = { api: port("api"), worker: port("worker"), ops: port("ops") };
+  const { tls, controlPlane } = options;
+  const onHandshakeFailure = (peer: string, why: string) => {
+    log.debug("rpc.handshake_failed", { listener: "api", peer, why });
+    void controlPlane.recordRefusal({ listener: "api", method: "", reason: "TLS_HANDSHAKE", peer });
+  };
+  const tlsPort =
+    tls && new TlsPort({ name: "api", clock, log, limits, handler: handlers.api, tls, onHandshakeFailure });
+  const ports: Record<Name, ListeningPort> = { api: tlsPort ?? port("api"), worker: port("worker"), ops: port("ops") };
   const destroyAll = () => Promise.all(Object.values(ports).map((each) => each.destroy()));
   let stopped: Promise<void> | undefined;
 
@@ -139,6 +153,7 @@ export function createListeners(options: ListenersOptions): Listeners {
       );
       return { api, worker, ops };
     },
+    replaceTls: (next) => tlsPort?.replace(next),
     drain: () => readiness.drain(),
     stop() {
       stopped ??= stop();
@@ -154,7 +169,7 @@ function apiHandler(options: ListenersOptions, limits: RpcLimits, readiness: Rea
     listener: { name: "api", loopback: isLoopback(options.api.host) },
     writeBytesMax: limits.apiWriteBytesMax,
     compressions: [compressionGzip],
-    reflectionOpen: options.reflectionOpen ?? true,
+    reflectionOpen: options.reflectionOpen ?? isLoopback(options.api.host),
     routes(router: ConnectRouter) {
       router.service(ManifestService, manifestService());
       router.service(WorkflowService, workflowService(log, controlPlane));
@@ -195,7 +210,7 @@ function shuttingDown() {
   );
 }
 
-async function idleWithin(ports: readonly Port[], clock: Clock, limitMs: number): Promise<void> {
+async function idleWithin(ports: readonly ListeningPort[], clock: Clock, limitMs: number): Promise<void> {
   const idle = new AbortController();
   const all = Promise.all(ports.map((port) => port.idle())).then(() => idle.abort());
   await Promise.race([all, clock.sleep(limitMs, idle.signal)]);
@@ -210,7 +225,7 @@ function requireLoopback(name: Name, host: string): void {
   if (isLoopback(host)) return;
   throw new DomainError(
     "CONFIG_INVALID",
-    `the ${name} listener may not listen on ${host}: only loopback (127.0.0.1 or ::1) is served without mutual TLS`,
+    `the ${name} listener may not listen on ${host}: only loopback (127.0.0.1 or ::1) is served without TLS`,
     { listener: name, host },
   );
 }

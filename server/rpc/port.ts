@@ -29,8 +29,16 @@ export interface PortOptions {
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 const HTTP1_REFUSAL = "this port serves workers over HTTP/2; the API is on another port\n";
 
+/** A port as the listeners use it, with TLS or without. */
+export interface ListeningPort {
+  listen(host: string, port: number): Promise<number>;
+  stopAccepting(): void;
+  idle(): Promise<void>;
+  destroy(): Promise<void>;
+}
+
 /** See the file header. */
-export class Port {
+export class Port implements ListeningPort {
   readonly #options: PortOptions;
   readonly #server: Server;
   readonly #http2: Http2Server;

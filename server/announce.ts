@@ -1,0 +1,35 @@
+// Tells where a server that is ready listens: on standard output, and in config.json of its home for the CLI and local workers.
+// Called by main.ts. The development token is made, printed and kept for a listener on loopback alone; beyond it there is none.
+
+import type { ServerConfig } from "./config.ts";
+import { handBackHomeConfig, readHomeConfig, writeHomeConfig } from "./home.ts";
+import type { Replica } from "./replica.ts";
+import { isLoopback, type ListenerPorts } from "./rpc/listeners.ts";
+
+/** Announces; the result gives the home's file back to an earlier server at the end. */
+export async function announce(
+  config: ServerConfig,
+  home: string,
+  { tokens }: Pick<Replica, "tokens">,
+  bound: ListenerPorts,
+): Promise<() => Promise<void>> {
+  const kept = readHomeConfig(home);
+  const token = isLoopback(config.host)
+    ? await tokens.ensure(kept.token, {
+        ...{ id: "dev", kind: "user", groups: config.developmentGroups, method: "development-token", roles: ["admin"] },
+      })
+    : "";
+  const joinToken = await tokens.ensure(kept.joinToken, {
+    ...{ id: "local-worker", kind: "worker", groups: [], method: "join-token", roles: ["worker"] },
+  });
+  const host = config.host.includes(":") ? `[${config.host}]` : config.host;
+  const endpoint = `${config.tls === undefined ? "http" : "https"}://${host}:${bound.api}`;
+  const workerEndpoint = `${config.localHost}:${bound.worker}`;
+  const own = { endpoint, token, workerEndpoint, joinToken };
+  writeHomeConfig(home, own);
+  const development = token === "" ? "" : `development token (for this machine only): ${token}\n`;
+  process.stdout.write(
+    `orloj server ready api=${endpoint} worker=${workerEndpoint} ops=http://${config.localHost}:${bound.ops}\n${development}settings for the CLI and workers: ${home}/config.json\n`,
+  );
+  return () => handBackHomeConfig(home, own, kept);
+}
