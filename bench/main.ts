@@ -1,27 +1,31 @@
 // The benchmark: `npm run bench`. Progress goes to stderr; the last line on stdout is one JSON object.
-// Driver (this process), server, worker and Postgres are processes of their own; nothing is switched off for it.
+// Driver (this process), server, worker and Postgres are processes of their own, nothing is switched off for it; but the suite
+// `decide`, which measures policies in this process alone.
 // Ends by itself; leaves no process, port or file behind, however it ends.
 
 import { parseArgs } from "node:util";
 import { Cleanup } from "../demo/fleet.ts";
 import { systemClock } from "../kit/clock.ts";
 import { messageOf } from "../kit/errors.ts";
+import { measureDecisions } from "./decide.ts";
 import { startFleet } from "./fleet.ts";
 import { thisCommit, thisMachine } from "./machine.ts";
-import { measureStartLatency, measureThroughput, percentile } from "./suites.ts";
+import { percentile } from "./percentile.ts";
+import { measureStartLatency, measureThroughput } from "./suites.ts";
 
 const HELP = `Usage: npm run bench -- [options]
 
-  --suite noop|latency  noop (default): throughput and start latency; latency: the second alone
+  --suite NAME          noop (default): throughput and start latency; latency: the second alone;
+                        decide: decisions of 100, 10 and 1 policies, in process
   --runs N              measured runs of the throughput window; default 10000
   --in-flight N         runs between Invoke and their end at the same time, and slots of the worker; default 50
-  --samples N           invocations of the latency measurement; default 300
+  --samples N           invocations of the latency measurement, default 300; decisions of each number, default 20000
   --profile DIR         write CPU profiles of server and worker there; the numbers are then lower
   --json                nothing but the JSON line on stdout
 `;
 
 interface Options {
-  readonly suite: "noop" | "latency";
+  readonly suite: "noop" | "latency" | "decide";
   readonly runs: number;
   readonly inFlight: number;
   readonly samples: number;
@@ -50,9 +54,18 @@ try {
 }
 
 async function bench(options: Options): Promise<void> {
-  const { suite, runs, inFlight, samples, profileFolder, json } = options;
+  const result = options.suite === "decide" ? await decideResult(options) : await fleetResult(options);
+  if (!options.json) process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
+  process.stdout.write(`${JSON.stringify(result)}\n`);
+}
+
+async function decideResult({ suite, samples }: Options): Promise<object> {
+  const decisions = measureDecisions(samples, { clock, progress });
+  return { suite, decisions, samples, machine: thisMachine(), commit: await thisCommit() };
+}
+
+async function fleetResult({ suite, runs, inFlight, samples, profileFolder }: Options): Promise<object> {
   progress("bench: starting an embedded Postgres, a server and a worker");
-  let result: object;
   try {
     const fleet = await startFleet(
       { clock, slots: inFlight, ...(profileFolder !== undefined && { profileFolder }) },
@@ -61,7 +74,7 @@ async function bench(options: Options): Promise<void> {
     const latencies = await measureStartLatency(fleet, samples, { clock, progress });
     const window =
       suite === "noop" ? await measureThroughput(fleet, { runs, inFlight }, { clock, progress }) : undefined;
-    result = {
+    return {
       suite,
       ...(window && { tasks_per_s: Math.round(window.tasksPerSecond) }),
       start_latency_ms: { p50: tenths(percentile(latencies, 0.5)), p99: tenths(percentile(latencies, 0.99)) },
@@ -74,8 +87,6 @@ async function bench(options: Options): Promise<void> {
   } finally {
     await cleanup.run();
   }
-  if (!json) process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
-  process.stdout.write(`${JSON.stringify(result)}\n`);
 }
 
 function readOptions(): Options | undefined {
@@ -89,12 +100,14 @@ function readOptions(): Options | undefined {
   });
   if (values.help) return undefined;
   const suite = values.suite ?? "noop";
-  if (suite !== "noop" && suite !== "latency") throw new Error(`--suite: "${suite}" is not noop or latency`);
+  if (suite !== "noop" && suite !== "latency" && suite !== "decide") {
+    throw new Error(`--suite: "${suite}" is not noop, latency or decide`);
+  }
   return {
     suite,
     runs: count("--runs", values.runs, 10_000, 10_000_000),
     inFlight: count("--in-flight", values["in-flight"], 50, 1_000),
-    samples: count("--samples", values.samples, 300, 100_000),
+    samples: count("--samples", values.samples, suite === "decide" ? 20_000 : 300, 1_000_000),
     ...(values.profile !== undefined && { profileFolder: values.profile }),
     json: values.json,
   };

@@ -114,9 +114,3 @@ export async function measureStartLatency(
     finished.close();
   }
 }
-
-/** The value below which a share (0 to 1) of the samples lies. */
-export function percentile(samples: readonly number[], share: number): number {
-  const sorted = [...samples].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
-}

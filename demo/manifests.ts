@@ -25,10 +25,10 @@ export const ALWAYS_SCRIPTED = "overreaching-reporter";
 /** Where the server finds the key of the live model: secret model, key apiKey. */
 export const LIVE_KEY_VARIABLE = "ORLOJ_SECRET_MODEL_APIKEY";
 
-/** Every YAML file below a folder of the repository, in path order, named from its root. */
+/** Every manifest file below examples/, in path order, named from the root of the repository. */
 export async function readExamples(root: string): Promise<ExampleFile[]> {
   const entries = await readdir(join(root, "examples"), { recursive: true });
-  const names = entries.filter((name) => name.endsWith(".yaml")).sort();
+  const names = entries.filter((name) => name.endsWith(".yaml") && !name.endsWith(".policytest.yaml")).sort();
   return Promise.all(
     names.map(async (name) => ({
       name: `examples/${name}`,

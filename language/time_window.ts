@@ -95,7 +95,8 @@ function lastFire(cron: Cron, zone: TimeZone, nowMs: number, lookBackMs: number)
   return undefined;
 }
 
-function readInstant(text = ""): number | undefined {
+/** Milliseconds since the epoch of a time with an offset, such as 2026-01-31T18:00:00Z; undefined if it is none. */
+export function readInstant(text = ""): number | undefined {
   const form = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})$/;
   const ms = form.test(text) ? Date.parse(text) : Number.NaN;
   return Number.isNaN(ms) ? undefined : ms;

@@ -7,6 +7,7 @@ import { AuditService } from "../proto/gen/orloj/v1/audit_pb.ts";
 import { DeadLetterService } from "../proto/gen/orloj/v1/dead_letter_pb.ts";
 import { FleetService } from "../proto/gen/orloj/v1/fleet_pb.ts";
 import { ManifestService } from "../proto/gen/orloj/v1/manifest_pb.ts";
+import { PolicyService } from "../proto/gen/orloj/v1/policy_pb.ts";
 import { TokenService } from "../proto/gen/orloj/v1/token_pb.ts";
 import { WorkflowService } from "../proto/gen/orloj/v1/workflow_pb.ts";
 import { OrlojError } from "./errors.ts";
@@ -58,6 +59,7 @@ export interface OrlojClient {
   readonly workflows: Client<typeof WorkflowService>;
   readonly deadLetters: Client<typeof DeadLetterService>;
   readonly fleet: Client<typeof FleetService>;
+  readonly policies: Client<typeof PolicyService>;
   readonly audit: Client<typeof AuditService>;
   readonly tokens: Client<typeof TokenService>;
   /** A workflow template; nothing is asked of the server until it is invoked. Namespace "default" when absent. */
@@ -81,6 +83,7 @@ export function createClient(options: ClientOptions): OrlojClient {
     workflows,
     deadLetters: createServiceClient(DeadLetterService, transport),
     fleet: createServiceClient(FleetService, transport),
+    policies: createServiceClient(PolicyService, transport),
     audit: createServiceClient(AuditService, transport),
     tokens: createServiceClient(TokenService, transport),
     run: (id) => new RunHandle(workflows, host, { id }),

@@ -9,6 +9,7 @@ export * from "../proto/gen/orloj/v1/dead_letter_pb.ts";
 export * from "../proto/gen/orloj/v1/error_pb.ts";
 export * from "../proto/gen/orloj/v1/fleet_pb.ts";
 export * from "../proto/gen/orloj/v1/manifest_pb.ts";
+export * from "../proto/gen/orloj/v1/policy_pb.ts";
 export * from "../proto/gen/orloj/v1/token_pb.ts";
 export * from "../proto/gen/orloj/v1/workflow_pb.ts";
 export {

@@ -17,6 +17,7 @@ import { Changes } from "./commands/changes.ts";
 import type { CommandContext, Hints } from "./commands/context.ts";
 import type { ControlPlane, InvokeInput } from "./commands/control_plane.ts";
 import { deleteResource } from "./commands/delete_resource.ts";
+import { explainDecisions } from "./commands/explain_decisions.ts";
 import { createToken, listTokens, revokeToken } from "./commands/manage_tokens.ts";
 import { exportedAudit, listAudit, watchAudit } from "./commands/read_audit.ts";
 import { listDeadLetters, readDeadLetter } from "./commands/read_dead_letters.ts";
@@ -30,6 +31,7 @@ import { requesterOf } from "./commands/requester.ts";
 import { type CommandServices, createServices } from "./commands/services.ts";
 import { drainWorker, revokeLease } from "./commands/steer_fleet.ts";
 import { Tokens } from "./commands/tokens.ts";
+import { tryDecisions } from "./commands/try_decisions.ts";
 import { validateManifests } from "./commands/validate.ts";
 import type { Principal } from "./commands/views.ts";
 import { watchRun } from "./commands/watch_run.ts";
@@ -227,6 +229,8 @@ function createControlPlane({
     listAudit: (principal, filter, page) => listAudit(context, principal, filter, page),
     watchAudit: (principal, filter, afterId, signal) => watchAudit(watching, principal, filter, afterId, signal),
     exportAudit: (principal, request) => exportedAudit(context, audit, principal, request),
+    explainDecisions: (principal, input) => explainDecisions(context, principal, input),
+    tryDecisions: (input) => tryDecisions(context, input),
     auditKey: () => ({ name: audit.key.name, publicPem: publicPem(audit.key.publicKey) }),
     createToken: (principal, token) => createToken(context, tokens, principal, token),
     listTokens: (ended, page) => listTokens(context, ended, page),

@@ -229,7 +229,7 @@ export type AuditDetails = {
     readonly bounds: Readonly<Record<string, string>>;
   };
   /** Somebody read the trail: one record a call. */
-  "audit.read": { readonly how: "list" | "watch" | "export"; readonly filter: JsonObject };
+  "audit.read": { readonly how: "list" | "watch" | "export" | "explain"; readonly filter: JsonObject };
   "token.created": {
     readonly tokenId: string;
     readonly principal: string;

@@ -10,6 +10,7 @@ import { resolveBundle, workerView } from "../manifests/resolve.ts";
 import type { Kind, Manifest, PolicySpec } from "../manifests/specs.ts";
 import { manifestKey } from "../manifests/specs.ts";
 import { compilePolicies } from "../policy/compile.ts";
+import type { LiveFacts } from "../policy/input.ts";
 import type { LivePolicy, PolicySet } from "../policy/types.ts";
 import type { BundleRow } from "../storage/bundle_queries.ts";
 import type { RouteRequirements } from "../storage/schema.ts";
@@ -20,11 +21,8 @@ const BUNDLES_MAX = 500;
 const WORKFLOWS_MAX = 1_000;
 
 /** What a decision reads live. */
-export interface LiveState {
+export interface LiveState extends LiveFacts {
   readonly policies: PolicySet;
-  labels(kind: Kind, namespace: string, name: string): Readonly<Record<string, string>>;
-  annotations(kind: Kind, namespace: string, name: string): Readonly<Record<string, string>>;
-  guarded(namespace: string, tool: string): boolean;
 }
 
 /** See the file header. */

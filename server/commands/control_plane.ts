@@ -6,6 +6,7 @@ import type { ConnectedWorker } from "../dispatch/connected_worker.ts";
 import type { Kind } from "../manifests/specs.ts";
 import type { RunState } from "../queue/states.ts";
 import type { Credentials } from "./authenticate.ts";
+import type { DecisionView, ExplainInput, TryInput } from "./decision_views.ts";
 import type { ExportRequest } from "./export_audit.ts";
 import type { NewToken } from "./manage_tokens.ts";
 import type { Refusal } from "./record_refusal.ts";
@@ -134,6 +135,10 @@ export interface ControlPlane {
   ): AsyncIterable<readonly AuditRecordView[]>;
   /** Lines of an export, each with its line feed. @throws VERSION_CHANGED when retention takes what was about to be read */
   exportAudit(principal: Principal, request: ExportRequest): AsyncIterable<string>;
+  /** Decisions of a run or task, by the policies of now and as recorded. @throws RUN_NOT_FOUND, TASK_NOT_FOUND, RESOURCE_NOT_FOUND */
+  explainDecisions(principal: Principal, input: ExplainInput): Promise<DecisionView[]>;
+  /** @throws WORKFLOW_NOT_FOUND, RESOURCE_NOT_FOUND, PARAMS_INVALID, MANIFEST_INVALID */
+  tryDecisions(input: TryInput): Promise<DecisionView[]>;
   /** The key that this server signs with. */
   auditKey(): { readonly name: string; readonly publicPem: string };
 

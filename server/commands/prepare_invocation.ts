@@ -7,6 +7,7 @@ import { canonicalJson, isJsonObject, type Json, type JsonObject, parseJson } fr
 import { traceIdOf } from "../../kit/trace.ts";
 import type { TransitionDetail } from "../audit/events.ts";
 import { advance, initialState } from "../graph/advance.ts";
+import { takeTags } from "../manifests/tags.ts";
 import { isTerminal, RUN_TRANSITIONS } from "../queue/states.ts";
 import type { NewRun, NodeRecord } from "../storage/run_queries.ts";
 import type { NewTaskRow, ReadyRow } from "../storage/task_queries.ts";
@@ -37,7 +38,7 @@ export function prepareInvocation(
   const parameters = bundle.parameters.fill(parseObject(input.parametersJson));
   const problem = bundle.parameters.check(parameters);
   if (problem !== undefined) throw invalid(`parameters of ${input.workflow}: ${problem}`);
-  const tags = takeTags(bundle, principal, input);
+  const tags = tagsOf(bundle, principal, input);
   const mapped =
     bundle.input === undefined
       ? ({ ok: true, value: parameters } as const)
@@ -60,26 +61,23 @@ function parseObject(text: string): JsonObject {
   return value;
 }
 
-function takeTags(bundle: CompiledBundle, principal: Principal, input: InvokeInput): Record<string, string> {
-  const declared = bundle.bundle.workflow.spec.tags;
-  const tags: Record<string, string> = {};
-  for (const name of Object.keys(input.tags)) {
-    if (declared[name]?.from !== "request") {
-      throw invalid(`tag "${name}" cannot be set by the caller; ${input.workflow} does not declare it "from: request"`);
-    }
+/** Tags from their declared sources. @throws PARAMS_INVALID for one that the caller may not set, or that is required and missing */
+export function tagsOf(
+  bundle: CompiledBundle,
+  principal: Pick<Principal, "id" | "claims">,
+  input: Pick<InvokeInput, "workflow" | "tags">,
+): Readonly<Record<string, string>> {
+  const { tags, refused, missing } = takeTags(bundle.bundle.workflow.spec.tags, principal.claims, input.tags);
+  const [wrong] = refused;
+  if (wrong !== undefined) {
+    const rule = `${input.workflow} does not declare it "from: request"`;
+    throw invalid(`tag "${wrong.tag}" cannot be set by the caller; ${rule}`);
   }
-  for (const [name, source] of Object.entries(declared)) {
-    const value =
-      source.from === "claim"
-        ? principal.claims[source.claim]
-        : source.from === "template"
-          ? source.value
-          : input.tags[name];
-    if (value !== undefined) tags[name] = value;
-    else if (source.from !== "template" && source.required) {
-      const where = source.from === "claim" ? `claim "${source.claim}" of ${principal.id}` : "the invocation";
-      throw invalid(`tag "${name}" is required and missing from ${where}`);
-    }
+  const [absent] = missing;
+  if (absent !== undefined) {
+    const { tag, source } = absent;
+    const where = source.from === "claim" ? `claim "${source.claim}" of ${principal.id}` : "the invocation";
+    throw invalid(`tag "${tag}" is required and missing from ${where}`);
   }
   return tags;
 }

@@ -92,10 +92,11 @@ export async function* exportedAudit(
   yield* exportAudit(store, audit.key, request);
 }
 
-async function recordRead(
+/** Records that the trail is read, before it is. @throws DomainError if that cannot be recorded: then nothing is read */
+export async function recordRead(
   store: Store,
   principal: Principal,
-  how: "list" | "watch" | "export",
+  how: "list" | "watch" | "export" | "explain",
   asked: Partial<AuditFilterView>,
 ): Promise<void> {
   const filter: JsonObject = {};

@@ -106,15 +106,16 @@ export function explain(
   used: (use: LimitUse) => number | undefined = () => undefined,
 ): Explanation {
   const judged = decide(set, input, targets);
-  const exceeded = judged.counts.find((use) => (used(use) ?? 0) >= use.max);
+  const counts = judged.counts.map((use) => ({ ...use, count: used(use) ?? 0 }));
+  const exceeded = counts.find(({ count, max }) => count >= max);
   const decision = exceeded === undefined ? judged : limitDenial(judged, exceeded);
   const teller = new Teller(input);
   const policies = policiesFor(set, input.checkpoint, targets).map((compiled) => {
     const name = nameOf(compiled);
     const verdict = judged.verdicts.find((each) => `${each.namespace}/${each.name}` === name);
-    const counts = judged.counts.filter((use) => use.policy === name);
+    const own = judged.counts.filter((use) => use.policy === name);
     const told = teller.policy(compiled, verdict ?? unreadable(compiled), (limit) => {
-      const use = counts.find((each) => each.limit === limit);
+      const use = own.find((each) => each.limit === limit);
       return use && used(use);
     });
     const refusing =

@@ -15,6 +15,7 @@ import { AuditService } from "../../proto/gen/orloj/v1/audit_pb.ts";
 import { DeadLetterService } from "../../proto/gen/orloj/v1/dead_letter_pb.ts";
 import { FleetService } from "../../proto/gen/orloj/v1/fleet_pb.ts";
 import { ManifestService } from "../../proto/gen/orloj/v1/manifest_pb.ts";
+import { PolicyService } from "../../proto/gen/orloj/v1/policy_pb.ts";
 import { TokenService } from "../../proto/gen/orloj/v1/token_pb.ts";
 import { WorkerService } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import { WorkflowService } from "../../proto/gen/orloj/v1/workflow_pb.ts";
@@ -28,6 +29,7 @@ import { healthService } from "./health.ts";
 import { type RpcLimits, rpcLimits } from "./limits.ts";
 import { manifestService } from "./manifest_service.ts";
 import { createOpsHandler } from "./ops.ts";
+import { policyService } from "./policy_service.ts";
 import { type ListeningPort, Port } from "./port.ts";
 import { Readiness } from "./readiness.ts";
 import { addReflection } from "./reflection.ts";
@@ -43,6 +45,7 @@ export const API_SERVICES: readonly DescService[] = [
   WorkflowService,
   DeadLetterService,
   FleetService,
+  PolicyService,
   AuditService,
   TokenService,
   Health,
@@ -175,6 +178,7 @@ function apiHandler(options: ListenersOptions, limits: RpcLimits, readiness: Rea
       router.service(WorkflowService, workflowService(log, controlPlane));
       router.service(DeadLetterService, deadLetterService(log));
       router.service(FleetService, fleetService());
+      router.service(PolicyService, policyService());
       router.service(AuditService, auditService());
       router.service(TokenService, tokenService());
       router.service(Health, healthService(API_SERVICES, readiness, clock));

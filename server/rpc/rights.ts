@@ -11,6 +11,7 @@ import type { AuditService } from "../../proto/gen/orloj/v1/audit_pb.ts";
 import type { DeadLetterService } from "../../proto/gen/orloj/v1/dead_letter_pb.ts";
 import type { FleetService } from "../../proto/gen/orloj/v1/fleet_pb.ts";
 import type { ManifestService } from "../../proto/gen/orloj/v1/manifest_pb.ts";
+import type { PolicyService } from "../../proto/gen/orloj/v1/policy_pb.ts";
 import type { TokenService } from "../../proto/gen/orloj/v1/token_pb.ts";
 import type { WorkerService } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { WorkflowService } from "../../proto/gen/orloj/v1/workflow_pb.ts";
@@ -31,6 +32,7 @@ export type MethodName =
   | MethodsOf<"orloj.v1.WorkflowService", typeof WorkflowService>
   | MethodsOf<"orloj.v1.DeadLetterService", typeof DeadLetterService>
   | MethodsOf<"orloj.v1.FleetService", typeof FleetService>
+  | MethodsOf<"orloj.v1.PolicyService", typeof PolicyService>
   | MethodsOf<"orloj.v1.AuditService", typeof AuditService>
   | MethodsOf<"orloj.v1.TokenService", typeof TokenService>
   | MethodsOf<"orloj.v1.WorkerService", typeof WorkerService>;
@@ -74,6 +76,8 @@ export const RIGHTS: Readonly<Record<MethodName, Access>> = Object.freeze({
   "orloj.v1.FleetService/ListLeases": INSPECT,
   "orloj.v1.FleetService/DrainWorker": OPERATE,
   "orloj.v1.FleetService/RevokeLease": OPERATE,
+  "orloj.v1.PolicyService/Explain": INSPECT,
+  "orloj.v1.PolicyService/Can": INSPECT,
   "orloj.v1.AuditService/ListAuditRecords": INSPECT,
   "orloj.v1.AuditService/WatchAuditRecords": INSPECT,
   "orloj.v1.AuditService/ExportAuditRecords": INSPECT,

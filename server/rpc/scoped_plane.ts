@@ -134,6 +134,15 @@ class ScopedPlane implements UseCases {
   async *exportAudit(): AsyncGenerator<never> {
     throw this.#needsAll("an export proves the whole trail");
   }
+  async explainDecisions(...[principal, input]: Arguments<"explainDecisions">) {
+    if (input.taskId !== "") await this.#requireTask(input.taskId, taskNotFound);
+    else await this.#requireRun(input.runId);
+    return await this.#plane.explainDecisions(principal, input);
+  }
+  async tryDecisions(...[input]: Arguments<"tryDecisions">) {
+    this.#require(input.namespace);
+    return await this.#plane.tryDecisions(input);
+  }
   auditKey() {
     return this.#plane.auditKey();
   }

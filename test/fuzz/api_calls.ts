@@ -7,10 +7,18 @@ import { AuditService } from "../../proto/gen/orloj/v1/audit_pb.ts";
 import { DeadLetterService } from "../../proto/gen/orloj/v1/dead_letter_pb.ts";
 import { FleetService } from "../../proto/gen/orloj/v1/fleet_pb.ts";
 import { ManifestService } from "../../proto/gen/orloj/v1/manifest_pb.ts";
+import { PolicyService } from "../../proto/gen/orloj/v1/policy_pb.ts";
 import { WorkflowService } from "../../proto/gen/orloj/v1/workflow_pb.ts";
 import { HostileValues, pick } from "./hostile_values.ts";
 
-const METHODS: readonly DescMethod[] = [AuditService, DeadLetterService, FleetService, ManifestService, WorkflowService]
+const METHODS: readonly DescMethod[] = [
+  AuditService,
+  DeadLetterService,
+  FleetService,
+  ManifestService,
+  PolicyService,
+  WorkflowService,
+]
   .flatMap(({ methods }) => methods as readonly DescMethod[])
   .filter(({ methodKind }) => methodKind === "unary");
 /** How Connect answers bytes that cannot be decoded; Internal is what gRPC prescribes for that. */

@@ -64,7 +64,9 @@ export class Documents {
 
   constructor(seed: number) {
     this.#seed = seed;
-    const files = readdirSync(EXAMPLES, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".yaml"));
+    const files = readdirSync(EXAMPLES, { recursive: true, encoding: "utf8" }).filter(
+      (name) => name.endsWith(".yaml") && !name.endsWith(".policytest.yaml"),
+    );
     this.examples = files.sort().map((file) => ({ file, bytes: readFileSync(join(EXAMPLES, file)) }));
     const examples = this.examples.flatMap(({ bytes }) => Buffer.from(bytes).toString().split(/^---$/m));
     this.#sound = [...examples, ...INVALID_MANIFESTS.map(({ yaml }) => yaml.replace("§", ""))];

@@ -13,6 +13,7 @@ import type { Credentials } from "../../server/commands/authenticate.ts";
 import type { ControlPlane, InvokeInput, InvokeResult } from "../../server/commands/control_plane.ts";
 import type * as views from "../../server/commands/views.ts";
 import type { ConnectedWorker } from "../../server/dispatch/connected_worker.ts";
+import { DECISION } from "./decision_view.ts";
 
 const time = new Date("2026-01-02T03:04:05.678Z");
 
@@ -311,6 +312,12 @@ export class FakeControlPlane implements ControlPlane {
   }
   async *exportAudit(...args: Parameters<ControlPlane["exportAudit"]>): AsyncGenerator<string> {
     yield* await this.#answer("exportAudit", args, ["{}\n", "{}\n"]);
+  }
+  explainDecisions(...args: Parameters<ControlPlane["explainDecisions"]>) {
+    return this.#answer("explainDecisions", args, [DECISION]);
+  }
+  tryDecisions(...args: Parameters<ControlPlane["tryDecisions"]>) {
+    return this.#answer("tryDecisions", args, [DECISION]);
   }
   auditKey() {
     return { name: "k", publicPem: "PEM" };

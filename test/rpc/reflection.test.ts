@@ -33,6 +33,7 @@ describe("buf curl with reflection", () => {
       "orloj.v1.DeadLetterService",
       "orloj.v1.FleetService",
       "orloj.v1.ManifestService",
+      "orloj.v1.PolicyService",
       "orloj.v1.TokenService",
       "orloj.v1.WorkflowService",
     ]);

@@ -27,6 +27,8 @@ export const SAMPLE_REQUESTS: Readonly<Record<string, JsonValue>> = {
   "orloj.v1.FleetService/ListLeases": {},
   "orloj.v1.FleetService/DrainWorker": { worker: "w" },
   "orloj.v1.FleetService/RevokeLease": { taskId: "task_1" },
+  "orloj.v1.PolicyService/Explain": { runId: "run_1" },
+  "orloj.v1.PolicyService/Can": { as: { id: "ana" }, workflow: "hello" },
   "orloj.v1.AuditService/ListAuditRecords": {},
   "orloj.v1.AuditService/WatchAuditRecords": {},
   "orloj.v1.AuditService/ExportAuditRecords": {},

@@ -13,6 +13,7 @@ import { DeadLetterService } from "../../proto/gen/orloj/v1/dead_letter_pb.ts";
 import { type Diagnostic, ErrorInfoSchema, ManifestErrorsSchema } from "../../proto/gen/orloj/v1/error_pb.ts";
 import { FleetService } from "../../proto/gen/orloj/v1/fleet_pb.ts";
 import { ManifestService } from "../../proto/gen/orloj/v1/manifest_pb.ts";
+import { PolicyService } from "../../proto/gen/orloj/v1/policy_pb.ts";
 import { NodeState, type Run, RunSchema, RunState, WorkflowService } from "../../proto/gen/orloj/v1/workflow_pb.ts";
 
 /** What a test scripts, service by service. */
@@ -21,6 +22,7 @@ export interface Script {
   readonly workflows?: Partial<ServiceImpl<typeof WorkflowService>>;
   readonly fleet?: Partial<ServiceImpl<typeof FleetService>>;
   readonly deadLetters?: Partial<ServiceImpl<typeof DeadLetterService>>;
+  readonly policies?: Partial<ServiceImpl<typeof PolicyService>>;
   readonly audit?: Partial<ServiceImpl<typeof AuditService>>;
 }
 
@@ -47,6 +49,7 @@ export async function startScriptedServer(script: Script): Promise<ScriptedServe
     router.service(WorkflowService, script.workflows ?? {});
     router.service(FleetService, script.fleet ?? {});
     router.service(DeadLetterService, script.deadLetters ?? {});
+    router.service(PolicyService, script.policies ?? {});
     router.service(AuditService, script.audit ?? {});
   };
   const adapter = connectNodeAdapter({ routes });
