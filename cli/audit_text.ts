@@ -93,8 +93,9 @@ function decisionWords(decision: JsonObject): string {
 function transitionsOf(detail: JsonObject): string[] {
   const transitions = Array.isArray(detail["transitions"]) ? detail["transitions"] : [];
   return transitions.filter(isJsonObject).map((transition) => {
-    const { of, node, from, to, cause } = transition;
-    const parts = [text(of), text(node), isEmpty(from) ? "" : `${text(from)} →`, text(to), text(cause)];
+    const { of, node, from, to, cause, total, ready } = transition;
+    const items = isEmpty(total) ? "" : `${text(total)} (${text(ready)} READY)`;
+    const parts = [text(of), text(node), isEmpty(from) ? "" : `${text(from)} →`, text(to), text(cause), items];
     return parts.filter((part) => part !== "").join(" ");
   });
 }

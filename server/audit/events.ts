@@ -39,6 +39,14 @@ export type TransitionDetail =
       readonly node: string;
       readonly to: TaskState;
       readonly from?: TaskState;
+    }
+  /** Tasks of all items of a mapped node: as many READY as may run at a time, the others WAITING. */
+  | {
+      readonly of: "items";
+      readonly node: string;
+      readonly iteration: number;
+      readonly total: number;
+      readonly ready: number;
     };
 
 /** A policy decision: see decisionDetail in record.ts. */

@@ -24,6 +24,8 @@ export function nodeRecord(runId: string, row: NodeRow): NodeRecord {
     routes: row.routes ?? null,
     loop_taken: row.loop === undefined ? null : canonicalJson(row.loop.taken as Record<string, number>),
     loop_last: row.loop?.last === undefined ? null : canonicalJson(row.loop.last),
+    items_total: row.items?.total ?? null,
+    items_next: row.items?.next ?? null,
   };
 }
 
@@ -41,6 +43,7 @@ export function nodeRow(row: LoadedNode, output: string | undefined): NodeRow {
     ...(output !== undefined && { output: JSON.parse(output) as Json }),
     ...(row.routes !== null && { routes: row.routes }),
     ...(row.loop_taken !== null && { loop: loopRow(row.loop_taken, row.loop_last) }),
+    ...(row.items_total !== null && { items: { total: row.items_total, next: row.items_next ?? row.items_total } }),
   };
 }
 

@@ -15,7 +15,7 @@ import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { InvokeInput } from "./control_plane.ts";
 import { nodeRecord } from "./node_rows.ts";
 import { requesterView } from "./requester.ts";
-import { priorityNumber, taskRows } from "./run_work.ts";
+import { madeTransitions, priorityNumber, taskRows } from "./run_work.ts";
 import type { Principal } from "./views.ts";
 
 /** An invocation whose parameters, tags and input are settled. */
@@ -133,7 +133,7 @@ export function startRun(
     ...[...state.nodes.values()]
       .filter((row) => row.state !== "PENDING")
       .map((row) => ({ of: "node", node: row.node, iteration: row.iteration, to: row.state }) as const),
-    ...rows.tasks.map((task) => ({ of: "task", taskId: task.id, node: task.node, to: "READY" }) as const),
+    ...madeTransitions(rows.tasks),
   ];
   return { run, nodes: [...state.nodes.values()].map((row) => nodeRecord(runId, row)), ...rows, transitions };
 }

@@ -15,12 +15,13 @@ import { isTerminal, RUN_TRANSITIONS } from "../queue/states.ts";
 import { deadLetterReads, type ReplayableRow } from "../storage/read_dead_letters.ts";
 import type { NewRun } from "../storage/run_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
+import type { NewTaskRow } from "../storage/task_queries.ts";
 import { beginReplay } from "./begin_replay.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CommandContext } from "./context.ts";
 import { decideSubject, noted } from "./decisions.ts";
 import { nodeRecord } from "./node_rows.ts";
-import { priorityOf, taskRows } from "./run_work.ts";
+import { madeTransitions, priorityOf, taskRows } from "./run_work.ts";
 import { lineages } from "./settle.ts";
 import type { ReplayPlan } from "./settle_items.ts";
 import { refusalError, repeated, replayDetail, replayRequest } from "./settle_replay.ts";
@@ -82,7 +83,8 @@ async function insertRun(tx: StoreQueries, context: CommandContext, restarting: 
   };
   const made = taskRows(effects.tasks, of);
   const earlier = new Map(old.tasks.map((task) => [task.node, task]));
-  if (!made.tasks.some((task) => task.node === letter.node)) throw notReached(letter);
+  const reached = made.tasks.find((task) => task.node === letter.node);
+  if (reached === undefined || earlier.get(letter.node)?.iteration !== reached.iteration) throw notReached(letter);
   const calls = await lineages(tx, [
     ...new Set(made.tasks.flatMap(({ node }) => earlier.get(node)?.origin_task_id ?? [])),
   ]);
@@ -90,7 +92,9 @@ async function insertRun(tx: StoreQueries, context: CommandContext, restarting: 
   if (refusal !== undefined) throw refusalError(letter.task_id, refusal);
   const decided = await decide(tx, context, restarting, { runId, now, policy });
   const tasks = made.tasks.map((task) => {
-    const before = earlier.get(task.node);
+    // The newest task of a node is another item's, or another iteration's, if it is mapped or in a loop.
+    const newest = task.item < 0 ? earlier.get(task.node) : undefined;
+    const before = newest?.iteration === task.iteration ? newest : undefined;
     const replayed = task.node === letter.node;
     const anew = before === undefined || plan.anew !== undefined;
     return {
@@ -100,7 +104,8 @@ async function insertRun(tx: StoreQueries, context: CommandContext, restarting: 
       replay_of: before?.id ?? null,
     };
   });
-  const ready = made.ready.map((row, index) => ({ ...row, task_id: tasks[index]?.id ?? row.task_id, fresh: false }));
+  const renamed = new Map(made.tasks.map((task, index) => [task.id, tasks[index]?.id ?? task.id]));
+  const ready = made.ready.map((row) => ({ ...row, task_id: renamed.get(row.task_id) ?? row.task_id, fresh: false }));
   const run = newRun(old, bundle, effects, { runId, now });
   await tx.runs.insert([run]);
   await tx.runs.insertNodes(effects.changed.map((row) => nodeRecord(runId, row)));
@@ -186,12 +191,12 @@ function newRun(
 function records(
   { principal, letter, plan, old }: Restarting,
   run: NewRun,
-  tasks: readonly { readonly id: string; readonly node: string; readonly run_id: string; readonly input: string }[],
+  tasks: readonly NewTaskRow[],
   decision: object,
 ): StoredRecord[] {
   const transitions: TransitionDetail[] = [
     { of: "run", from: "PENDING", to: run.state as "RUNNING" },
-    ...tasks.map((task) => ({ of: "task", taskId: task.id, node: task.node, to: "READY" }) as const),
+    ...madeTransitions(tasks),
   ];
   const subject = { namespace: run.namespace, actor: principal.id };
   const replayed = tasks.find((task) => task.id === plan.taskId);

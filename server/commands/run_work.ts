@@ -2,16 +2,26 @@
 // Called by settle.ts, which locks, loads, applies and flushes. Holds no query: it only gathers rows.
 // Invariant: each write is gathered once, however many tasks of the run end in the batch.
 
+import { assert } from "../../kit/errors.ts";
 import type { Ids } from "../../kit/ids.ts";
 import { canonicalJson, type Json, jsonDigest } from "../../kit/json.ts";
 import type { TransitionDetail } from "../audit/events.ts";
 import { advance } from "../graph/advance.ts";
-import type { FailureValue, GraphEvent, GraphState, NewTask, NodeRow, Superseded } from "../graph/types.ts";
+import type {
+  FailureValue,
+  GraphEvent,
+  GraphState,
+  ItemResult,
+  NewTask,
+  NodeRow,
+  Superseded,
+  TaskEnd,
+} from "../graph/types.ts";
 import type { WorkflowTemplateSpec } from "../manifests/specs.ts";
 import { claimOrder } from "../queue/claim_order.ts";
 import { isTerminal, RUN_TRANSITIONS, type RunCause, type RunState } from "../queue/states.ts";
 import type { LockedRun, NodeRecord, RunChange } from "../storage/run_queries.ts";
-import type { NewTaskRow, ReadyRow } from "../storage/task_queries.ts";
+import type { NewTaskRow, ReadyRow, TaskRow } from "../storage/task_queries.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
 import { nodeRecord } from "./node_rows.ts";
 
@@ -26,7 +36,7 @@ export function priorityOf(stored: number): WorkflowTemplateSpec["priority"] {
   return PRIORITIES[stored] ?? "normal";
 }
 
-/** Rows of the tasks that a graph step made READY. */
+/** Rows of the tasks that a graph step made; those that their map holds back are not queued. */
 export function taskRows(
   made: readonly NewTask[],
   of: {
@@ -41,6 +51,7 @@ export function taskRows(
   const order = claimOrder(of.now.getTime(), of.priority);
   const tasks = made.map((task): NewTaskRow => {
     const id = of.ids.next("task");
+    const state = task.held === true ? "WAITING" : "READY";
     return {
       id,
       run_id: of.runId,
@@ -50,7 +61,7 @@ export function taskRows(
       item: task.item,
       agent: task.agent,
       route: of.bundle.agents.get(task.agent)?.route ?? "",
-      state: "READY",
+      state,
       attempt: 1,
       deliveries: 0,
       claim_order: order,
@@ -62,18 +73,25 @@ export function taskRows(
       bundle_digest: null,
     };
   });
-  const ready = tasks.map(
-    (task): ReadyRow => ({
-      task_id: task.id,
-      run_id: task.run_id,
-      route: task.route,
-      claim_order: task.claim_order,
-      last_token: null,
-      last_session_id: null,
-      fresh: true,
-    }),
-  );
+  const ready = tasks.flatMap((task): ReadyRow[] => {
+    if (task.state !== "READY") return [];
+    const { id: task_id, run_id, route, claim_order } = task;
+    return [{ task_id, run_id, route, claim_order, last_token: null, last_session_id: null, fresh: true }];
+  });
   return { tasks, ready };
+}
+
+/** What the record of an event says of the tasks that it made: of a mapped node, how many. */
+export function madeTransitions(tasks: readonly NewTaskRow[]): TransitionDetail[] {
+  const transitions: TransitionDetail[] = [];
+  for (const [node, made] of Map.groupBy(tasks, (task) => task.node)) {
+    const [first] = made;
+    if (first !== undefined && first.item >= 0) {
+      const ready = made.filter((task) => task.state === "READY").length;
+      transitions.push({ of: "items", node, iteration: first.iteration, total: made.length, ready });
+    } else for (const { id: taskId } of made) transitions.push({ of: "task", taskId, node, to: "READY" });
+  }
+  return transitions;
 }
 
 /** See the file header. */
@@ -98,6 +116,11 @@ export class RunWork {
   readonly #nodes = new Map<string, NodeRecord>();
   #transitions: TransitionDetail[] = [];
   readonly #ids: Ids;
+  /** Tasks that their map holds back and may let go, by node and item. */
+  readonly #held = new Map<string, TaskRow>();
+  #released: TaskRow[] = [];
+  /** How items of mapped nodes ended, of nodes that may be done in this batch. */
+  readonly #results = new Map<string, Map<number, ItemResult>>();
 
   constructor(run: LockedRun, bundle: CompiledBundle, nodes: ReadonlyMap<string, NodeRow>, ids: Ids) {
     this.run = run;
@@ -141,9 +164,8 @@ export class RunWork {
       now: this.run.now,
       ids: this.#ids,
     });
-    for (const task of made.tasks) {
-      this.#transitions.push({ of: "task", taskId: task.id, node: task.node, to: "READY" });
-    }
+    this.#transitions.push(...madeTransitions(made.tasks));
+    for (const { node, item } of effects.released) this.#release(node, item);
     if (before.run !== effects.state.run) {
       const cause = effects.state.cause;
       this.#transitions.push({ of: "run", from: before.run, to: effects.state.run, ...(cause && { cause }) });
@@ -155,6 +177,48 @@ export class RunWork {
     if (effects.output !== undefined) this.#output = effects.output;
     if (before.run !== effects.state.run || !sameList(this.#conditions, effects.conditions)) this.#touched = true;
     this.#conditions = effects.conditions;
+  }
+
+  /** A task of the run has ended: applies it, with what its map needs. */
+  endTask({ node, iteration, item }: TaskRow, end: TaskEnd): void {
+    if (item < 0) {
+      this.apply({ type: "task_ended", node, iteration, end });
+      return;
+    }
+    const results = this.#results.get(node);
+    const fallback = end.type === "failed" ? end.fallback : undefined;
+    if (end.type === "succeeded") results?.set(item, { output: end.output });
+    else if (fallback !== undefined) results?.set(item, { output: fallback });
+    else if (end.type !== "cancelled") results?.set(item, { error: end.failure });
+    this.apply({ type: "task_ended", node, iteration, end, ...(results && { results }) });
+  }
+
+  /** A task that its map holds back was loaded. */
+  holdItem(task: TaskRow): void {
+    this.#held.set(`${task.node}[${task.item}]`, task);
+  }
+
+  /** The results of a mapped node are being loaded. */
+  expectResults(node: string): void {
+    this.#results.set(node, new Map());
+  }
+
+  /** How an item of a mapped node ended. */
+  noteResult(node: string, item: number, result: ItemResult): void {
+    this.#results.get(node)?.set(item, result);
+  }
+
+  /** What an agent says stands for the output of a task that failed for good. */
+  fallbackOf(agent: string, bundle: CompiledBundle = this.bundle): Json | undefined {
+    const { onExhausted, fallback } = bundle.agents.get(agent)?.agent.spec.errorHandling ?? {};
+    return onExhausted === "continue" ? fallback : undefined;
+  }
+
+  /** Tasks that their maps let go since the last call: they become READY. */
+  takeReleased(): TaskRow[] {
+    const released = this.#released;
+    this.#released = [];
+    return released;
   }
 
   /** Queues a task that no step of the graph made: the replay of a dead letter. */
@@ -172,9 +236,9 @@ export class RunWork {
       ended.has(task.id) ? { ...task, state: "CANCELLED", end_time: this.run.now } : task,
     );
     this.ready = this.ready.filter((row) => !ended.has(row.task_id));
-    for (const { id, node, iteration } of queued) {
+    for (const { id, node, iteration, state } of queued) {
       this.apply({ type: "task_ended", node, iteration, end: { type: "cancelled" } });
-      this.#transitions.push({ of: "task", taskId: id, node, from: "READY", to: "CANCELLED" });
+      this.#transitions.push({ of: "task", taskId: id, node, from: state as "READY", to: "CANCELLED" });
     }
   }
 
@@ -236,6 +300,13 @@ export class RunWork {
       return { due_time: new Date(this.run.now.getTime() + kept), remaining_ms: null };
     }
     return { due_time: this.run.due_time, remaining_ms: kept };
+  }
+
+  #release(node: string, item: number): void {
+    const task = this.#held.get(`${node}[${item}]`);
+    assert(task !== undefined, `the task of item ${item} of node ${node} was loaded`);
+    this.#released.push(task);
+    this.#transitions.push({ of: "task", taskId: task.id, node, from: "WAITING", to: "READY" });
   }
 
   #noteNode(before: NodeRow | undefined, row: NodeRow): void {

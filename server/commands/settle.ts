@@ -15,6 +15,7 @@ import { beginReplay } from "./begin_replay.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CancelReason, CommandContext } from "./context.ts";
 import { endSuperseded } from "./end_superseded.ts";
+import { loadItems } from "./load_items.ts";
 import { nodeRow } from "./node_rows.ts";
 import { RunWork } from "./run_work.ts";
 import type { SettleItem, SettleVerdict } from "./settle_items.ts";
@@ -43,6 +44,7 @@ async function settleIn(tx: StoreQueries, context: CommandContext, items: readon
     locked,
     unique([...tasks.values()].map((task) => `${task.run_id} ${task.node}`)),
   );
+  await loadItems(tx, works, tasks.values());
   const settlement = new Settlement(works, tasks, held, context.ids, await loadReplays(tx, context, items, tasks));
   const verdicts: SettleVerdict[] = [];
   for (const index of settlingOrder(items)) {

@@ -1,7 +1,6 @@
 // The ways in which a held task stops being held: ended, parked, denied, put back into the queue.
 // Called by settle_task.ts, settle_outcome.ts and settle_loss.ts. Gathers rows and one record each in the Settlement; runs no query.
 
-import type { Json } from "../../kit/json.ts";
 import { workerActor } from "../audit/events.ts";
 import { decisionDetail } from "../audit/record.ts";
 import type { FailureValue, TaskEnd } from "../graph/types.ts";
@@ -32,7 +31,9 @@ export function endTask(
 ): SettleVerdict {
   const failure = boundedFailure(reported);
   settlement.endLease(task.id);
-  const park = how === "park" && work.state.run === "RUNNING";
+  // An item of a map is never parked: its map says what becomes of it.
+  const park = how === "park" && work.state.run === "RUNNING" && task.item < 0;
+  const fallback = work.fallbackOf(task.agent, settlement.bundleOf(task));
   const patch = {
     ...more,
     outcome_token: token,
@@ -41,9 +42,8 @@ export function endTask(
     failure_class: failure.class,
     failure_message: failure.message,
   };
-  const end: TaskEnd = park
-    ? { type: "parked", failure }
-    : { type: "failed", failure, ...fallbackOf(settlement, work, task) };
+  const failed = { failure, ...(fallback !== undefined && { fallback }) };
+  const end: TaskEnd = park ? { type: "parked", failure } : { type: "failed", ...failed };
   settlement.endTask(work, task, park ? "DEAD_LETTERED" : "FAILED", end, patch);
   const detail = { ...settlement.taskDetail(task), worker: lease.worker, failure, transitions: work.takeTransitions() };
   const subject = { ...settlement.subject(task), actor: workerActor(lease.worker) };
@@ -65,13 +65,6 @@ export function endTask(
     settlement.record({ kind: "task.failed", ...subject, detail });
   }
   return COMMITTED;
-}
-
-// What the agent says stands for the output of a task that failed for good.
-function fallbackOf(settlement: Settlement, work: RunWork, task: TaskRow): { readonly fallback?: Json } {
-  const { agents } = settlement.bundleOf(task) ?? work.bundle;
-  const { onExhausted, fallback } = agents.get(task.agent)?.agent.spec.errorHandling ?? {};
-  return onExhausted === "continue" && fallback !== undefined ? { fallback } : {};
 }
 
 /** A policy or the structure denied it: terminal, never retried, with the decision in its record. */

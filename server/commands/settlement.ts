@@ -64,7 +64,7 @@ export class Settlement {
   /** True when a task was put into the queue. */
   queued = false;
   readonly #works: ReadonlyMap<string, RunWork>;
-  readonly #tasks: ReadonlyMap<string, TaskRow>;
+  readonly #tasks: Map<string, TaskRow>;
   readonly #held: Map<string, HeldTask & Partial<LosingTask>>;
   readonly #endedLeases = new Set<string>();
   readonly #taskChanges = new Map<string, TaskChange>();
@@ -90,7 +90,7 @@ export class Settlement {
     this.#calls = loaded.calls;
     this.#bundles = loaded.bundles;
     this.#works = works;
-    this.#tasks = tasks;
+    this.#tasks = new Map(tasks);
     this.#held = held;
     this.ids = ids;
   }
@@ -155,7 +155,12 @@ export class Settlement {
   /** Ends a task, and tells the graph. */
   endTask(work: RunWork, task: TaskRow, state: TaskState, end: TaskEnd, patch: TaskPatch): void {
     this.changeTask(task, state, { ...patch, end_time: work.run.now });
-    work.apply({ type: "task_ended", node: task.node, iteration: task.iteration, end });
+    work.endTask(task, end);
+    for (const released of work.takeReleased()) {
+      this.#tasks.set(released.id, released);
+      this.changeTask(released, "READY", {});
+      this.enqueue(released);
+    }
   }
 
   /** A task of a stopping run that nobody holds ends at once. */

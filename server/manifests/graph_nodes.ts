@@ -55,7 +55,6 @@ function readNode(findings: Findings, tree: Tree, path: string): NodeSpec | unde
   const nameTree = fields.required("name");
   const name = nameTree && readNodeName(findings, nameTree, fields.at("name"));
   for (const key of ["tool", "system"]) fields.notYet(key, `a node with "${key}"`);
-  fields.notYet("map");
   checkTarget(fields);
   const agentTree = fields.get("agent");
   const agent = agentTree && readLabel(findings, agentTree, fields.at("agent"));

@@ -110,8 +110,8 @@ export function deadLetterReads(db: Queryable) {
         .where("state", "=", "SUCCEEDED")
         .where("output", "is not", null)
         .execute();
-      const { rows: tasks } = await sql<{ id: string; node: string; origin_task_id: string }>`
-        select distinct on (node) id, node, origin_task_id from task where run_id = ${runId} order by node, id desc`.execute(
+      const { rows: tasks } = await sql<{ id: string; node: string; iteration: number; origin_task_id: string }>`
+        select distinct on (node) id, node, iteration, origin_task_id from task where run_id = ${runId} order by node, id desc`.execute(
         db,
       );
       return { run, done, tasks };

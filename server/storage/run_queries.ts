@@ -107,6 +107,8 @@ export interface NodeRecord {
   readonly routes: readonly number[] | null;
   readonly loop_taken: string | null;
   readonly loop_last: string | null;
+  readonly items_total: number | null;
+  readonly items_next: number | null;
 }
 
 const NODE_COLUMNS: Columns = {
@@ -123,6 +125,8 @@ const NODE_COLUMNS: Columns = {
   routes: "integer[]",
   loop_taken: "text",
   loop_last: "text",
+  items_total: "integer",
+  items_next: "integer",
 };
 
 /** A run that this transaction has locked. */
@@ -217,6 +221,8 @@ export function runQueries(db: Queryable) {
           "routes",
           "loop_taken",
           "loop_last",
+          "items_total",
+          "items_next",
         ])
         .where("run_id", "in", [...runIds])
         .execute();

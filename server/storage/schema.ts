@@ -120,6 +120,10 @@ export interface NodeStateTable {
   loop_taken: string | null;
   /** Canonical JSON: the output at the loop edge that was taken last. */
   loop_last: string | null;
+  /** Of a mapped node that was activated. */
+  items_total: number | null;
+  /** Of a mapped node: its first item whose task was not let go yet. */
+  items_next: number | null;
 }
 
 /** Tasks. READY with a lease row means LEASED. */
@@ -148,7 +152,7 @@ export interface TaskTable {
   outcome_digest: string | null;
   create_time: Time;
   end_time: OptionalTime;
-  /** When a WAITING task wakes. */
+  /** When a WAITING task wakes; null: when its map lets it go. */
   due_time: OptionalTime;
   /** The dead letter that it replays. */
   replay_of: string | null;

@@ -5,7 +5,7 @@
 import { sql } from "kysely";
 import { bulkInsert, bulkUpdate, type Columns, type Queryable, recordSet } from "./bulk.ts";
 
-/** A task to insert: READY, or CANCELLED when its run stopped in the same transaction. */
+/** A task to insert: READY, WAITING for its map, or CANCELLED when its run stopped in the same transaction. */
 export interface NewTaskRow {
   readonly id: string;
   readonly run_id: string;
@@ -15,7 +15,7 @@ export interface NewTaskRow {
   readonly item: number;
   readonly agent: string;
   readonly route: string;
-  readonly state: "READY" | "CANCELLED";
+  readonly state: "READY" | "WAITING" | "CANCELLED";
   readonly attempt: number;
   readonly deliveries: number;
   readonly claim_order: number;
@@ -146,6 +146,31 @@ export interface TaskRow {
   readonly due_time: Date | null;
 }
 
+const TASK_ROW =
+  sql.raw(`t.id, t.run_id, t.namespace, t.node, t.iteration, t.item, t.agent, t.route, t.state, t.attempt,
+  t.deliveries, t.claim_order, t.origin_task_id, t.worker, t.outcome_token, t.outcome_digest, t.bundle_digest, t.due_time`);
+
+/** Items of a mapped node that follow each other. */
+export interface ItemRange {
+  readonly run_id: string;
+  readonly node: string;
+  readonly iteration: number;
+  readonly first: number;
+  readonly count: number;
+}
+
+/** How an item of a mapped node ended. */
+export interface ItemResultRow {
+  readonly run_id: string;
+  readonly node: string;
+  readonly item: number;
+  readonly agent: string;
+  readonly state: string;
+  readonly output: string | null;
+  readonly failure_class: string | null;
+  readonly failure_message: string | null;
+}
+
 /** A task with what a decision about one of its tool calls needs. */
 export interface CallingTask {
   readonly id: string;
@@ -210,14 +235,14 @@ export function taskQueries(db: Queryable) {
       return result.rows;
     },
 
-    /** Tasks of runs that wait for a retry. */
+    /** Tasks of runs that wait for a retry, or for their map to let them go. */
     async waitingOf(runIds: readonly string[]): Promise<{ id: string; run_id: string }[]> {
       if (runIds.length === 0) return [];
       return await db
         .selectFrom("task")
         .select(["id", "run_id"])
         .where("run_id", "in", [...runIds])
-        .where("due_time", "is not", null)
+        .where("state", "=", "WAITING")
         .execute();
     },
 
@@ -225,9 +250,30 @@ export function taskQueries(db: Queryable) {
     async byId(taskIds: readonly string[]): Promise<TaskRow[]> {
       if (taskIds.length === 0) return [];
       const result = await sql<TaskRow>`
-        select id, run_id, namespace, node, iteration, item, agent, route, state, attempt, deliveries, claim_order,
-          origin_task_id, worker, outcome_token, outcome_digest, bundle_digest, due_time
-        from task where id = any(${taskIds}::text[])`.execute(db);
+        select ${TASK_ROW} from task t where t.id = any(${taskIds}::text[])`.execute(db);
+      return result.rows;
+    },
+
+    /** Tasks that wait for their map to let them go, item by item from `first` on; by task_held_idx. */
+    async heldItems(wanted: readonly ItemRange[]): Promise<TaskRow[]> {
+      if (wanted.length === 0) return [];
+      const result = await sql<TaskRow>`
+        select ${TASK_ROW} from json_to_recordset(${recordSet(wanted)}::json)
+          as x(run_id text, node text, iteration integer, first integer, count integer)
+        join task t on t.run_id = x.run_id and t.node = x.node and t.iteration = x.iteration
+          and t.item >= x.first and t.item < x.first + x.count
+        where t.state = 'WAITING' and t.due_time is null`.execute(db);
+      return result.rows;
+    },
+
+    /** How the items of mapped nodes ended so far. */
+    async itemResults(places: readonly Pick<ItemRange, "run_id" | "node" | "iteration">[]): Promise<ItemResultRow[]> {
+      if (places.length === 0) return [];
+      const result = await sql<ItemResultRow>`
+        select t.run_id, t.node, t.item, t.agent, t.state, t.output, t.failure_class, t.failure_message
+        from json_to_recordset(${recordSet(places)}::json) as x(run_id text, node text, iteration integer)
+        join task t on t.run_id = x.run_id and t.node = x.node and t.iteration = x.iteration
+        where t.end_time is not null`.execute(db);
       return result.rows;
     },
 

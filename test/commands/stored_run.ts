@@ -22,7 +22,7 @@ const AGENT = {
 } as const;
 
 /** What a node row has that took no edge and is in no loop. */
-export const NO_EDGES = { routes: null, loop_taken: null, loop_last: null };
+export const NO_EDGES = { routes: null, loop_taken: null, loop_last: null, items_total: null, items_next: null };
 
 /** A bundle with nodes write → check, both run by agent writer. */
 export function smallBundle(): Bundle {

@@ -72,8 +72,10 @@ export class CaseRun {
     const place = `${node}/${iteration}`;
     const results = this.#results.get(place) ?? new Map<number, ItemResult>();
     this.#results.set(place, results);
-    if (item >= 0 && end.type === "succeeded") results.set(item, { output: end.output });
-    if (item >= 0 && "failure" in end) results.set(item, { error: end.failure });
+    const fallback = end.type === "failed" ? end.fallback : undefined;
+    if (end.type === "succeeded") results.set(item, { output: end.output });
+    else if (fallback !== undefined) results.set(item, { output: fallback });
+    else if ("failure" in end) results.set(item, { error: end.failure });
     this.#take(
       advance(this.plan, this.state, { type: "task_ended", node, iteration, end, ...(item >= 0 && { results }) }),
     );
@@ -106,6 +108,11 @@ export class CaseRun {
       this.open.set(name, this.held.get(name) as NewTask);
       this.held.delete(name);
     }
+    // What nobody can have claimed ends at once when the run stops.
+    if (!effects.stopLiveTasks) return;
+    const held = [...this.held.values()];
+    this.held.clear();
+    for (const task of held) this.end(task, { type: "cancelled" });
   }
 }
 

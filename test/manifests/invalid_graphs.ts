@@ -27,10 +27,59 @@ export const INVALID_GRAPHS: readonly InvalidManifest[] = [
   ),
   row("E-NOT-YET", "a tool node", system(`nodes: [{name: a, §tool: refund}]\n${OUT}`), "not supported by this version"),
   row(
-    "E-NOT-YET",
-    "a mapped node",
-    system(`nodes: [{name: a, agent: free, §map: {over: input.x, as: x}}]\n${OUT}`),
-    "not supported by this version",
+    "E-UNION",
+    "a mapped transform",
+    system(`nodes: [{name: a, transform: 1, §map: {over: input.x, as: x}}]\n${OUT}`),
+    'no "map"',
+  ),
+  row("E-MISSING", "a map over nothing", system(`nodes: [{name: a, agent: free, map: §{as: x}}]\n${OUT}`), "over"),
+  row(
+    "E-NAME",
+    "an item that is called like a variable",
+    system(`nodes: [{name: a, agent: free, map: {over: "[1]", as: §input}}]\n${OUT}`),
+    "means something else",
+  ),
+  row(
+    "E-VALUE",
+    "a map without concurrency",
+    system(`nodes: [{name: a, agent: free, map: {over: "[1]", as: x, concurrency: §0}}]\n${OUT}`),
+    "between 1 and 1000",
+  ),
+  row(
+    "E-INPUT",
+    "a map over what is no list",
+    system(`nodes: [{name: a, agent: free, map: {over: §input.text, as: x}}]\n${OUT}`),
+    "over is a list, found string",
+  ),
+  row(
+    "E-EXPRESSION",
+    "a map over something unknown",
+    system(`nodes: [{name: a, agent: free, map: {over: §inptu.x, as: x}}]\n${OUT}`),
+    'did you mean "input"?',
+  ),
+  row(
+    "E-EXPRESSION",
+    "a read of the output of a mapped node",
+    system(
+      `nodes: [{name: a, agent: free, map: {over: "[1]", as: x}}, {name: b, agent: free, input: "\${{ §nodes.a.output }}"}]\nedges: [{from: a, to: b}]\n${OUT}`,
+    ),
+    "it has outputs",
+  ),
+  row(
+    "E-EXPRESSION",
+    "a condition on the output of a mapped node",
+    system(
+      `nodes: [{name: a, agent: free, map: {over: "[1]", as: x}}, {name: b, agent: free}]\nedges: [{from: a, to: b, when: §output.x == 1}]\n${OUT}`,
+    ),
+    "it has outputs",
+  ),
+  row(
+    "E-INPUT",
+    "an item that does not fit the agent",
+    system(`nodes: [{name: §a, agent: asker, map: {over: input.texts, as: x}}]\n${OUT}`)
+      .replace("size: {type: integer}", "size: {type: integer}, texts: {type: array, items: {type: string}}")
+      .replace("required: [text]", "required: [text, texts]"),
+    "gets the item",
   ),
   row(
     "E-JOIN",

@@ -10,6 +10,7 @@ import { up as sweep } from "./0005_sweep.ts";
 import { up as auditHeads } from "./0020_audit_heads.ts";
 import { up as tokens } from "./0023_tokens.ts";
 import { up as nodeEdges } from "./0030_node_edges.ts";
+import { up as mapItems } from "./0031_map_items.ts";
 
 /** One forward step of the schema; runs in a transaction of its own. */
 export interface Migration {
@@ -27,4 +28,5 @@ export const migrations: readonly Migration[] = [
   { name: "0020_audit_heads", up: auditHeads },
   { name: "0023_tokens", up: tokens },
   { name: "0030_node_edges", up: nodeEdges },
+  { name: "0031_map_items", up: mapItems },
 ];
