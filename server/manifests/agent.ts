@@ -66,7 +66,6 @@ export function readAgent(findings: Findings, tree: Tree, path: string): AgentSp
   }
   const schemas = readSchemas(fields);
   const repairAttempts = fields.integer("repairAttempts", { min: 0, max: 10 }, 0);
-  if (repairAttempts > 0) fields.notYet("repairAttempts", "repairAttempts above 0");
   return {
     description: fields.string("description") ?? "",
     runtime,
@@ -75,7 +74,7 @@ export function readAgent(findings: Findings, tree: Tree, path: string): AgentSp
     ...(prompt !== undefined && { prompt }),
     tools: readTools(fields),
     ...schemas,
-    repairAttempts: 0,
+    repairAttempts,
     limits: readLimits(fields),
     errorHandling: readErrorHandling(fields, schemas.outputSchema),
     requirements: readRequirements(fields),

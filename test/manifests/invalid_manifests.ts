@@ -179,7 +179,7 @@ export const INVALID_MANIFESTS: readonly InvalidManifest[] = [
   ),
   row("E-SCHEMA", "a schema with an unknown type", agent("inputSchema: {type: §strin}"), ""),
   row("E-SCHEMA", "a schema with a remote reference", agent("inputSchema: {$ref: §https://example.com/x.json}"), ""),
-  row("E-NOT-YET", "repair attempts", agent("§repairAttempts: 1"), "not supported by this version"),
+  row("E-VALUE", "repair attempts beyond reason", agent("repairAttempts: §11"), "between 0 and 10"),
   row(
     "E-MISSING",
     "onExhausted continue without a fallback",

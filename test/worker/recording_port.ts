@@ -154,6 +154,7 @@ export function agentTask(agent: Partial<AgentView>, changes: Partial<AgentTask>
       name: "a",
       runtime: "model",
       systemPrompt: "",
+      repairAttempts: 0,
       limits: { maxTurns: 8, maxToolCalls: 8, timeoutMs: 60_000, maxOutputBytes: 1_000 },
       tools: [],
       ...agent,

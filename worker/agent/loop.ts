@@ -14,9 +14,11 @@ import type { ModelAdapters } from "../model/registry.ts";
 import type { ToolExecutors } from "../tool/executor.ts";
 import { nextAction } from "./next_action.ts";
 import { outputOf } from "./output.ts";
+import { repairRequest, repairTurn } from "./repair.ts";
 import { orStopped, stopCause, TaskStopped } from "./stop.ts";
 import type { AgentTask, JournalEntry, RecordedResult, TaskEnd, TaskPort, Turn } from "./task.ts";
 import { driveToolCall } from "./tool_call.ts";
+import type { AgentView } from "./view.ts";
 
 /** Characters of a failure's message that are told; a provider's may be long. */
 const MESSAGE_CHARACTERS_MAX = 500;
@@ -72,14 +74,16 @@ async function advance(
     const action = nextAction(journal, task.agent.limits, callsLost);
     if (action.kind === "fail")
       return { kind: "failed", class: action.class, message: action.message, retryable: false };
-    if (action.kind === "finish") return outputOf(task.agent, action.text);
-    if (action.kind === "ask") {
+    const answered = action.kind === "finish" ? outputOf(task.agent, action.text) : undefined;
+    const ask = action.kind === "ask" ? action : answered && repairTurn(task.agent, journal, answered);
+    if (ask !== undefined) {
       await port.leaseSound(signal);
-      const turn = await askModel(task, journal, action.turn, signal, dependencies);
-      await orStopped(port.recordTurn(action.sequence, turn), signal);
-      journal.push({ kind: "turn", sequence: action.sequence, turn });
+      const turn = await askModel(task, journal, ask.turn, signal, dependencies);
+      await orStopped(port.recordTurn(ask.sequence, turn), signal);
+      journal.push({ kind: "turn", sequence: ask.sequence, turn });
       continue;
     }
+    if (action.kind !== "call") return answered as TaskEnd;
     const tool = task.agent.tools.find((candidate) => candidate.name === action.call.name);
     const end = await driveToolCall({ ...action, tool }, { ...dependencies, port, signal });
     if (end.kind === "dropped") return { kind: "dropped" };
@@ -108,7 +112,7 @@ async function askModel(
     model: agent.model,
     secret: task.modelSecret,
     systemPrompt: agent.systemPrompt,
-    messages: conversation(promptOf(task), journal),
+    messages: conversation(agent, promptOf(task), journal),
     tools: agent.tools.filter((tool) => !task.withheldTools.includes(tool.name)),
     ...(agent.outputSchema === undefined ? {} : { outputSchema: agent.outputSchema }),
     turn,
@@ -145,13 +149,14 @@ export function promptOf(task: Pick<AgentTask, "agent" | "input">): string {
 
 class PromptError extends Error {}
 
-/** The conversation that a journal tells, beginning with the prompt. */
-export function conversation(prompt: string, journal: readonly JournalEntry[]): ModelMessage[] {
+/** The conversation that a journal tells, beginning with the prompt. An answer in it was not accepted: the model is told why. */
+export function conversation(agent: AgentView, prompt: string, journal: readonly JournalEntry[]): ModelMessage[] {
   const messages: ModelMessage[] = [{ role: "user", text: prompt }];
   for (const entry of journal) {
     if (entry.kind === "turn") {
       const { text, toolCalls } = entry.turn;
       messages.push({ role: "assistant", text, toolCalls, turn: entry.sequence });
+      if (toolCalls.length === 0) messages.push({ role: "user", text: repairRequest(agent, text) });
     } else {
       messages.push({
         role: "tool",

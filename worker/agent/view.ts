@@ -60,6 +60,8 @@ export interface AgentView {
   /** Template over {input}; absent: the input as JSON. */
   readonly prompt?: string;
   readonly outputSchema?: JsonObject;
+  /** How often the model is asked again when its answer does not fit the outputSchema. */
+  readonly repairAttempts: number;
   readonly limits: LimitsView;
   readonly tools: readonly ToolView[];
 }
@@ -94,6 +96,7 @@ function parseAgent(value: unknown, at: string): AgentView {
     systemPrompt: text(spec.systemPrompt, `${at}.spec.systemPrompt`),
     ...(spec.prompt === undefined ? {} : { prompt: text(spec.prompt, `${at}.spec.prompt`) }),
     ...(spec.outputSchema === undefined ? {} : { outputSchema: object(spec.outputSchema, `${at}.spec.outputSchema`) }),
+    repairAttempts: spec.repairAttempts === undefined ? 0 : number(spec.repairAttempts, `${at}.spec.repairAttempts`),
     limits: {
       maxTurns: number(limits.maxTurns, `${at}.spec.limits.maxTurns`),
       maxToolCalls: number(limits.maxToolCalls, `${at}.spec.limits.maxToolCalls`),
