@@ -9,6 +9,7 @@ const HARNESSES: readonly (readonly string[])[] = [
   ["test/sim/main.ts", "--json"],
   ["test/sim/main.ts", "--planted", "--json"],
   ["test/fuzz/main.ts", "--yaml", "20000", "--frames", "30000", "--json"],
+  ["test/hostile/main.ts", "--json"],
   ["test/chaos/main.ts", "--profile", "ci", "--json"],
 ];
 

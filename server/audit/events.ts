@@ -179,13 +179,19 @@ export type AuditDetails = {
   "tool.result": ToolCallDetail & { readonly grantId: string; readonly durationMs: number } & ToolEnd;
   /** Reached the ledger after the task had moved on; never its journal. */
   "tool.late_result": ToolCallDetail & { readonly grantId: string; readonly durationMs: number } & ToolEnd;
-  /** A fact of a worker whose lease is over; it changed nothing. */
+  /** A fact of a worker that it has no right to tell: its lease is over, or as `reason` says. It changed nothing. */
   "fact.refused": {
     readonly fact: string;
-    readonly tokenHash: string;
+    readonly tokenHash?: string;
     readonly currentTokenHash?: string;
     readonly worker: string;
     readonly sessionId?: string;
+    /** Absent: the lease token is void. */
+    readonly reason?: string;
+    /** Tool that was asked for. */
+    readonly tool?: string;
+    /** Tokens in one frame that were refused alike; absent: one. */
+    readonly count?: number;
   };
 
   "resource.applied": {

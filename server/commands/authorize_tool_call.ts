@@ -1,4 +1,4 @@
-// Decides tool calls, a batch in one transaction: structure, then policy, then the ledger, then a grant that carries the means.
+// Decides tool calls, a batch in one transaction: structure (is the lease current, did the recorded turn ask for this), then policy, then the ledger, then a grant that carries the means.
 // Called through the authorize coalescer by dispatch/worker_facts. No record, no grant: both commit together.
 // Lock order: leases (so that no grant follows a cancel), ledger rows ascending. The graph is not touched: a denial is settled
 // afterwards in the settling transaction, which records the decision together with the task's end.
@@ -10,6 +10,7 @@ import { workerActor } from "../audit/events.ts";
 import { auditRecord, tokenHash } from "../audit/record.ts";
 import { structuralDenial } from "../policy/evaluate.ts";
 import type { Decision, PolicyInput, Requester } from "../policy/types.ts";
+import { isAskedFor } from "../queue/asked_call.ts";
 import { nextLedgerStep } from "../queue/ledger.ts";
 import { declaredRequestId, placedRequestId } from "../queue/request_id.ts";
 import type { ToolCallRow } from "../storage/ledger_queries.ts";
@@ -32,6 +33,9 @@ import type { Authorized, ToolCallFact } from "./tool_facts.ts";
 /** How long a worker waits that asks for a tool of a run that is being stopped. */
 const STOPPING_RETRY_MS = SECOND;
 
+/** Of a tool's name in the record of a refused call. */
+const TOOL_CHARACTERS_MAX = 256;
+
 /** See the file header. @throws DomainError for database trouble: nothing of the batch happened, no grant left */
 export async function authorizeToolCalls(
   context: CommandContext,
@@ -40,9 +44,14 @@ export async function authorizeToolCalls(
   const { answers, runIds } = await context.store.transaction(async (tx) => {
     const held = await tx.leases.hold(
       facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })),
+      true,
     );
     const holding = new Set(held.map((lease) => `${lease.task_id} ${lease.token} ${lease.session_id}`));
-    const tasks = new Map((await tx.tasks.calling(held.map((lease) => lease.task_id))).map((task) => [task.id, task]));
+    const isHeld = (fact: ToolCallFact) => holding.has(`${fact.taskId} ${fact.token} ${fact.sessionId}`);
+    const placed = facts
+      .filter(isHeld)
+      .map(({ taskId, turnSequence }) => ({ task_id: taskId, turn_sequence: turnSequence }));
+    const tasks = new Map((await tx.tasks.calling(placed)).map((task) => [`${task.id} ${task.turn_sequence}`, task]));
     const revisions = await tx.bundles.revisions();
     const live = await context.caches.live(tx, revisions.policy);
     const begun = new Map(held.map((lease) => [lease.task_id, lease.attempt + lease.delivery]));
@@ -50,14 +59,15 @@ export async function authorizeToolCalls(
     const batch: ToolBatch = { context, live, revision: revisions.policy, now: revisions.now, begun, ...writes };
     const calls: (IdentifiedCall | undefined)[] = [];
     for (const fact of facts) {
-      const task = holding.has(`${fact.taskId} ${fact.token} ${fact.sessionId}`) ? tasks.get(fact.taskId) : undefined;
-      calls.push(task && (await identify(tx, context, fact, task)));
+      const task = isHeld(fact) ? tasks.get(`${fact.taskId} ${fact.turnSequence}`) : undefined;
+      const isAsked = task !== undefined && isAskedFor(task.turn, fact);
+      calls.push(isAsked ? await identify(tx, context, fact, task) : undefined);
     }
     const ledger = await lockLedger(tx, calls, held);
     const results: Authorized[] = [];
     for (const [index, fact] of facts.entries()) {
       const call = calls[index];
-      results.push(call === undefined ? loseLease(batch, fact) : await authorize(tx, batch, call, ledger));
+      results.push(call === undefined ? refuse(batch, fact, isHeld(fact)) : await authorize(tx, batch, call, ledger));
     }
     await tx.ledger.putCalls(batch.calls);
     await tx.ledger.append(batch.journal);
@@ -68,15 +78,16 @@ export async function authorizeToolCalls(
   return answers;
 }
 
-function loseLease(batch: ToolBatch, fact: ToolCallFact): Authorized {
+// Neither a fact without a lease nor a call that the journal does not ask for changes anything: the task is not ended for the lie
+// of a worker.
+function refuse(batch: ToolBatch, fact: ToolCallFact, isHeld: boolean): Authorized {
+  const { taskId, worker, sessionId, tool } = fact;
   const detail = {
-    fact: "tool_call",
-    tokenHash: tokenHash(fact.token),
-    worker: fact.worker,
-    sessionId: fact.sessionId,
+    ...{ fact: "tool_call", tokenHash: tokenHash(fact.token), worker, sessionId },
+    ...(isHeld && { reason: "not_asked", tool: tool.slice(0, TOOL_CHARACTERS_MAX) }),
   };
-  batch.audit.push(auditRecord({ kind: "fact.refused", taskId: fact.taskId, actor: workerActor(fact.worker), detail }));
-  return { answer: { type: "lease_lost" } };
+  batch.audit.push(auditRecord({ kind: "fact.refused", taskId, actor: workerActor(worker), detail }));
+  return { answer: { type: isHeld ? "not_asked" : "lease_lost" } };
 }
 
 /** A call of a held task with its identity, or why it has none. */
@@ -198,6 +209,7 @@ async function useLedger(
   const presented = { taskId, token, sessionId };
   const step = nextLedgerStep(row, {
     token,
+    toolName: call.tool.tool.name,
     argumentsDigest: call.argumentsDigest,
     originTaskId: call.task.origin_task_id,
     begun: batch.begun.get(taskId) ?? 1,

@@ -30,6 +30,8 @@ export interface CompiledAgent {
   readonly requirements: Requirements;
   /** By the name that the model sees. */
   readonly tools: ReadonlyMap<string, CompiledTool>;
+  /** What its output must fit; absent: any output. */
+  readonly output?: SchemaCheck;
 }
 
 /** See the file header. */
@@ -75,7 +77,9 @@ function compileAgent(bundle: Bundle, agent: Resolved<AgentSpec>): CompiledAgent
     tools.set(declared.as, { declared, tool, input, ...(key && { key }) });
   }
   const requirements = requirementsOf(agent.spec);
-  return { agent, route: routeOf(requirements), requirements, tools };
+  const { outputSchema } = agent.spec;
+  const output = outputSchema === undefined ? {} : { output: schema(outputSchema, `output schema of ${agent.name}`) };
+  return { agent, route: routeOf(requirements), requirements, tools, ...output };
 }
 
 /** Compiles a bundle that resolve made, or that was read back from the store. */

@@ -23,7 +23,7 @@ export async function grantTool(
   batch: ToolBatch,
   call: SoundCall,
   decided: Decided,
-  of: { attempt: number; grantId?: string; ledger: Map<string, ToolCallRow> },
+  of: { attempt: number; grantId?: string; expireTime?: Date; ledger: Map<string, ToolCallRow> },
 ): Promise<Authorized> {
   const spec = call.tool.tool.spec;
   const refused = refusedSecrets(batch.context, call);
@@ -49,7 +49,7 @@ export async function grantTool(
     attempt: of.attempt,
     grant_id: grantId,
     grant_token: call.fact.token,
-    grant_expire_time: new Date(batch.now.getTime() + spec.timeoutMs + GRANT_MARGIN_MS),
+    grant_expire_time: of.expireTime ?? new Date(batch.now.getTime() + spec.timeoutMs + GRANT_MARGIN_MS),
     result: null,
     failure_class: null,
     failure_message: null,

@@ -1,6 +1,7 @@
 // Records how granted attempts ended: ledger and journal in one transaction, a batch at a time.
-// Called through the tool-result coalescer by dispatch/worker_facts. Fenced by the grant id: a late true result reaches the ledger,
-// never the journal of somebody else's attempt. Idempotent: a resent result is `duplicate`.
+// Called through the tool-result coalescer by dispatch/worker_facts. Fenced by the grant id and the lease token that it was given to, though
+// that may be void by now: a late true result reaches the ledger, never the journal of somebody else's attempt, and nobody answers a
+// grant that he was not given. Idempotent: a resent result is `duplicate`.
 
 import { sha256 } from "../../kit/json.ts";
 import { type StoredRecord, type ToolEnd, workerActor } from "../audit/events.ts";
@@ -32,7 +33,8 @@ export async function recordToolResults(
     const holding = new Set(held.map((lease) => `${lease.task_id} ${lease.token}`));
     const firsts = firstOfEachGrant(facts);
     const answered = new Map((await tx.ledger.answer([...firsts].map(grantAnswer))).map((row) => [row.grant_id, row]));
-    const answers = (fact: ToolResultFact) => firsts.has(fact) && answered.get(fact.grantId)?.task_id === fact.taskId;
+    const answers = (fact: ToolResultFact, row = answered.get(fact.grantId)) =>
+      firsts.has(fact) && isGrantee(fact, row) && row?.session_id === fact.sessionId;
     const missed = facts.filter((fact) => !answers(fact));
     const known = new Map(
       (await tx.ledger.byGrants(missed.map((fact) => fact.grantId))).map((row) => [row.grant_id, row]),
@@ -51,7 +53,7 @@ export async function recordToolResults(
       audit.push(resultRecord(fact, row, holds));
       recorded.push(await judge(tx, context, fact, row, holds));
     }
-    await tx.ledger.append(journal);
+    await tx.ledger.appendResults(journal);
     await tx.audit.insert(audit);
     return { results: recorded, runIds: [...new Set([...answered.values()].map((row) => row.run_id))] };
   });
@@ -59,17 +61,24 @@ export async function recordToolResults(
   return results;
 }
 
+// Of whom is this grant: the task and the token that it was given to.
+function isGrantee(fact: ToolResultFact, row: { task_id: string; grant_token: string } | undefined): boolean {
+  return row?.task_id === fact.taskId && row.grant_token === fact.token;
+}
+
 function grantAnswer(fact: ToolResultFact) {
-  const { grantId: grant_id, taskId: task_id, result } = fact;
+  const { grantId: grant_id, taskId: task_id, token: grant_token, sessionId: session_id, result } = fact;
   if (result.ok)
     return {
-      ...{ grant_id, task_id, state: "done" as const, result: result.resultJson, known: true },
+      ...{ grant_id, task_id, grant_token, session_id, state: "done" as const, result: result.resultJson, known: true },
       ...{ failure_class: null, failure_message: null },
     };
   const failure = boundedFailure(result);
   return {
     grant_id,
     task_id,
+    grant_token,
+    session_id,
     state: "failed" as const,
     result: null,
     failure_class: failure.class,
@@ -80,7 +89,11 @@ function grantAnswer(fact: ToolResultFact) {
 
 // A grant takes one answer; a second one in the same batch is judged like a resent one.
 function firstOfEachGrant(facts: readonly ToolResultFact[]): Set<ToolResultFact> {
-  return new Set(new Map(facts.toReversed().map((fact) => [`${fact.grantId} ${fact.taskId}`, fact])).values());
+  return new Set(
+    new Map(
+      facts.toReversed().map((fact) => [`${fact.grantId} ${fact.taskId} ${fact.token} ${fact.sessionId}`, fact]),
+    ).values(),
+  );
 }
 
 function answerOf({ result }: ToolResultFact): ToolAnswerFact {
@@ -91,10 +104,11 @@ function answerOf({ result }: ToolResultFact): ToolAnswerFact {
 
 function repeatOrRefuse(
   fact: ToolResultFact,
-  row: (AnsweredRow & { task_id: string }) | undefined,
+  row: (AnsweredRow & { task_id: string; grant_token: string }) | undefined,
   audit: StoredRecord[],
 ): RecordedResult {
-  if (row?.task_id === fact.taskId && isSameAnswer(row, answerOf(fact))) return { verdict: { verdict: "duplicate" } };
+  if (row !== undefined && isGrantee(fact, row) && isSameAnswer(row, answerOf(fact)))
+    return { verdict: { verdict: "duplicate" } };
   const detail = {
     fact: "tool_result",
     tokenHash: tokenHash(fact.token),
@@ -117,7 +131,7 @@ async function judge(
   const committed: RecordedResult = { verdict: { verdict: holds ? "committed" : "lease_lost" } };
   const answer = answerOf(fact);
   if (answer.known) return committed;
-  const [task] = await tx.tasks.calling([fact.taskId]);
+  const [task] = await tx.tasks.calling([{ task_id: fact.taskId, turn_sequence: 0 }]);
   if (task === undefined) return committed;
   const bundle = await context.caches.bundle(tx, task.bundle_digest);
   const spec = [...(bundle.agents.get(task.agent)?.tools.values() ?? [])].find((tool) => tool.tool.name === row.tool)

@@ -2,7 +2,7 @@
 // Called through the turn coalescer by dispatch/worker_facts. Idempotent by (task, sequence): a resent turn is `duplicate`.
 
 import { isJsonObject, sha256 } from "../../kit/json.ts";
-import { workerActor } from "../audit/events.ts";
+import { type StoredRecord, workerActor } from "../audit/events.ts";
 import { auditRecord, tokenHash } from "../audit/record.ts";
 import { fence } from "../queue/fence.ts";
 import { judgeOtherTurn, takesNextEntry } from "../queue/journal.ts";
@@ -45,7 +45,7 @@ export async function recordTurns(context: CommandContext, facts: readonly TurnF
     const written = new Set([...next].filter((fact) => taken.has(`${fact.taskId}/${fact.sequence}`)));
     const clashing = current.filter((fact) => !written.has(fact));
     const stored = await tx.ledger.journal(clashing.map((fact) => fact.taskId));
-    const audit = [];
+    const audit: StoredRecord[] = [];
     const results: SettleVerdict[] = [];
     for (const fact of facts) {
       const lease = leaseOf(fact);
@@ -55,13 +55,7 @@ export async function recordTurns(context: CommandContext, facts: readonly TurnF
         actor: workerActor(fact.worker),
       };
       if (lease === undefined) {
-        const detail = {
-          fact: "turn",
-          tokenHash: tokenHash(fact.token),
-          worker: fact.worker,
-          sessionId: fact.sessionId,
-        };
-        audit.push(auditRecord({ kind: "fact.refused", ...subject, detail }));
+        audit.push(refusedTurn(fact, subject));
         results.push({ verdict: "lease_lost" });
       } else if (written.has(fact)) {
         changed.add(lease.run_id);
@@ -80,6 +74,7 @@ export async function recordTurns(context: CommandContext, facts: readonly TurnF
           judged === "gap"
             ? `journal entry ${fact.sequence} would leave a gap; the next one is ${(lengths.get(fact.taskId) ?? 0) + 1}`
             : `journal entry ${fact.sequence} is already there with other content`;
+        if (judged !== "duplicate") audit.push(refusedTurn(fact, { ...subject, runId: lease.run_id }, judged));
         results.push(judged === "duplicate" ? { verdict: "duplicate" } : { verdict: "refused", error });
       }
     }
@@ -89,6 +84,21 @@ export async function recordTurns(context: CommandContext, facts: readonly TurnF
   });
   context.hints.runsChanged([...changed]);
   return verdicts;
+}
+
+function refusedTurn(
+  { token, worker, sessionId }: TurnFact,
+  subject: { namespace: string; taskId: string; runId?: string; actor: string },
+  reason?: string,
+): StoredRecord {
+  const detail = {
+    fact: "turn",
+    tokenHash: tokenHash(token),
+    worker,
+    sessionId,
+    ...(reason !== undefined && { reason }),
+  };
+  return auditRecord({ kind: "fact.refused", ...subject, detail });
 }
 
 // A task that gets on is no poison task, however many workers it has lost: a new turn is progress.

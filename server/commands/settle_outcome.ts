@@ -2,7 +2,7 @@
 // Called by settle_task.ts. The server decides on retries, from the agent's policy or the workflow's; a worker only proposes.
 
 import { unreachable } from "../../kit/errors.ts";
-import { canonicalJson, sha256 } from "../../kit/json.ts";
+import { canonicalJson, type Json, sha256 } from "../../kit/json.ts";
 import { workerActor } from "../audit/events.ts";
 import type { FailureValue } from "../graph/types.ts";
 import { afterFailure, afterStop } from "../queue/outcome.ts";
@@ -18,6 +18,8 @@ export function settleOutcome(holding: Holding, outcome: WorkerOutcome): SettleV
   const subject = { ...settlement.subject(task), actor: workerActor(lease.worker) };
   switch (outcome.type) {
     case "succeeded": {
+      const misfit = misfitOf(holding, outcome.output);
+      if (misfit !== undefined) return settleFailure(holding, misfit, { digest: accepted.outcome_digest });
       const output = canonicalJson(outcome.output);
       settlement.endLease(task.id);
       settlement.endTask(
@@ -41,7 +43,9 @@ export function settleOutcome(holding: Holding, outcome: WorkerOutcome): SettleV
     case "interrupted":
       return stopped(holding, outcome.reason, accepted);
     case "failed":
-      return settleFailure(holding, boundedFailure(outcome.failure), outcome);
+      return settleFailure(holding, boundedFailure(outcome.failure), {
+        ...{ digest: accepted.outcome_digest, retryAfterMs: outcome.retryAfterMs },
+      });
     default:
       return unreachable(outcome);
   }
@@ -64,6 +68,15 @@ function stopped(holding: Holding, reason: string, accepted: TaskPatch): SettleV
   return COMMITTED;
 }
 
+// The worker of this release checks it too; the next agent of the graph does not depend on that.
+function misfitOf({ settlement, work, task }: Holding, output: Json): FailureValue | undefined {
+  const { agents } = settlement.bundleOf(task) ?? work.bundle;
+  const misfit = agents.get(task.agent)?.output?.check(output);
+  if (misfit === undefined) return undefined;
+  const message = `the output does not fit the agent's outputSchema: ${misfit}`;
+  return boundedFailure({ class: "OutputInvalid", message });
+}
+
 function errorHandlingOf({ settlement, work, task }: Holding) {
   const { agents, bundle } = settlement.bundleOf(task) ?? work.bundle;
   const { retry, onExhausted } = agents.get(task.agent)?.agent.spec.errorHandling ?? {};
@@ -73,17 +86,17 @@ function errorHandlingOf({ settlement, work, task }: Holding) {
 function settleFailure(
   holding: Holding,
   failure: FailureValue,
-  outcome: Extract<WorkerOutcome, { type: "failed" }>,
+  told: { readonly digest: string; readonly retryAfterMs?: number | undefined },
 ): SettleVerdict {
   const { settlement, work, task, lease } = holding;
   const step = afterFailure(work.state.run, {
     ...errorHandlingOf(holding),
     attempt: task.attempt,
     failureClass: failure.class,
-    retryAfterMs: outcome.retryAfterMs,
+    retryAfterMs: told.retryAfterMs,
     random: taskRandom(task.id, task.attempt),
   });
-  const digest = outcomeDigest(outcome);
+  const { digest } = told;
   if (step.type !== "retried") {
     return endTask(holding, failure, step.type === "parked" ? "park" : "fail", lease.token, digest);
   }

@@ -20,8 +20,10 @@ type TaskItem = Exclude<SettleItem, { runId: string }>;
 export function settleTaskItem(settlement: Settlement, item: TaskItem): SettleVerdict {
   const task = settlement.task(item.taskId);
   const work = task === undefined ? undefined : settlement.work(task.run_id);
-  if (task === undefined || work === undefined)
+  if (task === undefined || work === undefined) {
+    if (item.type === "outcome") recordRefusal(settlement, { taskId: item.taskId }, item, { reason: "no_task" });
     return { verdict: "refused", error: `task ${item.taskId} does not exist` };
+  }
   if (item.type === "wake") return wake(settlement, work, task);
   if (item.type === "replay") return settleReplay(settlement, work, task, item);
   if (item.type === "discard") return settleDiscard(settlement, work, task, item);
@@ -53,22 +55,31 @@ function refuse(settlement: Settlement, task: TaskRow, item: FencedItem): Settle
     const judged = judgeStaleOutcome(settled, { token: item.token, digest: outcomeDigest(item.outcome) });
     if (judged === "duplicate") return { verdict: "duplicate" };
     if (judged === "contradiction") {
+      recordRefusal(settlement, settlement.subject(task), item, { reason: "contradiction" });
       return { verdict: "refused", error: "another outcome was accepted with this lease token" };
     }
   }
-  settlement.record({
-    kind: "fact.refused",
-    ...settlement.subject(task),
-    actor: item.type === "outcome" ? item.actor : "server",
-    detail: {
-      fact: item.type,
-      tokenHash: tokenHash(item.token),
-      ...(settled.outcome_token !== null && { currentTokenHash: tokenHash(settled.outcome_token) }),
-      worker: item.type === "outcome" ? item.actor : "server",
-      sessionId: item.sessionId,
-    },
+  const current = settled.outcome_token;
+  recordRefusal(settlement, settlement.subject(task), item, {
+    ...(current !== null && { currentTokenHash: tokenHash(current) }),
   });
   return { verdict: "lease_lost" };
+}
+
+function recordRefusal(
+  settlement: Settlement,
+  subject: { readonly namespace?: string; readonly runId?: string; readonly taskId: string },
+  item: FencedItem,
+  more: { readonly reason?: string; readonly currentTokenHash?: string },
+): void {
+  const by = item.type === "outcome" ? item.actor : "server";
+  settlement.record({
+    ...{ kind: "fact.refused", ...subject, actor: by },
+    detail: {
+      ...{ fact: item.type, tokenHash: tokenHash(item.token), ...more, worker: by },
+      ...("sessionId" in item && item.sessionId !== undefined && { sessionId: item.sessionId }),
+    },
+  });
 }
 
 function wake(settlement: Settlement, work: RunWork, task: TaskRow): SettleVerdict {

@@ -39,6 +39,8 @@ export type ToolAnswer =
   | { readonly type: "conflict" }
   | { readonly type: "failed" }
   | { readonly type: "lease_lost" }
+  /** The recorded turn did not ask for this call; nothing changed. */
+  | { readonly type: "not_asked" }
   | { readonly type: "invalid_arguments"; readonly message: string };
 
 /** An answer, and what must be settled before it is given. */

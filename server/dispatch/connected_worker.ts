@@ -13,6 +13,10 @@ export interface ConnectedWorker {
   receive(frame: SessionRequest): Promise<void>;
   /** Frames for the worker, until the session ends. Bounded: a worker that does not read is closed. */
   outgoing(signal: AbortSignal): AsyncIterable<SessionResponse>;
-  /** The stream ended: politely only if a Goodbye frame came before. Idempotent. */
-  closed(): void;
+  /**
+   * The stream ended: politely only if a Goodbye frame came before. Idempotent.
+   *
+   * @param violation what was wrong with the frame that ended it; absent: none did.
+   */
+  closed(violation?: string): void;
 }

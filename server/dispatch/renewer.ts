@@ -96,19 +96,21 @@ export class Renewer {
       renewals.flatMap(({ tokens }) =>
         tokens.flatMap((token) => {
           const held = session.held.get(token);
-          return held === undefined ? [] : [{ task_id: held.taskId, token }];
+          return held === undefined ? [] : [{ task_id: held.taskId, token, session_id: session.id }];
         }),
       ),
     );
     const rows = await this.#context.store.read((queries) => queries.leases.stillHeld(presented));
-    const still = new Map(rows.map((row) => [row.token, row as HeldState]));
+    const still = new Map(rows.map((row) => [`${row.session_id} ${row.token}`, row as HeldState]));
     for (const { session, renewals } of renewing)
       for (const renewal of renewals) this.#acknowledge(session, renewal, still);
   }
 
   // A renewal names every lease that its worker has. One that was written before an Accept may come after it: two must agree.
   async #giveBackUnnamed(renewing: readonly { session: WorkerSession; renewals: readonly PendingRenewal[] }[]) {
-    const named = renewing.flatMap(({ renewals }) => renewals.flatMap(({ tokens }) => tokens));
+    const named = renewing.flatMap(({ session, renewals }) =>
+      renewals.flatMap(({ tokens }) => tokens.filter((token) => session.held.has(token))),
+    );
     const ids = renewing.map(({ session }) => session.id);
     const unnamed = Map.groupBy(
       await this.#context.store.read((queries) => queries.leases.acceptedBeside(ids, named)),
@@ -130,10 +132,10 @@ export class Renewer {
   }
 
   #acknowledge(session: WorkerSession, renewal: PendingRenewal, still: Map<string, HeldState>): void {
-    const lostTokens = renewal.tokens.filter((token) => !still.has(token));
-    for (const token of lostTokens) session.held.delete(token);
+    const lostTokens = renewal.tokens.filter((token) => !still.has(`${session.id} ${token}`));
+    for (const token of lostTokens) session.release(token);
     const cancels = renewal.tokens.flatMap((token) => {
-      const state = still.get(token);
+      const state = still.get(`${session.id} ${token}`);
       if (state?.run_state !== "CANCELLING" || session.held.get(token)?.stopping === true) return [];
       const graceMs = Math.max(0, (state.due_time?.getTime() ?? 0) - state.now.getTime());
       return [{ taskId: state.task_id, token, reason: cancelReasonOf(state.cause), grace: durationOf(graceMs) }];

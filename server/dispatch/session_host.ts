@@ -8,6 +8,17 @@ import type { CommandServices } from "../commands/services.ts";
 import type { LossReason } from "../queue/loss.ts";
 import type { HeldAssignment, WorkerSession } from "./worker_session.ts";
 
+/** How a session ended. */
+export interface SessionEnd {
+  readonly polite: boolean;
+  /** Its Hello was accepted. */
+  readonly wasOpen: boolean;
+  /** What the worker did against the protocol, or a failure of the server; empty if neither. */
+  readonly reason: string;
+  /** The worker broke the protocol. */
+  readonly violation: boolean;
+}
+
 /** What a session needs of its surroundings. */
 export interface SessionHost {
   readonly clock: Clock;
@@ -15,8 +26,10 @@ export interface SessionHost {
   readonly services: CommandServices;
   open(session: WorkerSession, hello: Hello): Promise<Welcome>;
   opened(session: WorkerSession): void;
-  ended(session: WorkerSession, how: { polite: boolean; wasOpen: boolean; reason: string }): void;
+  ended(session: WorkerSession, how: SessionEnd): void;
   setDraining(session: WorkerSession, windowMs: number): Promise<void>;
+  /** Records that a session presented lease tokens which it was never given. */
+  refuse(session: WorkerSession, fact: string, tokens: readonly string[]): void;
   creditChanged(): void;
   renewalsPending(): void;
   giveBack(session: WorkerSession, held: readonly HeldAssignment[], reason: LossReason, note: string): void;

@@ -12,7 +12,8 @@ import type { CancelOrder, CommandContext } from "../commands/context.ts";
 import type { CommandServices } from "../commands/services.ts";
 import type { Principal } from "../commands/views.ts";
 import type { LossReason } from "../queue/loss.ts";
-import type { SessionHost } from "./session_host.ts";
+import type { SessionEnd, SessionHost } from "./session_host.ts";
+import { refusedResume, refusedTokens, SESSION_METHOD } from "./session_refusals.ts";
 import { FRAME_BYTES_MAX, INLINE_PAYLOAD_BYTES_MAX, type Timing } from "./timing.ts";
 import { durationOf } from "./wire.ts";
 import { type HeldAssignment, WorkerSession } from "./worker_session.ts";
@@ -78,8 +79,11 @@ export class SessionRegistry implements SessionHost {
     };
     const opened = await this.context.store.transaction(async (tx) => {
       const made = await tx.sessions.open(row, hello.resumeSessionId, timing.leaseTtlMs);
-      const presented = hello.held.map(({ taskId, token }) => ({ task_id: taskId, token }));
+      const presented = hello.held.map(({ taskId, token }) => ({ task_id: taskId, token, session_id: made.id }));
       const held = made.resumed ? await tx.leases.stillHeld(presented) : [];
+      const lost = presented
+        .filter(({ token }) => !held.some((lease) => lease.token === token))
+        .map(({ token }) => token);
       const identity = {
         sessionId: made.id,
         worker: session.name,
@@ -88,7 +92,12 @@ export class SessionRegistry implements SessionHost {
       };
       const abilities = { slots: row.slots, runtimes: row.runtimes, labels: row.labels, version: row.version };
       const detail = { ...identity, ...abilities, resumed: made.resumed };
-      await tx.audit.insert([auditRecord({ kind: "worker.connected", actor: workerActor(session.name), detail })]);
+      const by = { id: made.id, name: session.name };
+      await tx.audit.insert([
+        auditRecord({ kind: "worker.connected", actor: workerActor(session.name), detail }),
+        ...(hello.resumeSessionId !== "" && !made.resumed ? [refusedResume(by, hello.resumeSessionId)] : []),
+        ...(lost.length > 0 ? [refusedTokens(by, "held", lost)] : []),
+      ]);
       return { ...made, held: new Set(held.map((lease) => lease.token)) };
     });
     session.id = opened.id;
@@ -122,8 +131,9 @@ export class SessionRegistry implements SessionHost {
     this.context.log.info("worker.connected", { worker: name, session: id, peer });
   }
 
-  ended(session: WorkerSession, how: { polite: boolean; wasOpen: boolean; reason: string }): void {
+  ended(session: WorkerSession, how: SessionEnd): void {
     this.#connecting.delete(session);
+    if (how.violation) this.#recordViolation(session, how.reason);
     if (this.#sessions.get(session.id) === session) this.#sessions.delete(session.id);
     if (this.#sessions.size === 0) this.#onEmpty();
     if (!how.wasOpen) return;
@@ -158,6 +168,25 @@ export class SessionRegistry implements SessionHost {
     });
   }
 
+  refuse(session: WorkerSession, fact: string, tokens: readonly string[]): void {
+    const record = refusedTokens(session, fact, tokens);
+    this.#inBackground("recording a refused fact", () =>
+      this.context.store.read((queries) => queries.audit.insert([record])),
+    );
+  }
+
+  // A frame that breaks the protocol is a security event: a worker of this release sends none.
+  #recordViolation({ name, principal, peer }: WorkerSession, reason: string): void {
+    const refused = { listener: "worker", method: SESSION_METHOD, reason: `PROTOCOL_VIOLATION: ${reason}`, peer };
+    const detail = { ...refused, principal: principal.id, count: 1 };
+    const actor = name === "" ? principal.id : workerActor(name);
+    this.#inBackground("recording a violation", () =>
+      this.context.store.read((queries) =>
+        queries.audit.insert([auditRecord({ kind: "security.refused", actor, detail })]),
+      ),
+    );
+  }
+
   creditChanged(): void {
     this.#options.onCredit();
   }
@@ -168,7 +197,7 @@ export class SessionRegistry implements SessionHost {
 
   giveBack(session: WorkerSession, held: readonly HeldAssignment[], reason: LossReason, note: string): void {
     for (const { taskId, token } of held) {
-      session.held.delete(token);
+      session.release(token);
       const item = { type: "lost", taskId, token, reason, actor: workerActor(session.name), note } as const;
       this.#inBackground("giving a lease back", async () => {
         await this.services.settle.add(item);

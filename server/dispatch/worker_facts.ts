@@ -76,7 +76,10 @@ function wireDecision(answer: ToolAnswer): NonNullable<MessageInitShape<typeof T
     case "cached":
       return { case: "cached", value: { resultJson: answer.resultJson } };
     case "denied":
-      return { case: "denied", value: { code: answer.code, taskEnded: true } };
+      // Why is for the requester and the trail: what a worker is told may end up in a prompt.
+      return { case: "denied", value: { code: "denied", taskEnded: true } };
+    case "not_asked":
+      return { case: "denied", value: { code: "not_asked", taskEnded: false } };
     case "retry_after":
       return { case: "retryAfter", value: durationOf(answer.delayMs) };
     case "unknown_outcome":

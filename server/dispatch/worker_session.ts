@@ -33,6 +33,8 @@ import { decideToolCalls, recordResultFacts, recordTurnFacts, settleOutcomeFacts
 const OUTGOING_MAX = 1_000;
 /** Highest assignment sequence that a worker may tell. */
 const SEQUENCE_MAX = 1n << 52n;
+/** Tokens that a session held before, as far back as it is remembered. */
+const FORMER_MAX = 4_096;
 /** Facts of one session that may wait for their commit; beyond it the next frame is not read. */
 const FACT_FRAMES_MAX = 64;
 
@@ -53,6 +55,9 @@ export interface PendingRenewal {
   readonly tokens: readonly string[];
 }
 
+/** Reasons of a failure that is the worker's. */
+const VIOLATIONS: ReadonlySet<string> = new Set(["PROTOCOL_VIOLATION", "PAYLOAD_TOO_LARGE"]);
+
 /** See the file header. */
 export class WorkerSession implements ConnectedWorker {
   readonly principal: Principal;
@@ -71,6 +76,8 @@ export class WorkerSession implements ConnectedWorker {
   acceptsToFlush: HeldAssignment[] = [];
   readonly held = new Map<string, HeldAssignment>();
   readonly #rests = new Rests();
+  /** Tokens that it held and does not any more, newest last: a late word about one of them is no lie. */
+  readonly #former = new Set<string>();
   readonly #host: SessionHost;
   readonly #outgoing = new BoundedQueue<SessionResponse>(OUTGOING_MAX);
   readonly #factFrames = new Set<Promise<void>>();
@@ -132,6 +139,7 @@ export class WorkerSession implements ConnectedWorker {
       case "outcomes":
         return await this.#fact(this.#settleOutcomes(frame.value.outcomes));
       case "cancelAck":
+        this.#refuseStrange("cancel_ack", frame.value.tokens);
         for (const token of frame.value.tokens) this.#markStopping(token);
         return;
       case "drain":
@@ -140,6 +148,7 @@ export class WorkerSession implements ConnectedWorker {
       case "fetchViews":
         return await this.#fact(fetchViews(this.#host.context, frame.value.digests));
       case "fetchJournal":
+        this.#refuseStrange("journal", [frame.value.token]);
         return await this.#fact(fetchJournal(this.#host.context, this.id, frame.value));
       case "goodbye":
         this.#polite = true;
@@ -154,8 +163,8 @@ export class WorkerSession implements ConnectedWorker {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  closed(): void {
-    this.#end();
+  closed(violation?: string): void {
+    this.#end(undefined, violation);
   }
 
   /** Ends the stream with an error. */
@@ -222,7 +231,24 @@ export class WorkerSession implements ConnectedWorker {
     this.#host.opened(this);
   }
 
+  /** Holds a lease no more; remembers that it did. */
+  release(token: string): void {
+    if (!this.held.delete(token)) return;
+    this.#former.add(token);
+    for (const oldest of this.#former) {
+      if (this.#former.size <= FORMER_MAX) break;
+      this.#former.delete(oldest);
+    }
+  }
+
+  // Tokens that the session was never given change nothing, and are recorded.
+  #refuseStrange(fact: string, tokens: readonly string[]): void {
+    const strange = tokens.filter((token) => !this.held.has(token) && !this.#former.has(token));
+    if (strange.length > 0) this.#host.refuse(this, fact, strange);
+  }
+
   #accept(tokens: readonly string[]): void {
+    this.#refuseStrange("accept", tokens);
     for (const token of tokens) {
       const held = this.held.get(token);
       if (held === undefined || held.accepted) continue;
@@ -233,6 +259,10 @@ export class WorkerSession implements ConnectedWorker {
   }
 
   #yield(frame: YieldLeases): void {
+    this.#refuseStrange(
+      "yield",
+      frame.leases.map(({ token }) => token),
+    );
     for (const { token, reason } of frame.leases) {
       const held = this.held.get(token);
       if (held === undefined) continue;
@@ -244,6 +274,7 @@ export class WorkerSession implements ConnectedWorker {
   #renew(frame: RenewLeases): void {
     const seen = this.#bySequence(frame.lastAssignSequence);
     if (seen > this.#lastSeenSequence) this.#lastSeenSequence = seen;
+    this.#refuseStrange("renewal", frame.tokens);
     this.renewals.push({ sequence: frame.sequence, tokens: frame.tokens });
     this.#host.renewalsPending();
   }
@@ -259,13 +290,15 @@ export class WorkerSession implements ConnectedWorker {
   // Held until the outcome is settled: a renewal that overtakes it must not be told that the lease is lost.
   async #settleOutcomes(outcomes: readonly Outcome[]): Promise<SessionResponse> {
     const answer = await settleOutcomeFacts(this.#host.services, { sessionId: this.id, worker: this.name }, outcomes);
-    for (const { token, outcome } of outcomes) this.#settled(token, outcome.case === "interrupted");
+    for (const { taskId, token, outcome } of outcomes) {
+      if (this.held.get(token)?.taskId === taskId) this.#settled(token, outcome.case === "interrupted");
+    }
     return answer;
   }
 
   #settled(token: string, cameBack: boolean): void {
     const route = this.held.get(token)?.route;
-    this.held.delete(token);
+    this.release(token);
     if (route === undefined) return;
     if (cameBack) this.#rests.returned(route, this.#host.clock.monotonic());
     else this.#rests.ended(route);
@@ -293,7 +326,7 @@ export class WorkerSession implements ConnectedWorker {
     else this.send(frame);
   }
 
-  #end(last?: SessionResponse): void {
+  #end(last?: SessionResponse, broken?: string): void {
     if (this.#phase === "ended") return;
     const wasOpen = this.#phase === "open";
     this.#phase = "ended";
@@ -304,7 +337,8 @@ export class WorkerSession implements ConnectedWorker {
     this.#host.ended(this, {
       polite: this.#polite,
       wasOpen,
-      reason: this.#failure === undefined ? "" : messageOf(this.#failure),
+      reason: broken ?? (this.#failure === undefined ? "" : messageOf(this.#failure)),
+      violation: broken !== undefined || (this.#failure instanceof DomainError && VIOLATIONS.has(this.#failure.reason)),
     });
   }
 }

@@ -9,6 +9,7 @@ import type { ToolSpec } from "../manifests/specs.ts";
 export interface LedgerRow {
   readonly state: "granted" | "done" | "failed" | "denied" | "unknown";
   readonly attempt: number;
+  readonly tool: string;
   readonly arguments_digest: string;
   readonly grant_id: string;
   readonly grant_token: string;
@@ -22,12 +23,12 @@ export interface LedgerRow {
 
 /** What a call gets. */
 export type LedgerStep =
-  /** A grant id: the same grant again. */
-  | { readonly type: "grant"; readonly attempt: number; readonly grantId?: string }
+  /** A grant id: the same grant again; with the time at which it expires, unless that is over. */
+  | { readonly type: "grant"; readonly attempt: number; readonly grantId?: string; readonly expireTime?: Date }
   | { readonly type: "cached"; readonly result: string }
   /** Another task has that call under way: ask again after so long. */
   | { readonly type: "in_flight"; readonly delayMs: number }
-  /** Same request id, other arguments. */
+  /** Same request id, other tool or arguments. */
   | { readonly type: "conflict" }
   /** An earlier holder may have had the effect; a person decides. */
   | { readonly type: "unknown" }
@@ -37,6 +38,7 @@ export type LedgerStep =
 /** The call that asks; it holds the task's lease. */
 export interface AskingCall {
   readonly token: string;
+  readonly toolName: string;
   readonly argumentsDigest: string;
   /** Root of its task's lineage. */
   readonly originTaskId: string;
@@ -55,6 +57,7 @@ const IN_FLIGHT_MS_MIN = 100;
 /** See the file header. */
 export function nextLedgerStep(row: LedgerRow | undefined, call: AskingCall): LedgerStep {
   if (row === undefined) return { type: "grant", attempt: 1 };
+  if (row.tool !== call.toolName) return { type: "conflict" };
   const own = row.origin_task_id === null || row.origin_task_id === call.originTaskId;
   const over = !own && row.expire_time !== null && row.expire_time.getTime() <= call.nowMs;
   // The ttl governs reuse by others: what is over its time is as if it had never been.
@@ -84,9 +87,12 @@ export function nextLedgerStep(row: LedgerRow | undefined, call: AskingCall): Le
 
 function ofGranted(row: LedgerRow, call: AskingCall, own: boolean): LedgerStep {
   // The holder itself asks again: the answer was lost, or this is a late copy of its question. It gets the same grant, for with
-  // another one the result of the first, which it may be using, would be refused.
-  if (row.grant_token === call.token) return { type: "grant", attempt: row.attempt, grantId: row.grant_id };
+  // another one the result of the first, which it may be using, would be refused. Asking does not put its end off: others may wait for it.
   const leftMs = row.grant_expire_time.getTime() - call.nowMs;
+  if (row.grant_token === call.token) {
+    const expireTime = leftMs > 0 ? { expireTime: row.grant_expire_time } : {};
+    return { type: "grant", attempt: row.attempt, grantId: row.grant_id, ...expireTime };
+  }
   if (call.holderLives && leftMs > 0) {
     return { type: "in_flight", delayMs: Math.min(IN_FLIGHT_MS_MAX, Math.max(IN_FLIGHT_MS_MIN, leftMs)) };
   }

@@ -74,6 +74,14 @@ export function toConnectError(error: unknown): ConnectError {
   );
 }
 
+/** What is wrong with a frame that its peer wrote: too large, no frame, or out of phase; undefined for any other error. */
+export function brokenFrame(error: unknown): string | undefined {
+  if (error instanceof DomainError) return error.reason === "PROTOCOL_VIOLATION" ? error.message : undefined;
+  if (!(error instanceof ConnectError)) return undefined;
+  const isUnreadable = error.code === Code.ResourceExhausted || error.rawMessage.startsWith("parse binary");
+  return isUnreadable ? error.rawMessage : undefined;
+}
+
 /** The ErrorInfo of a mapped error; undefined if the framework made it and no reason fits. */
 export function errorInfoOf(error: ConnectError): ErrorInfo | undefined {
   return error.findDetails(ErrorInfoSchema)[0];

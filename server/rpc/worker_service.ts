@@ -9,6 +9,7 @@ import type { SessionRequest, SessionResponse, WorkerService } from "../../proto
 import type { ControlPlane } from "../commands/control_plane.ts";
 import type { ConnectedWorker } from "../dispatch/connected_worker.ts";
 import { hangUpKey, peerKey, principalOf } from "./call_context.ts";
+import { brokenFrame } from "./error_map.ts";
 import { untilAborted } from "./until_aborted.ts";
 
 /** The service over the worker streams of dispatch. unreadMs: how long a worker may leave a frame unread. */
@@ -22,7 +23,11 @@ export function workerService(
       const worker = controlPlane.connectWorker(principalOf(context), context.values.get(peerKey).name);
       const failed = new AbortController();
       const signal = AbortSignal.any([context.signal, failed.signal]);
-      const receiving = receive(worker, requests, signal).catch((error: unknown) => failed.abort(error));
+      const receiving = receive(worker, requests, signal).catch((error: unknown) => {
+        const broken = brokenFrame(error);
+        if (broken !== undefined) worker.closed(broken);
+        failed.abort(error);
+      });
       try {
         for await (const frame of untilAborted(worker.outgoing(signal), signal)) {
           // Connect asks for the next frame when this one is written: that is the back-pressure on dispatch. While it waits

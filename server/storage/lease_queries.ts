@@ -4,6 +4,7 @@
 
 import { sql } from "kysely";
 import { bulkInsert, type Columns, type Queryable, recordSet } from "./bulk.ts";
+import { DECIDING, NOT_DECIDING } from "./policy_gate.ts";
 
 /** A lease to insert. */
 export interface NewLease {
@@ -65,21 +66,22 @@ export function leaseQueries(db: Queryable) {
 
     /**
      * Locks the leases that the presented tokens hold. A token that expired and was not superseded (ready.last_token) becomes
-     * the lease again (I4). Tokens that hold nothing are absent from the result.
+     * the lease again (I4). Tokens that hold nothing are absent from the result. A transaction that decides by policies says so: it
+     * shares the gate of policy_gate.ts from here on.
      */
-    async hold(tokens: readonly PresentedToken[]): Promise<HeldTask[]> {
-      const held = await this.holdOnce(tokens);
+    async hold(tokens: readonly PresentedToken[], deciding = false): Promise<HeldTask[]> {
+      const held = await this.holdOnce(tokens, deciding);
       const missed = tokens.filter((token) => !held.some((lease) => lease.token === token.token));
       // A lease that was reaped while this statement waited for its row is late by now, which only a new snapshot shows.
-      return missed.length === 0 ? held : [...held, ...(await this.holdOnce(missed))];
+      return missed.length === 0 ? held : [...held, ...(await this.holdOnce(missed, deciding))];
     },
 
     /** hold() as one statement sees it. */
-    async holdOnce(tokens: readonly PresentedToken[]): Promise<HeldTask[]> {
+    async holdOnce(tokens: readonly PresentedToken[], deciding = false): Promise<HeldTask[]> {
       if (tokens.length === 0) return [];
       const result = await sql<HeldTask>`
-        with x as materialized (
-          select * from json_to_recordset(${recordSet(tokens)}::json) as x(task_id text, token text, session_id text)),
+        with ${deciding ? DECIDING : NOT_DECIDING}, x as materialized (
+          select * from json_to_recordset((select ${recordSet(tokens)}::json from gate)) as x(task_id text, token text, session_id text)),
         late as (
           delete from ready r using x where r.task_id = x.task_id and r.last_token = x.token
             and r.last_session_id = x.session_id
@@ -142,22 +144,24 @@ export function leaseQueries(db: Queryable) {
       return result.rows;
     },
 
-    /** Of the held tokens, those that still hold a lease or would hold it again; with the state of their run. */
-    async stillHeld(tokens: readonly { task_id: string; token: string }[]) {
+    /** Of the tokens that a session presents, those that still hold a lease of it or would hold it again; with the state of their run. */
+    async stillHeld(tokens: readonly PresentedToken[]) {
       if (tokens.length === 0) return [];
       const result = await sql<{
         task_id: string;
         token: string;
+        session_id: string;
         run_state: string;
         cause: string | null;
         due_time: Date | null;
         now: Date;
       }>`
-        select x.task_id, x.token, r.state as run_state, r.cause, r.due_time, clock_timestamp() as now
-        from json_to_recordset(${recordSet(tokens)}::json) as x(task_id text, token text)
+        select x.task_id, x.token, x.session_id, r.state as run_state, r.cause, r.due_time, clock_timestamp() as now
+        from json_to_recordset(${recordSet(tokens)}::json) as x(task_id text, token text, session_id text)
         join task t on t.id = x.task_id join run r on r.id = t.run_id
-        where exists (select from lease l where l.task_id = x.task_id and l.token = x.token)
-          or exists (select from ready q where q.task_id = x.task_id and q.last_token = x.token)`.execute(db);
+        where exists (select from lease l where l.task_id = x.task_id and l.token = x.token and l.session_id = x.session_id)
+          or exists (select from ready q where q.task_id = x.task_id and q.last_token = x.token
+            and q.last_session_id = x.session_id)`.execute(db);
       return result.rows;
     },
   };

@@ -29,6 +29,12 @@ const JOURNAL_COLUMNS: Columns = {
   failure_message: "text",
 };
 
+const JOURNAL_SHAPE = sql.raw(
+  Object.entries(JOURNAL_COLUMNS)
+    .map(([name, type]) => `${name} ${type}`)
+    .join(", "),
+);
+
 /** One ledger row. */
 export interface ToolCallRow {
   readonly request_id: string;
@@ -92,6 +98,9 @@ export interface LineageRow {
 export interface GrantAnswer {
   readonly grant_id: string;
   readonly task_id: string;
+  /** Lease token that it was granted to, and the session that presents it. */
+  readonly grant_token: string;
+  readonly session_id: string;
   readonly state: "done" | "failed";
   readonly result: string | null;
   readonly failure_class: string | null;
@@ -107,15 +116,20 @@ export function ledgerQueries(db: Queryable) {
     async append(rows: readonly JournalRow[]): Promise<{ task_id: string; sequence: number }[]> {
       if (rows.length === 0) return [];
       const names = sql.raw(Object.keys(JOURNAL_COLUMNS).join(", "));
-      const shape = sql.raw(
-        Object.entries(JOURNAL_COLUMNS)
-          .map(([name, type]) => `${name} ${type}`)
-          .join(", "),
-      );
       const result = await sql<{ task_id: string; sequence: number }>`
-        insert into journal (${names}) select ${names} from json_to_recordset(${recordSet(rows)}::json) as x(${shape})
+        insert into journal (${names}) select ${names} from json_to_recordset(${recordSet(rows)}::json) as x(${JOURNAL_SHAPE})
         on conflict (task_id, sequence) do nothing returning task_id, sequence`.execute(db);
       return result.rows;
+    },
+
+    /** Appends the result of at most one call a task, and only as the next entry: a worker leaves no gap and takes no other place. */
+    async appendResults(rows: readonly JournalRow[]): Promise<void> {
+      if (rows.length === 0) return;
+      const names = sql.raw(Object.keys(JOURNAL_COLUMNS).join(", "));
+      await sql`
+        insert into journal (${names}) select ${names} from json_to_recordset(${recordSet(rows)}::json) as x(${JOURNAL_SHAPE})
+        where x.sequence = 1 + (select coalesce(max(j.sequence), 0) from journal j where j.task_id = x.task_id)
+        on conflict (task_id, sequence) do nothing`.execute(db);
     },
 
     /** Entries of tasks after a sequence, in order; through the primary key. */
@@ -284,8 +298,8 @@ export function ledgerQueries(db: Queryable) {
       ),
 
     /**
-     * Records answers, fenced by grant id: only a row of that task still open with that grant takes one. A row whose outcome is unknown takes
-     * only an answer that knows it. Returns the rows written.
+     * Records answers, fenced by grant id and by the token that it was granted to, void or not: only a row of that task still open with
+     * that grant takes one, and not from a session while another one holds the task with that token. A row whose outcome is unknown takes only an answer that knows it. Returns the rows written.
      */
     async answer(answers: readonly GrantAnswer[]) {
       if (answers.length === 0) return [];
@@ -293,6 +307,8 @@ export function ledgerQueries(db: Queryable) {
         grant_id: string;
         request_id: string;
         task_id: string;
+        grant_token: string;
+        session_id: string;
         run_id: string;
         namespace: string;
         tool: string;
@@ -304,9 +320,14 @@ export function ledgerQueries(db: Queryable) {
         update tool_call c set state = x.state, result = x.result, failure_class = x.failure_class,
           failure_message = x.failure_message, end_time = clock_timestamp()
         from json_to_recordset(${recordSet(answers)}::json)
-          as x(grant_id text, task_id text, state text, result text, failure_class text, failure_message text, known boolean)
-        where c.grant_id = x.grant_id and c.task_id = x.task_id and (c.state = 'granted' or (c.state = 'unknown' and x.known))
-        returning c.grant_id, c.request_id, c.task_id, c.run_id, c.namespace, c.tool, c.attempt, c.arguments_digest,
+          as x(grant_id text, task_id text, grant_token text, session_id text, state text, result text, failure_class text, failure_message text, known boolean)
+        where c.grant_id = x.grant_id and c.task_id = x.task_id and c.grant_token = x.grant_token
+          and not exists (select from lease l
+            where l.task_id = c.task_id and l.token = c.grant_token and l.session_id <> x.session_id)
+          and not exists (select from ready q
+            where q.task_id = c.task_id and q.last_token = c.grant_token and q.last_session_id <> x.session_id)
+          and (c.state = 'granted' or (c.state = 'unknown' and x.known))
+        returning c.grant_id, c.request_id, c.task_id, c.grant_token, x.session_id, c.run_id, c.namespace, c.tool, c.attempt, c.arguments_digest,
           c.turn_sequence, c.call_index`.execute(db);
       return result.rows;
     },
@@ -321,7 +342,7 @@ export function ledgerQueries(db: Queryable) {
       if (grantIds.length === 0) return [];
       return await db
         .selectFrom("tool_call")
-        .select(["grant_id", "task_id", "state", "result", "failure_class"])
+        .select(["grant_id", "task_id", "grant_token", "state", "result", "failure_class"])
         .where("grant_id", "in", [...grantIds])
         .execute();
     },

@@ -5,6 +5,7 @@
 
 import { sql } from "kysely";
 import { bulkInsert, type Columns, type Queryable, recordSet } from "./bulk.ts";
+import { CLOSE_GATE } from "./policy_gate.ts";
 
 /** A resource as it is now. */
 export interface ResourceRow {
@@ -89,9 +90,13 @@ export function resourceQueries(db: Queryable) {
       return String(row.value);
     },
 
-    /** Counts a change of the catalog in both revisions; the caller holds the catalog's row. */
+    /**
+     * Counts a change of the catalog in both revisions; the caller holds the catalog's row. Waits for decisions under way, and holds new
+     * ones up until the change has committed; so it comes last.
+     */
     async bumpRevisions(): Promise<void> {
       await sql`update revision set value = value + 1`.execute(db);
+      await CLOSE_GATE.execute(db);
     },
 
     /** Writes current rows and their revisions. Times are database time; create_time of an existing row stays. */

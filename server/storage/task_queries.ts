@@ -4,6 +4,7 @@
 
 import { sql } from "kysely";
 import { bulkInsert, bulkUpdate, type Columns, type Queryable, recordSet } from "./bulk.ts";
+import { DECIDING } from "./policy_gate.ts";
 
 /** A task to insert: READY, WAITING for its map, or CANCELLED when its run stopped in the same transaction. */
 export interface NewTaskRow {
@@ -171,6 +172,12 @@ export interface ItemResultRow {
   readonly failure_message: string | null;
 }
 
+/** A place in the journal of a task where a tool call was asked for; 0: none is wanted. */
+export interface CallingTurn {
+  readonly task_id: string;
+  readonly turn_sequence: number;
+}
+
 /** A task with what a decision about one of its tool calls needs. */
 export interface CallingTask {
   readonly id: string;
@@ -183,6 +190,9 @@ export interface CallingTask {
   readonly requester: string;
   readonly tags: Record<string, string>;
   readonly metadata: Record<string, string>;
+  /** The turn at that place, as recorded; null if none is there. */
+  readonly turn_sequence: number;
+  readonly turn: string | null;
 }
 
 /** Queries of the task and ready tables. */
@@ -194,12 +204,12 @@ export function taskQueries(db: Queryable) {
 
     /**
      * Takes up to `limit` tasks of the routes from the queue, in claim order. Locks only ready rows (SKIP LOCKED), through
-     * ready_route_idx; bound: limit rows a route. A plain read of the run: cancelling deletes ready rows after its own write.
+     * ready_route_idx; bound: limit rows a route. What is claimed is decided by policies: shares the gate of policy_gate.ts. A plain read of the run: cancelling deletes ready rows after its own write.
      */
     async claim(routes: readonly string[], limit: number): Promise<ClaimedTask[]> {
       const result = await sql<ClaimedTask>`
-        with picked as materialized (
-          select r.task_id from unnest(${routes}::text[]) as x(route)
+        with ${DECIDING}, picked as materialized (
+          select r.task_id from unnest((select ${routes}::text[] from gate)) as x(route)
           cross join lateral (
             select task_id, claim_order from ready where route = x.route
             order by claim_order, task_id limit ${limit} for update skip locked) r
@@ -283,14 +293,20 @@ export function taskQueries(db: Queryable) {
       await sql`update task set deliveries = 0 where id = any(${taskIds}::text[])`.execute(db);
     },
 
-    /** Tasks with their runs as they are now; read after their leases are locked, so that no grant follows a cancel. */
-    async calling(taskIds: readonly string[]): Promise<CallingTask[]> {
-      if (taskIds.length === 0) return [];
+    /**
+     * Tasks with their runs as they are now, and the turn at a place of their journal; one row a place. Read after their leases
+     * are locked, so that no grant follows a cancel and no turn is recorded meanwhile. Primary keys of all three tables.
+     */
+    async calling(turns: readonly CallingTurn[]): Promise<CallingTask[]> {
+      if (turns.length === 0) return [];
       const result = await sql<CallingTask>`
         select t.id, t.run_id, t.namespace, t.agent, t.origin_task_id, r.state as run_state,
           coalesce(t.bundle_digest, r.bundle_digest) as bundle_digest, r.requester, r.tags,
-          r.metadata
-        from task t join run r on r.id = t.run_id where t.id = any(${taskIds}::text[])`.execute(db);
+          r.metadata, x.turn_sequence, j.payload as turn
+        from (select distinct task_id, turn_sequence
+          from json_to_recordset(${recordSet(turns)}::json) as x(task_id text, turn_sequence integer)) x
+        join task t on t.id = x.task_id join run r on r.id = t.run_id
+        left join journal j on j.task_id = x.task_id and j.sequence = x.turn_sequence and j.kind = 'turn'`.execute(db);
       return result.rows;
     },
   };

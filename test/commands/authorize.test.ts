@@ -29,7 +29,13 @@ function callOf(tool: string, more: Partial<ToolCallFact> = {}, by = held): Tool
   };
 }
 
+/** Asks for what the journal asks for. */
 async function ask(tool: string, more: Partial<ToolCallFact> = {}, by = held): Promise<Authorized> {
+  await stage.journalCall(callOf(tool, more, by));
+  return await askUnjournaled(tool, more, by);
+}
+
+async function askUnjournaled(tool: string, more: Partial<ToolCallFact> = {}, by = held): Promise<Authorized> {
   const [answer] = await authorizeToolCalls(stage.context, [callOf(tool, more, by)]);
   if (answer === undefined) throw new Error("no answer");
   return answer;
@@ -54,14 +60,14 @@ async function ledger(taskId = held.task.id) {
 const FAILED = { ok: false, class: "Http5xx", message: "503", ambiguous: false } as const;
 
 test("a tool that the agent does not declare is denied by structure, whatever the arguments, and ends the run", async () => {
-  const { answer, settle } = await ask("nowhere", { argumentsJson: "not json" });
+  const { answer, settle } = await ask("nowhere", { argumentsJson: "[]" });
   expect(answer).toEqual({ type: "denied", code: "undeclared" });
   expect(await ledger()).toEqual([]);
   if (settle !== undefined) await stage.settle(settle);
   expect(await stage.run(held.task.run_id)).toMatchObject({ state: "POLICY_DENIED" });
 });
 
-test.each(["not json", "[1]", '{"n":"x"}', "{}"])(
+test.each(["[1]", '{"n":"x"}', "{}"])(
   "arguments %s are refused before policy, and the task goes on",
   async (argumentsJson) => {
     expect((await ask("guarded", { argumentsJson })).answer.type).toBe("invalid_arguments");
@@ -71,21 +77,22 @@ test.each(["not json", "[1]", '{"n":"x"}', "{}"])(
       detail: { reason: "invalid_args" },
     });
     const journal = await stage.store.read((tx) => tx.ledger.journal([held.task.id]));
-    expect(journal).toMatchObject([
+    expect(journal.filter(({ kind }) => kind !== "turn")).toMatchObject([
       { kind: "failure", failure_class: "InvalidArguments", turn_sequence: 1, call_index: 0 },
     ]);
     await ask("guarded", { argumentsJson });
-    expect(await stage.store.read((tx) => tx.ledger.journal([held.task.id]))).toHaveLength(1);
+    expect(await stage.store.read((tx) => tx.ledger.journal([held.task.id], 1))).toHaveLength(1);
   },
 );
 
 test("two refused calls of one turn in one batch both reach the journal", async () => {
   const facts = [0, 1].map((callIndex) => callOf("look", { callIndex, argumentsJson: "{}" }));
+  for (const fact of facts) await stage.journalCall(fact);
   await authorizeToolCalls(stage.context, facts);
-  const journal = await stage.store.read((tx) => tx.ledger.journal([held.task.id]));
+  const journal = await stage.store.read((tx) => tx.ledger.journal([held.task.id], 1));
   expect(journal.map((row) => [row.sequence, row.call_index])).toEqual([
-    [1, 0],
-    [2, 1],
+    [2, 0],
+    [3, 1],
   ]);
 });
 
@@ -172,6 +179,7 @@ test("a call and its copy in one batch are one grant", async () => {
   const { task, token, sessionId } = held;
   const call = { turnSequence: 1, callIndex: 0, tool: "write", argumentsJson: '{"n":1}', attempt: 1, worker: "w" };
   const fact = { taskId: task.id, token, sessionId, ...call };
+  await stage.journalCall(fact);
   const [first, second] = await authorizeToolCalls(stage.context, [fact, fact]);
   expect(first?.answer).toMatchObject({ type: "granted" });
   expect(second?.answer).toEqual(first?.answer);
@@ -207,6 +215,7 @@ test("the same request with other arguments is a conflict that fails the task, d
 test("a stale token and another session get nothing, recorded as refused", async () => {
   await stage.settle(lostOf(held, "revoked"));
   const next = await claimOne("ses_b");
+  await stage.journalCall(callOf("write", {}, next));
   const before = await stage.everything();
   expect((await ask("write")).answer).toEqual({ type: "lease_lost" });
   expect((await ask("write", { sessionId: "ses_thief" }, next)).answer).toEqual({ type: "lease_lost" });

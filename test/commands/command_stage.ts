@@ -5,7 +5,7 @@ import { sql } from "kysely";
 import type pg from "pg";
 import { systemClock } from "../../kit/clock.ts";
 import { createIds } from "../../kit/ids.ts";
-import type { Json } from "../../kit/json.ts";
+import { canonicalJson, type Json } from "../../kit/json.ts";
 import { systemRandom } from "../../kit/random.ts";
 import { apply } from "../../server/commands/apply.ts";
 import { Caches } from "../../server/commands/caches.ts";
@@ -15,6 +15,7 @@ import type { InvokeInput } from "../../server/commands/control_plane.ts";
 import { invoke } from "../../server/commands/invoke.ts";
 import { settle } from "../../server/commands/settle.ts";
 import type { SettleItem, SettleVerdict, WorkerOutcome } from "../../server/commands/settle_items.ts";
+import type { ToolCallFact } from "../../server/commands/tool_facts.ts";
 import type { Principal } from "../../server/commands/views.ts";
 import { ManifestPool } from "../../server/manifests/pool.ts";
 import { createStore } from "../../server/storage/store.ts";
@@ -22,6 +23,9 @@ import { atEndOfFile } from "../harness/cleanup.ts";
 import { testDatabase } from "../harness/database.ts";
 import { documents } from "./command_manifests.ts";
 import { stageSecrets } from "./stage_secrets.ts";
+
+/** A call, and where its task's journal is to ask for it. */
+type JournaledCall = Pick<ToolCallFact, "taskId" | "turnSequence" | "callIndex" | "tool" | "argumentsJson">;
 
 /** Who invokes unless a test says otherwise. */
 export const ana: Principal = {
@@ -102,6 +106,19 @@ export async function commandStage() {
     /** Claims as one session. */
     claimAs: async (sessionId: string, free = 100, on = context) =>
       await claim(on, await routes(), [{ sessionId, worker: `worker-${sessionId}`, free }]),
+    /** Makes the recorded turn of a task ask for a call, beside those that it asks for already. */
+    async journalCall({ taskId, turnSequence, callIndex, tool, argumentsJson }: JournaledCall): Promise<void> {
+      const [before] = (await store.read((tx) => tx.ledger.journal([taskId], turnSequence - 1))).slice(0, 1);
+      const turn = before?.payload ?? '{"text":"","toolCalls":[]}';
+      const { toolCalls } = JSON.parse(turn) as { toolCalls: Json[] };
+      while (toolCalls.length <= callIndex) toolCalls.push({ name: "", arguments: {} });
+      toolCalls[callIndex] = { name: tool, arguments: JSON.parse(argumentsJson) as Json };
+      await database.pool.query(
+        `insert into journal (task_id, sequence, kind, payload) values ($1, $2, 'turn', $3)
+         on conflict (task_id, sequence) do update set payload = excluded.payload where journal.kind = 'turn'`,
+        [taskId, turnSequence, canonicalJson({ text: "", toolCalls })],
+      );
+    },
     /** Settles a batch in one transaction. */
     settle: (...items: SettleItem[]): Promise<SettleVerdict[]> => settle(context, items),
     /** The wait of a task before its retry is over. */

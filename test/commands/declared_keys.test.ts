@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { authorizeToolCalls } from "../../server/commands/authorize_tool_call.ts";
 import type { Assigned } from "../../server/commands/claim.ts";
 import { recordToolResults } from "../../server/commands/record_tool_results.ts";
+import { recordTurns } from "../../server/commands/record_turns.ts";
 import { replayDeadLetter } from "../../server/commands/replay_dead_letters.ts";
 import { createServices } from "../../server/commands/services.ts";
 import type { ToolCallFact } from "../../server/commands/tool_facts.ts";
@@ -39,6 +40,7 @@ const factOf = ({ task, token, sessionId }: Assigned, args: object, tool = "pay"
 });
 
 async function ask(held: Assigned, args: object, tool = "pay", context = stage.context) {
+  await stage.journalCall(factOf(held, args, tool));
   const [answer] = await authorizeToolCalls(context, [factOf(held, args, tool)]);
   return answer!;
 }
@@ -46,7 +48,7 @@ async function ask(held: Assigned, args: object, tool = "pay", context = stage.c
 async function answered(held: Assigned, grantId: string, receipt: number) {
   const { task, token, sessionId } = held;
   const result = { ok: true, resultJson: `{"receipt":${receipt}}` } as const;
-  const fact = { taskId: task.id, token, sessionId, worker: "w", grantId, result, durationMs: 1, journalSequence: 1 };
+  const fact = { taskId: task.id, token, sessionId, worker: "w", grantId, result, durationMs: 1, journalSequence: 2 };
   return (await recordToolResults(stage.context, [fact]))[0]?.verdict;
 }
 
@@ -146,7 +148,7 @@ test("a dead letter whose call has a declared key is replayed with what a person
   const { grantId, requestId } = grantOf(await ask(held, args));
   const { task, token, sessionId } = held;
   const result = { ok: false, class: "Timeout", message: "late", ambiguous: true } as const;
-  const fact = { taskId: task.id, token, sessionId, worker: "w", grantId, result, durationMs: 1, journalSequence: 1 };
+  const fact = { taskId: task.id, token, sessionId, worker: "w", grantId, result, durationMs: 1, journalSequence: 2 };
   const [recorded] = await recordToolResults(stage.context, [fact]);
   await services.settle.add(recorded!.settle!);
   const how = { currentManifests: false, repeatEffects: false, results: new Map() };
@@ -168,14 +170,21 @@ test("10,000 calls of 100 tasks on two replicas with 50 keys: each key is grante
   const grants = new Map<string, string[]>();
   const counts: Record<string, number> = {};
   const keyOf = (index: number) => `bulk-${index % 50}`;
+  const callOf = (one: Assigned, index: number, round: number, replica: number): ToolCallFact => {
+    // The last ten keys come with other arguments from half of the tasks.
+    const order = keyOf(index + round + replica);
+    const strange = Number(order.slice(5)) >= 40 && index % 2 === 0 && round > 0;
+    return { ...factOf(one, strange ? { order, cents: index + 1 } : { order }), callIndex: round * 2 + replica };
+  };
+  for (const [index, one] of held.entries()) {
+    const asked = Array.from({ length: 100 }, (_, place) => callOf(one, index, place >> 1, place & 1));
+    const toolCalls = asked.map(({ tool, argumentsJson }) => ({ name: tool, arguments: JSON.parse(argumentsJson) }));
+    const turn = { taskId: one.task.id, token: one.token, sessionId: one.sessionId, worker: "w", sequence: 1 };
+    await recordTurns(stage.context, [{ ...turn, turnJson: JSON.stringify({ text: "", toolCalls }) }]);
+  }
   for (let round = 0; round < 50; round += 1) {
     const both = [stage.context, other].map(async (context, replica) => {
-      // The last ten keys come with other arguments from half of the tasks.
-      const facts = held.map((one, index) => {
-        const order = keyOf(index + round + replica);
-        const strange = Number(order.slice(5)) >= 40 && index % 2 === 0 && round > 0;
-        return { ...factOf(one, strange ? { order, cents: index + 1 } : { order }), callIndex: round * 2 + replica };
-      });
+      const facts = held.map((one, index) => callOf(one, index, round, replica));
       const answers = await authorizeToolCalls(context, facts);
       for (const [index, { answer }] of answers.entries()) {
         counts[answer.type] = (counts[answer.type] ?? 0) + 1;

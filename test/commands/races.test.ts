@@ -81,7 +81,9 @@ test.each(ORDERS)("renew vs reap, order %i %i: a session that renewed first keep
   } else {
     expect(await one(lostOf(held, "expired"))()).toBe("committed");
     expect(await renew()).toEqual([session.id]);
-    const still = await stage.store.read((tx) => tx.leases.stillHeld([{ task_id: held.task.id, token: held.token }]));
+    const still = await stage.store.read((tx) =>
+      tx.leases.stillHeld([{ task_id: held.task.id, token: held.token, session_id: session.id }]),
+    );
     expect(still).toHaveLength(1);
   }
   const owner = { ...held, sessionId: session.id };

@@ -21,7 +21,9 @@ beforeEach(async () => {
 async function ask(tool: string, by = held) {
   const { token, sessionId, task } = by;
   const call = { turnSequence: 1, callIndex: 0, tool, argumentsJson: '{"n":1}', attempt: 1, worker: "w" };
-  return (await authorizeToolCalls(stage.context, [{ taskId: task.id, token, sessionId, ...call }]))[0]?.answer;
+  const fact = { taskId: task.id, token, sessionId, ...call };
+  await stage.journalCall(fact);
+  return (await authorizeToolCalls(stage.context, [fact]))[0]?.answer;
 }
 
 async function grantOf(tool: string): Promise<string> {
@@ -47,7 +49,8 @@ function fact(grantId: string, result: ToolResultFact["result"], more: Partial<T
 
 const record = async (...facts: ToolResultFact[]) => await recordToolResults(stage.context, facts);
 const verdicts = async (...facts: ToolResultFact[]) => (await record(...facts)).map(({ verdict }) => verdict.verdict);
-const journal = async () => await stage.store.read((tx) => tx.ledger.journal([held.task.id]));
+/** What is recorded after the turn. */
+const journal = async () => await stage.store.read((tx) => tx.ledger.journal([held.task.id], 1));
 const row = async () =>
   await stage.database.db
     .selectFrom("tool_call")

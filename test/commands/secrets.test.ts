@@ -21,9 +21,9 @@ await stage.applyAll([
 
 async function call(one: Assigned, tool: string, context: CommandContext = stage.context, callIndex = 0) {
   const fact = { taskId: one.task.id, token: one.token, sessionId: one.sessionId, turnSequence: 1, callIndex };
-  const [answer] = await authorizeToolCalls(context, [
-    { ...fact, tool, argumentsJson: '{"n":1}', attempt: 1, worker: "w" },
-  ]);
+  const asked = { ...fact, tool, argumentsJson: '{"n":1}', attempt: 1, worker: "w" };
+  await stage.journalCall(asked);
+  const [answer] = await authorizeToolCalls(context, [asked]);
   if (answer === undefined) throw new Error("no answer");
   return answer;
 }

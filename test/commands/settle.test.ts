@@ -4,6 +4,7 @@ import { sql } from "kysely";
 import { expect, test } from "vitest";
 import type { Assigned } from "../../server/commands/claim.ts";
 import { createServices } from "../../server/commands/services.ts";
+import type { SettleItem } from "../../server/commands/settle_items.ts";
 import { structuralDenial } from "../../server/policy/evaluate.ts";
 import { BROKEN, commandStage, DONE, lostOf, outcomeOf, stopOf, TIMEOUT } from "./command_stage.ts";
 
@@ -31,15 +32,39 @@ test("a success ends task, node and run with one record that carries every trans
   ]);
 });
 
-test("the same outcome again is a duplicate, another one with the same token is refused; neither changes or records", async () => {
+test("the same outcome again is a duplicate, another one with the same token is refused and recorded; neither changes anything", async () => {
   const { runId, first } = await leased("one");
   await stage.settle(outcomeOf(first, DONE));
   const before = await stage.everything();
   const records = await stage.records(runId);
   expect(await stage.settle(outcomeOf(first, DONE))).toEqual([{ verdict: "duplicate" }]);
+  expect(await stage.records(runId)).toEqual(records);
   expect(await stage.settle(outcomeOf(first, BROKEN))).toMatchObject([{ verdict: "refused" }]);
   expect(await stage.everything()).toBe(before);
-  expect(await stage.records(runId)).toEqual(records);
+  expect((await stage.records(runId)).slice(records.length)).toMatchObject([
+    { kind: "fact.refused", detail: { fact: "outcome", reason: "contradiction" } },
+  ]);
+});
+
+test("an output that does not fit the agent's schema is a failure, whatever its worker says, and feeds nobody", async () => {
+  const { runId, first } = await leased("chain");
+  const lie = outcomeOf(first, { type: "succeeded", output: ["no", "object"] });
+  expect(await stage.settle(lie)).toEqual([COMMITTED]);
+  expect(await stage.task(first.task.id)).toMatchObject({
+    state: "FAILED",
+    failure_class: "OutputInvalid",
+    output: null,
+  });
+  expect(await stage.run(runId)).toMatchObject({ state: "FAILED" });
+  expect(await stage.tasksOf(runId)).toHaveLength(1);
+  expect(await stage.settle(lie)).toEqual([{ verdict: "duplicate" }]);
+});
+
+test("an outcome of a task that does not exist is refused and recorded", async () => {
+  const { first } = await leased("one");
+  const item = { ...outcomeOf(first, DONE), taskId: "task_none" } as SettleItem;
+  expect(await stage.settle(item)).toMatchObject([{ verdict: "refused" }]);
+  expect(await stage.records("task_none")).toMatchObject([{ kind: "fact.refused", detail: { reason: "no_task" } }]);
 });
 
 test("the same outcome twice in one batch is committed once", async () => {

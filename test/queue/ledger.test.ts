@@ -7,7 +7,15 @@ import { declaredRequestId, placedRequestId } from "../../server/queue/request_i
 const NOW = 1_000_000;
 const at = (ms: number) => new Date(NOW + ms);
 const row = (state: LedgerRow["state"], more: Partial<LedgerRow> = {}): LedgerRow => ({
-  ...{ state, attempt: 1, arguments_digest: "d", grant_id: "gra_1", grant_token: "t1", grant_expire_time: at(60_000) },
+  ...{
+    state,
+    attempt: 1,
+    tool: "pay",
+    arguments_digest: "d",
+    grant_id: "gra_1",
+    grant_token: "t1",
+    grant_expire_time: at(60_000),
+  },
   ...{ result: state === "done" ? '"r"' : null, origin_task_id: "task_1", expire_time: at(3_600_000) },
   ...more,
 });
@@ -24,7 +32,7 @@ const tool = (more: Partial<AskingCall["tool"]> = {}): AskingCall["tool"] => ({
 });
 const RETRIES = { idempotency: { mode: "cached", header: "Idempotency-Key", onUnknownOutcome: "retry" } } as const;
 const holder: AskingCall = {
-  ...{ token: "t1", argumentsDigest: "d", originTaskId: "task_1", begun: 1, tool: tool() },
+  ...{ token: "t1", toolName: "pay", argumentsDigest: "d", originTaskId: "task_1", begun: 1, tool: tool() },
   ...{ holderLives: true, nowMs: NOW },
 };
 const successor: AskingCall = { ...holder, token: "t2", holderLives: false };
@@ -60,7 +68,18 @@ test.each<[string, LedgerRow | undefined, AskingCall, object]>([
   ["unknown", row("unknown"), successor, { type: "unknown" }],
   ["unknown, asked by another task", row("unknown"), stranger, { type: "unknown" }],
   ["unknown, after the ttl still", row("unknown", { expire_time: at(0) }), stranger, { type: "unknown" }],
-  ["granted to who asks", row("granted"), holder, { type: "grant", attempt: 1, grantId: "gra_1" }],
+  [
+    "granted to who asks: the same grant, which ends when it would have",
+    row("granted"),
+    holder,
+    { type: "grant", attempt: 1, grantId: "gra_1", expireTime: at(60_000) },
+  ],
+  [
+    "granted to who asks, and expired: decided anew",
+    row("granted", { grant_expire_time: at(0) }),
+    holder,
+    { type: "grant", attempt: 1, grantId: "gra_1" },
+  ],
   ["granted to another task that lives", row("granted"), stranger, { type: "in_flight", delayMs: IN_FLIGHT_MS_MAX }],
   [
     "the same, its grant almost over",
@@ -88,10 +107,11 @@ test.each<[string, LedgerRow | undefined, AskingCall, object]>([
 });
 
 test.each(["granted", "done", "failed", "denied", "unknown"] as const)(
-  "%s, with other arguments: never the result of these",
+  "%s, with another tool or other arguments: never the result of these",
   (state) => {
     for (const call of [holder, successor, stranger]) {
       expect(nextLedgerStep(row(state), { ...call, argumentsDigest: "other" })).toEqual({ type: "conflict" });
+      expect(nextLedgerStep(row(state), { ...call, toolName: "other" })).toEqual({ type: "conflict" });
     }
   },
 );

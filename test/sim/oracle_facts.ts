@@ -68,7 +68,11 @@ export class FactBooks {
     const request = `${book.origin}/${fact.turnSequence}/0`;
     const call = this.calls.get(request);
     const type = answer?.type ?? "";
-    const expected = counts ? expectedAnswer(fact, call, run, driver) : ["lease_lost"];
+    const expected = !counts
+      ? ["lease_lost"]
+      : isAsked(fact, book.journal)
+        ? expectedAnswer(fact, call, run, driver)
+        : ["not_asked"];
     const rule = expected.includes("lease_lost")
       ? "a stale token changes nothing"
       : "the ledger answers as its page says";
@@ -104,7 +108,7 @@ export class FactBooks {
     }
     this.#answered.add(fact.grant);
     Object.assign(call, { state: fact.ok ? "done" : "failed", value: fact.value });
-    if (counts && fact.sequence > book.journal.length) {
+    if (counts && fact.sequence === book.journal.length + 1) {
       const turnSequence = Number(request.split("/")[1]);
       book.journal.push({ kind: fact.ok ? "result" : "failure", turnSequence, result: fact.value });
     }
@@ -116,6 +120,12 @@ export class FactBooks {
       () => request,
     );
   }
+}
+
+// Only what the recorded turn asked for is decided at all.
+function isAsked(fact: CallFact, journal: readonly JournalRow[]): boolean {
+  const turn = journal[fact.turnSequence - 1]?.turn;
+  return turn?.tool === fact.tool && turn.arg === fact.arg;
 }
 
 function expectedAnswer(

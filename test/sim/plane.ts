@@ -1,6 +1,8 @@
 // The control plane in memory: each operation is the thin mirror of one command, and one transaction.
 // Called by the simulated replicas (driver.ts). Decisions are the product's: queue/, graph/ and the ledger's step.
 
+import { isAskedFor } from "../../server/queue/asked_call.ts";
+import { fence } from "../../server/queue/fence.ts";
 import { judgeOtherTurn, takesNextEntry } from "../../server/queue/journal.ts";
 import { nextLedgerStep } from "../../server/queue/ledger.ts";
 import { matchTasks } from "../../server/queue/match.ts";
@@ -10,6 +12,7 @@ import { find, heldLease, hold } from "./holding.ts";
 import type { Answer, Assigned, CallFact, Fault, Item, Op, Result, ResultFact, TurnFact } from "./rows.ts";
 import { settle, startRun } from "./settling.ts";
 import type { Tables } from "./tables.ts";
+import { turnText } from "./turn_text.ts";
 
 /** Runs an operation as one transaction; undefined when it never commits. */
 export function perform(tables: Tables, op: Op, replica: number, fault: Fault): Result | undefined {
@@ -100,7 +103,8 @@ function renew(tables: Tables, op: Extract<Op, { op: "renew" }>): Result {
   const alive = session?.epoch === op.epoch && (session.state === "active" || session.state === "draining");
   if (alive) session.expireMs = tables.nowMs + TTL_MS;
   const still = op.held.flatMap(({ task, token }) => {
-    const holds = tables.leases.get(task)?.token === token || tables.ready.get(task)?.late?.token === token;
+    const holders = { lease: tables.leases.get(task), late: tables.ready.get(task)?.late };
+    const holds = fence(holders, { token, sessionId: op.session }) !== "lost";
     return holds ? [{ token, stopping: tables.task(task).run.graph.run === "CANCELLING" }] : [];
   });
   return { alive, still };
@@ -147,7 +151,9 @@ function turns(tables: Tables, facts: readonly TurnFact[]): string[] {
     }
     const there = journal[fact.sequence - 1];
     const recorded = there && { kind: there.kind, payload: there.turn === undefined ? null : `${there.turn.nonce}` };
-    return judgeOtherTurn(recorded, `${fact.body.nonce}`) === "duplicate" ? "duplicate" : "refused";
+    if (judgeOtherTurn(recorded, `${fact.body.nonce}`) === "duplicate") return "duplicate";
+    tables.record("fact.refused", fact.task);
+    return "refused";
   });
 }
 
@@ -159,6 +165,12 @@ function calls(tables: Tables, facts: readonly CallFact[]): Result {
     if (lease === undefined) {
       tables.record("fact.refused", fact.task);
       return { type: "lease_lost" };
+    }
+    const asked = tables.journal(fact.task)[fact.turnSequence - 1]?.turn;
+    const call = { callIndex: 0, tool: fact.tool, argumentsJson: JSON.stringify({ n: fact.arg }) };
+    if (!isAskedFor(asked === undefined ? null : turnText(asked), call)) {
+      tables.record("fact.refused", fact.task);
+      return { type: "not_asked" };
     }
     const presented = { task: fact.task, token: fact.token, session: fact.session };
     if (lease.task.run.graph.run !== "RUNNING") return { type: "retry_after" };
@@ -179,7 +191,14 @@ function useLedger(tables: Tables, fact: CallFact, begun: number, settleLater: I
   // Calls are named by their place in one lineage: whoever asks is its only living holder.
   const placed = { grant_expire_time: new Date(tables.nowMs), origin_task_id: null, expire_time: null };
   const step = nextLedgerStep(row && { ...row, ...placed }, {
-    ...{ token: fact.token, argumentsDigest: digest, originTaskId: tables.task(fact.task).origin, begun, tool },
+    ...{
+      token: fact.token,
+      toolName: fact.tool,
+      argumentsDigest: digest,
+      originTaskId: tables.task(fact.task).origin,
+      begun,
+      tool,
+    },
     ...{ holderLives: false, nowMs: tables.nowMs },
   });
   const presented = { task: fact.task, token: fact.token, session: fact.session };
@@ -227,7 +246,9 @@ function results(tables: Tables, facts: readonly ResultFact[]): Result {
   const settleLater: Item[] = [];
   const verdicts = facts.map((fact) => {
     const holds = heldLease(tables, fact) !== undefined;
-    const row = [...tables.ledger.values()].find((call) => call.grant_id === fact.grant && call.task.id === fact.task);
+    const row = [...tables.ledger.values()].find(
+      (call) => call.grant_id === fact.grant && call.task.id === fact.task && call.grant_token === fact.token,
+    );
     const answer = fact.ok
       ? { result: fact.value, known: true }
       : { failureClass: failureOf(fact), known: !fact.ambiguous };
@@ -240,7 +261,7 @@ function results(tables: Tables, facts: readonly ResultFact[]): Result {
     row.result = fact.ok ? fact.value : null;
     row.failure = fact.ok ? null : failureOf(fact);
     const journal = tables.journal(fact.task);
-    if (holds && fact.sequence > 0 && fact.sequence > journal.length) {
+    if (holds && fact.sequence === journal.length + 1) {
       const turnSequence = Number(row.request_id.split("/")[1]);
       journal.push({ kind: fact.ok ? "result" : "failure", turnSequence, result: fact.ok ? fact.value : "" });
     }

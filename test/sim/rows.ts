@@ -168,7 +168,9 @@ export interface Findings {
 export type Answer =
   | { readonly type: "granted"; readonly grant: string; readonly request: string }
   | { readonly type: "cached"; readonly result: string }
-  | { readonly type: "conflict" | "failed" | "unknown_outcome" | "denied" | "retry_after" | "lease_lost" };
+  | {
+      readonly type: "conflict" | "failed" | "unknown_outcome" | "denied" | "not_asked" | "retry_after" | "lease_lost";
+    };
 
 /** Verdicts of an operation, in the order of its facts or items; other members as the operation has them. */
 export interface Result {

@@ -270,7 +270,9 @@ class Settling {
         { outcome_token: task.outcomeToken, outcome_digest: task.outcomeDigest },
         { token: item.token, digest: digestOf(item.outcome) },
       );
-      if (judged !== "lease_lost") return judged === "duplicate" ? "duplicate" : "refused";
+      if (judged === "duplicate") return "duplicate";
+      this.#tables.record("fact.refused", task.id);
+      return judged === "contradiction" ? "refused" : "lease_lost";
     }
     this.#tables.record("fact.refused", task.id);
     return "lease_lost";

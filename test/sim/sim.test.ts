@@ -26,7 +26,7 @@ test("no history of a search breaks a rule, and the search tries what it is for"
     "task.timed_out",
     "tool.cached",
     "tool.late_result",
-    "call conflict",
+    "call not_asked",
     "call unknown_outcome",
     "settle duplicate",
     "settle lease_lost",

@@ -28,6 +28,7 @@ import type { Answer, Findings, Item, Op, Presented, Result } from "./rows.ts";
 import { Faults } from "./sql_faults.ts";
 import { settleItemOf } from "./sql_items.ts";
 import { Names } from "./sql_state.ts";
+import { turnText } from "./turn_text.ts";
 
 const ana: Principal = {
   ...{ id: "ana", kind: "user", groups: ["engineering"], claims: {}, method: "test", roles: ["admin"] },
@@ -184,7 +185,9 @@ export class SqlSystem {
       case "renew": {
         const row = { id: this.session(op.session), epoch: String(op.epoch) };
         const alive = (await store.read((tx) => tx.sessions.renew([row], TTL_MS))).length > 0;
-        const held = op.held.map(({ task, token }) => ({ task_id: names.real(task), token: names.real(token) }));
+        const held = op.held.map(({ task, token }) => ({
+          ...{ task_id: names.real(task), token: names.real(token), session_id: row.id },
+        }));
         const still = await store.read((tx) => tx.leases.stillHeld(held));
         return {
           alive,
@@ -207,10 +210,7 @@ export class SqlSystem {
               context,
               op.facts.map((fact) => ({
                 ...{ ...this.#presented(fact), worker: fact.session, sequence: fact.sequence },
-                turnJson: JSON.stringify({
-                  text: `${fact.body.nonce}`,
-                  toolCalls: fact.body.tool === "" ? [] : [{ name: fact.body.tool, arguments: { n: fact.body.arg } }],
-                }),
+                turnJson: turnText(fact.body),
               })),
             )
           ).map(({ verdict }) => verdict),

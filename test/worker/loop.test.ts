@@ -134,17 +134,23 @@ test("a tool's failure fails the task with ToolFailed when its onError is fail, 
   expect(port.journal.length).toBe(1);
 });
 
-test.each<[string, ReturnType<Decide>, string]>([
-  ["invalid arguments", { kind: "invalidArguments", message: "orderId is missing" }, "InvalidArguments"],
-  ["a withheld denial", { kind: "denied", code: "forbidden", taskEnded: false }, "PolicyDenied"],
-])("%s reach the model as an error, take a journal entry and count as a call", async (_, decision, errorClass) => {
+test("invalid arguments reach the model as an error, take a journal entry and count as a call", async () => {
   const asked = planned([{ text: "", toolCalls: [call("act")] }]);
-  const port = new RecordingPort([], () => decision);
+  const port = new RecordingPort([], () => ({ kind: "invalidArguments", message: "orderId is missing" }));
   const limits = { maxTurns: 8, maxToolCalls: 1, timeoutMs: 60_000, maxOutputBytes: 1_000 };
   const end = await run(agentTask({ model, tools: [toolView("act", { onError: "fail" })], limits }), port, asked);
   expect(end.kind).toBe("succeeded");
   expect(port.facts).toEqual(["turn 1", "turn 3"]);
-  expect(asked.requests[1]?.results).toMatchObject({ act: { error: { class: errorClass } } });
+  expect(asked.requests[1]?.results).toMatchObject({ act: { error: { class: "InvalidArguments" } } });
+});
+
+test("a call that the server's journal does not ask for fails the task, and the model hears nothing of it", async () => {
+  const asked = planned([{ text: "", toolCalls: [call("act")] }]);
+  const port = new RecordingPort([], () => ({ kind: "denied", code: "not_asked", taskEnded: false }));
+  const end = await run(agentTask({ model, tools: [toolView("act")] }), port, asked);
+  expect(end).toMatchObject({ kind: "failed", class: "ToolFailed", retryable: true });
+  expect(asked.requests).toHaveLength(1);
+  expect(port.facts).toEqual(["turn 1"]);
 });
 
 test("a cached result is used without running the tool", async () => {

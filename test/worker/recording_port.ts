@@ -99,9 +99,6 @@ export class RecordingPort implements TaskPort {
       const outcome = { ok: false as const, errorClass: "InvalidArguments", errorMessage: decision.message };
       this.journal.push({ ...place, outcome });
     }
-    if (decision.kind === "denied" && !decision.taskEnded) {
-      this.journal.push({ ...place, outcome: { ok: false, errorClass: "PolicyDenied", errorMessage: decision.code } });
-    }
   }
 
   #fact(name: string): void {

@@ -87,7 +87,10 @@ export async function driveToolCall(placed: PlacedCall, context: ToolCallContext
       case "invalidArguments":
         return recordedError("InvalidArguments", decision.message);
       case "denied":
-        return decision.taskEnded ? { kind: "dropped" } : recordedError("PolicyDenied", decision.code);
+        // Nothing of a denial goes to the model. The server knows nothing of this call only if the journal here is not the recorded one.
+        return decision.taskEnded
+          ? { kind: "dropped" }
+          : { kind: "failed", message: `the server refused the call of ${call.name}: ${decision.code}` };
       case "retryAfter":
         await wait(Math.max(decision.delayMs, RETRY_AFTER_MS_MIN), context);
         break;

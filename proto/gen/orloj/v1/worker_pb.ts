@@ -1500,14 +1500,15 @@ export const CachedToolResultSchema: GenMessage<CachedToolResult> = /*@__PURE__*
  */
 export type ToolDenied = Message<"orloj.v1.ToolDenied"> & {
   /**
-   * Reason code: "forbidden", "not_permitted", "policy_error", "policy_missing", "undeclared", …
+   * "denied": by structure or policy; why is for the requester and the audit trail, not for workers and models.
+   * "not_asked": the turn that is recorded there did not ask for this tool with these arguments; nothing changed.
    *
    * @generated from field: string code = 1;
    */
   code: string;
 
   /**
-   * True: the task is already POLICY_DENIED; drop it quietly.
+   * True ("denied"): the task is already POLICY_DENIED; drop it quietly. False: the worker contradicts its own journal.
    *
    * @generated from field: bool task_ended = 2;
    */
