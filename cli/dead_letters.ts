@@ -148,10 +148,10 @@ async function show(context: Context, taskId: string): Promise<void> {
           "State",
           letter.state === "open"
             ? "open"
-            : `${stateOf(letter)} by ${letter.resolvedBy}, ${instant(letter.resolveTime)}`,
+            : safeLine(`${stateOf(letter)} by ${letter.resolvedBy}, ${instant(letter.resolveTime)}`),
         ],
         ["Cause", letter.cause],
-        ["Failure", `${letter.failure?.class}: ${safeLine(letter.failure?.message ?? "")}`],
+        ["Failure", safeLine(`${letter.failure?.class}: ${letter.failure?.message}`)],
         ["Attempts", String(letter.attempt)],
         ["Deliveries", String(letter.deliveries)],
         ["Parked", instant(letter.parkTime)],

@@ -1,13 +1,12 @@
 // Denials have no effect, are final and are explained; policies are read live.
 
 import { beforeAll, expect, test } from "vitest";
-import { type RunHandle, TaskState } from "../../sdk/index.ts";
 import { runOrloj } from "../harness/processes.ts";
+import { effect, expectDenied, RETRY } from "./denials.ts";
 import { agent, httpTool, policy, single } from "./documents.ts";
-import { nameOf, type Stage, startStage } from "./stage.ts";
+import { type Stage, startStage } from "./stage.ts";
 
 let stage: Stage;
-const RETRY = { errorHandling: { retry: { on: ["ToolFailed", "Timeout"], maxAttempts: 3 } } };
 const DEVELOPERS = { match: { "requester.groups": ["developers"] } };
 const ENGINEERS = { match: { "requester.groups": ["engineering"] } };
 
@@ -15,26 +14,6 @@ beforeAll(async () => {
   stage = await startStage({ args: ["--dev-groups", "developers"] });
   await stage.worker("w1");
 });
-
-/** A workflow whose agent calls a writing tool of its own, both of that name. */
-function effect(name: string) {
-  const script = [{ when: "turn == 1", toolCalls: [{ name, arguments: {} }] }, { output: { ok: true } }];
-  return [
-    httpTool(name, `/${name}`, { effect: "write" }),
-    agent(name, script, { tools: [name], ...RETRY }),
-    ...single(name),
-  ];
-}
-
-async function expectDenied(run: RunHandle) {
-  await expect(run.result()).rejects.toMatchObject({ state: "POLICY_DENIED", failure: { class: "PolicyDenied" } });
-  const { tasks } = await stage.client.workflows.listTasks({ runId: run.id });
-  expect(tasks.map((task) => [nameOf(TaskState, task.state), task.attempt])).toEqual([["POLICY_DENIED", 1]]);
-  const denied = await stage.trail(run, "task.denied");
-  expect(denied).toHaveLength(1);
-  expect(await stage.trail(run, "task.retrying")).toEqual([]);
-  return denied[0]?.detail.decision;
-}
 
 test("a denied tool is never called: the task and the run end POLICY_DENIED, with every policy's verdict recorded", async () => {
   await stage.apply(
@@ -56,7 +35,7 @@ test("a denied tool is never called: the task and the run end POLICY_DENIED, wit
     }),
   );
   const run = await stage.client.workflow("refund").invoke();
-  const decision = await expectDenied(run);
+  const decision = await expectDenied(stage, run);
   expect(decision).toMatchObject({ allowed: false, reason: "not_permitted", tool: "refund" });
   expect(decision.decidedBy).toContain("refund-engineering");
   const verdicts = Object.fromEntries(
@@ -82,7 +61,7 @@ test("a tool that the agent does not declare is denied by structure, whatever it
     agent("thief", [{ when: "turn == 1", toolCalls: [{ name: "vault", arguments: {} }] }, { output: {} }], RETRY),
     ...single("thief"),
   );
-  const decision = await expectDenied(await stage.client.workflow("thief").invoke());
+  const decision = await expectDenied(stage, await stage.client.workflow("thief").invoke());
   expect(decision).toMatchObject({ allowed: false, reason: "undeclared", checkpoint: "tool.call", tool: "vault" });
   expect(stage.sink.count("/vault")).toBe(0);
 });
@@ -90,7 +69,7 @@ test("a tool that the agent does not declare is denied by structure, whatever it
 test("a guarded tool without a policy of its own is denied", async () => {
   const [tool, ...others] = effect("guarded") as [{ spec: object }, ...object[]];
   await stage.apply({ ...tool, spec: { ...tool.spec, guarded: true } }, ...others);
-  const decision = await expectDenied(await stage.client.workflow("guarded").invoke());
+  const decision = await expectDenied(stage, await stage.client.workflow("guarded").invoke());
   expect(decision).toMatchObject({ reason: "policy_missing" });
   expect(stage.sink.count("/guarded")).toBe(0);
 });
@@ -130,7 +109,7 @@ test("a policy that changes between two runs decides the second one, without a r
   expect(stage.sink.count("/live")).toBe(1);
 
   await stage.apply(policy("live-policy", { ...attached, allow: ENGINEERS }));
-  const decision = await expectDenied(await stage.client.workflow(name).invoke());
+  const decision = await expectDenied(stage, await stage.client.workflow(name).invoke());
   expect(decision.verdicts[0].generation).toBe(2);
   expect(stage.sink.count("/live")).toBe(1);
 
@@ -167,7 +146,7 @@ test("a policy that is added in the middle of a run denies its next tool call", 
     }),
   );
   sink.release("/first");
-  const decision = await expectDenied(run);
+  const decision = await expectDenied(stage, run);
   expect(decision).toMatchObject({ checkpoint: "tool.call", reason: "not_permitted", tool: "second" });
   expect(decision.argumentsDigest).toMatch(/^sha256:/);
   expect(sink.count("/first")).toBe(1);
@@ -182,7 +161,7 @@ test("guarded by two policies: denied as long as one of them denies", async () =
     policy("both-yes", { attachTo: [{ kind: "Tool", name }], allow: DEVELOPERS }),
     policy("both-no", { ...attached, deny: { match: { "tool.names": [name] } } }),
   );
-  const decision = await expectDenied(await stage.client.workflow(name).invoke());
+  const decision = await expectDenied(stage, await stage.client.workflow(name).invoke());
   expect(decision.reason).toBe("forbidden");
   expect(decision.verdicts.length).toBeGreaterThanOrEqual(2);
   expect(stage.sink.count(`/${name}`)).toBe(0);
