@@ -20,7 +20,12 @@ export function resolveEdges(step: Step): void {
       continue;
     }
     const next = step.edges.shift();
-    if (next === undefined) return;
+    if (next === undefined) {
+      if (!step.joinWentOn) return;
+      step.joinWentOn = false;
+      cancelMoot(step);
+      continue;
+    }
     const { edge, taken } = next;
     const row = step.row(edge.to);
     // Else its join did not wait for this edge.
@@ -38,7 +43,7 @@ function resolveJoin(step: Step, name: string): void {
   else if (quorum !== undefined && taken > 0 && taken + unresolved < quorum) {
     const message = `its join needs ${quorum} taken edges and can get ${taken + unresolved} at most`;
     endFailed(step, name, { class: "JoinUnreachable", message }, { how: "fail" });
-    cancelMoot(step);
+    step.joinWentOn = true;
   }
 }
 
@@ -51,12 +56,11 @@ function begin(step: Step, name: string): void {
     return;
   }
   activate(step, node);
-  if (node.quorum !== undefined) cancelMoot(step);
+  if (node.quorum !== undefined) step.joinWentOn = true;
 }
 
-// Once a join has gone on, what leads nowhere but to it works for nobody: it ends without effect.
+// Once a join has gone on, what leads nowhere but to it works for nobody: it ends without effect. What the event skips is skipped.
 function cancelMoot(step: Step): void {
-  if (step.run !== "RUNNING") return;
   for (const name of step.plan.order.toReversed()) {
     const { state } = step.row(name);
     if (state !== "PENDING" && state !== "ACTIVE" && state !== "PARKED") continue;

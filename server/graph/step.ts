@@ -51,6 +51,8 @@ export class Step {
   edges: ResolvedEdge[] = [];
   /** Nodes that are to be activated before any edge is resolved. */
   due: string[] = [];
+  /** A join that does not wait for all has begun or failed: branches may have become moot. */
+  joinWentOn = false;
   /** Nodes activated by this event. */
   activations = 0;
   readonly #changed = new Set<string>();

@@ -46,6 +46,7 @@ export class Reference {
   readonly #begun = new Set<string>();
   #moving: RefEdge[] = [];
   #due: string[] = [];
+  #mayForget = false;
 
   constructor(nodes: readonly RefNode[], edges: readonly RefEdge[]) {
     this.nodes = nodes;
@@ -191,7 +192,12 @@ export class Reference {
         continue;
       }
       const edge = this.#moving.shift();
-      if (edge === undefined) break;
+      if (edge === undefined) {
+        if (!this.#mayForget) break;
+        this.#mayForget = false;
+        this.#forget();
+        continue;
+      }
       if (this.state.get(edge.to) === "PENDING") this.#look(edge.to);
     }
     if (this.run === "RUNNING" && ![...this.state.values()].some((state) => LIVE.has(state))) this.run = "SUCCEEDED";
@@ -208,13 +214,13 @@ export class Reference {
       this.#leave(name, []);
     } else if (quorum > 0 && taken > 0 && taken + open < quorum) {
       this.#fail(name, "JoinUnreachable", "FAILED");
-      this.#forget();
+      this.#mayForget = true;
     }
   }
 
   #begin(name: string): void {
     this.#start(name);
-    if ((this.nodes.find((one) => one.name === name)?.quorum ?? 0) > 0) this.#forget();
+    if ((this.nodes.find((one) => one.name === name)?.quorum ?? 0) > 0) this.#mayForget = true;
   }
 
   // Whatever still lives and leads only to nodes that do not wait for it.
