@@ -50,7 +50,7 @@ export function nodeViews(bundle: CompiledBundle, rows: readonly NodeRow[], with
   const byName = new Map(rows.map((row) => [row.node, row]));
   return bundle.bundle.system.spec.nodes.map((node): NodeView => {
     const row = byName.get(node.name);
-    const target = node.agent ?? "";
+    const target = node.agent ?? node.tool ?? "";
     if (row === undefined) return { name: node.name, state: "PENDING", iteration: 0, target };
     return {
       name: node.name,

@@ -9,9 +9,10 @@ import { compileCondition } from "../../language/condition.ts";
 import { compileSchema, type SchemaCheck } from "../../language/json_schema.ts";
 import { compileTemplate } from "../../language/template.ts";
 import type { Template } from "../../language/types.ts";
-import type { Bundle } from "../manifests/bundle.ts";
+import type { Bundle, Resolved } from "../manifests/bundle.ts";
 import { outputsSchema } from "../manifests/node_schemas.ts";
-import type { EdgeSpec, MapSpec, NodeSpec } from "../manifests/specs.ts";
+import type { AgentSpec, EdgeSpec, MapSpec, NodeSpec } from "../manifests/specs.ts";
+import { agentOfNode } from "../manifests/tool_agent.ts";
 import { forwardOrder, innermostLoops, reachedFrom } from "./loops.ts";
 import type { GraphPlan, PlanEdge, PlanLoop, PlanMap, PlanNode } from "./types.ts";
 
@@ -60,15 +61,16 @@ interface Shape {
 
 function compileNode(bundle: Bundle, node: NodeSpec, hints: SchemaHints, { edges, loops }: Shape): PlanNode {
   const { name, join } = node;
-  const agent = node.agent === undefined ? undefined : bundle.agents[node.agent];
-  assert(agent !== undefined || node.transform !== undefined, `bundle holds agent ${node.agent} of node ${name}`);
+  const agentName = agentOfNode(node);
+  const agent = agentOf(bundle, node);
+  assert(agent !== undefined || node.transform !== undefined, `bundle holds agent ${agentName} of node ${name}`);
   const input = joinSchemas([agent?.spec.inputSchema]);
   const quorum = join === "any" ? 1 : typeof join === "object" ? join.quorum : undefined;
   const variables = node.map === undefined ? INPUT_VARIABLES : [...INPUT_VARIABLES, node.map.as];
   const loop = loops.get(name);
   return {
     name,
-    agent: node.agent ?? "",
+    agent: agentName ?? "",
     ...(node.input !== undefined && { input: template(node.input, variables, hints, `input of node ${name}`) }),
     ...(node.transform !== undefined && {
       transform: template(node.transform, INPUT_VARIABLES, hints, `transform of node ${name}`),
@@ -82,6 +84,11 @@ function compileNode(bundle: Bundle, node: NodeSpec, hints: SchemaHints, { edges
     outgoing: edges.filter((edge) => edge.from === name),
     ...(loop !== undefined && { loop }),
   };
+}
+
+function agentOf(bundle: Bundle, node: NodeSpec): Resolved<AgentSpec> | undefined {
+  const name = agentOfNode(node);
+  return name === undefined ? undefined : bundle.agents[name];
 }
 
 function compileMap(map: MapSpec, hints: SchemaHints, name: string): PlanMap {
@@ -104,7 +111,7 @@ function compileLoops(names: readonly string[], edges: readonly PlanEdge[]): Rea
 // What the conditions of an edge see of the node that it leaves.
 function edgeHints(bundle: Bundle, edge: EdgeSpec, hints: SchemaHints): SchemaHints {
   const source = bundle.system.spec.nodes.find((node) => node.name === edge.from);
-  const schema = source?.agent === undefined ? undefined : bundle.agents[source.agent]?.spec.outputSchema;
+  const schema = source && agentOf(bundle, source)?.spec.outputSchema;
   return {
     ...(hints["input"] && { input: hints["input"] }),
     ...(schema && source?.map === undefined && { output: schema }),
@@ -133,7 +140,7 @@ function schemaHints(bundle: Bundle): SchemaHints {
   const { spec } = bundle.system;
   const nodes: JsonObject = {};
   for (const node of spec.nodes) {
-    const output = node.agent === undefined ? undefined : bundle.agents[node.agent]?.spec.outputSchema;
+    const output = agentOf(bundle, node)?.spec.outputSchema;
     if (output === undefined) continue;
     const properties = node.map === undefined ? { output } : { outputs: outputsSchema(output, node.map) };
     nodes[node.name] = { properties };

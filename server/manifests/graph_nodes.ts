@@ -54,10 +54,12 @@ function readNode(findings: Findings, tree: Tree, path: string): NodeSpec | unde
   if (fields === undefined) return undefined;
   const nameTree = fields.required("name");
   const name = nameTree && readNodeName(findings, nameTree, fields.at("name"));
-  for (const key of ["tool", "system"]) fields.notYet(key, `a node with "${key}"`);
+  fields.notYet("system", `a node with "system"`);
   checkTarget(fields);
   const agentTree = fields.get("agent");
   const agent = agentTree && readLabel(findings, agentTree, fields.at("agent"));
+  const toolTree = fields.get("tool");
+  const tool = toolTree && readLabel(findings, toolTree, fields.at("tool"));
   const transformTree = fields.get("transform");
   if (transformTree) checkTemplate(findings, transformTree, fields.at("transform"), NODE_VARIABLES);
   const map = readMap(fields);
@@ -73,7 +75,7 @@ function readNode(findings: Findings, tree: Tree, path: string): NodeSpec | unde
   const transform = fields.json("transform");
   return {
     name,
-    ...(transform === undefined ? { agent: agent ?? "" } : { transform }),
+    ...(transform !== undefined ? { transform } : fields.has("tool") ? { tool: tool ?? "" } : { agent: agent ?? "" }),
     ...(map && { map }),
     ...{ join, route },
     ...(input !== undefined && { input }),
@@ -141,7 +143,7 @@ function readMap(parent: Fields): MapSpec | undefined {
 }
 
 /** A node as its manifest would say it, defaults filled in. */
-export function nodeJson({ name, agent, transform, map, join, route, input }: NodeSpec): JsonObject {
+export function nodeJson({ name, agent, tool, transform, map, join, route, input }: NodeSpec): JsonObject {
   const joinJson = typeof join === "string" ? join : { quorum: join.quorum };
-  return compact({ name, agent, transform, map: map && { ...map }, join: joinJson, route, input });
+  return compact({ name, agent, tool, transform, map: map && { ...map }, join: joinJson, route, input });
 }

@@ -20,8 +20,8 @@ import { checkTemplateTypes, LONE_PATH } from "./template_typing.ts";
 import { child, positionInside, type Tree } from "./tree.ts";
 import { INPUT_VARIABLES } from "./workflow_template.ts";
 
-/** Agent of a node by name; undefined if it does not exist or has errors. */
-export type AgentOf = (name: string) => AgentSpec | undefined;
+/** What a node's agent or tool takes and gives; undefined if it does not exist or has errors. */
+export type SchemasOf = (node: NodeSpec) => Pick<AgentSpec, "inputSchema" | "outputSchema"> | undefined;
 
 /** What `iteration` is when a node is executed first. */
 const FIRST_ITERATION = { index: 0, max: 0 };
@@ -34,19 +34,19 @@ const ERROR_SCHEMA: JsonObject = {
 };
 
 /** Checks a system's graph. */
-export function checkGraph(document: ReadDocument, agentOf: AgentOf): void {
+export function checkGraph(document: ReadDocument, schemasOf: SchemasOf): void {
   const spec = (document.manifest as Manifest<"AgentSystem">).spec;
   const { findings, tree } = document;
   const shape = checkShape(findings, spec, tree);
   if (shape === undefined) return;
-  new GraphChecker(document, spec, shape, agentOf).check();
+  new GraphChecker(document, spec, shape, schemasOf).check();
 }
 
 class GraphChecker {
   readonly #document: ReadDocument;
   readonly #spec: AgentSystemSpec;
   readonly #shape: GraphShape;
-  readonly #agents: ReadonlyMap<string, AgentSpec | undefined>;
+  readonly #agents: ReadonlyMap<string, ReturnType<SchemasOf>>;
   /** Schemas of each node's output or outputs. */
   readonly #schemas: ReadonlyMap<string, JsonObject | undefined>;
   readonly #outputs: ReadonlyMap<string, Typed | undefined>;
@@ -54,13 +54,11 @@ class GraphChecker {
   readonly #input: Typed | undefined;
   readonly #sample: JsonObject;
 
-  constructor(document: ReadDocument, spec: AgentSystemSpec, shape: GraphShape, agentOf: AgentOf) {
+  constructor(document: ReadDocument, spec: AgentSystemSpec, shape: GraphShape, schemasOf: SchemasOf) {
     this.#document = document;
     this.#spec = spec;
     this.#shape = shape;
-    this.#agents = new Map(
-      spec.nodes.map(({ name, agent }) => [name, agent === undefined ? undefined : agentOf(agent)]),
-    );
+    this.#agents = new Map(spec.nodes.map((node) => [node.name, schemasOf(node)]));
     this.#schemas = new Map(spec.nodes.map((node) => [node.name, this.#schemaOf(node)]));
     this.#outputs = new Map([...this.#schemas].map(([name, schema]) => [name, typed(schema)]));
     this.#mapped = new Set(spec.nodes.flatMap(({ name, map }) => (map === undefined ? [] : [name])));

@@ -40,9 +40,11 @@ export function referencesOfManifest(manifest: Manifest): ManifestReference[] {
   }
   if (manifest.kind === "AgentSystem") {
     const { nodes } = (manifest as Manifest<"AgentSystem">).spec;
-    return nodes.flatMap(({ agent }, index): ManifestReference[] =>
-      agent === undefined ? [] : [{ kind: "Agent", name: agent, path: ["spec", "nodes", index, "agent"] }],
-    );
+    return nodes.flatMap(({ agent, tool }, index): ManifestReference[] => {
+      const path = (key: string) => ["spec", "nodes", index, key];
+      if (tool !== undefined) return [{ kind: "Tool", name: tool, path: path("tool") }];
+      return agent === undefined ? [] : [{ kind: "Agent", name: agent, path: path("agent") }];
+    });
   }
   if (manifest.kind === "WorkflowTemplate") {
     const { system } = (manifest as Manifest<"WorkflowTemplate">).spec;

@@ -16,6 +16,7 @@ import type {
   ToolSpec,
   WorkflowTemplateSpec,
 } from "./specs.ts";
+import { toolAgent } from "./tool_agent.ts";
 
 /** A manifest as it is stored. */
 export interface StoredManifest {
@@ -53,13 +54,25 @@ export function resolveBundle(namespace: string, name: string, lookup: StoredLoo
   const agents: Record<string, Resolved<AgentSpec>> = {};
   const tools: Record<string, Resolved<ToolSpec>> = {};
   for (const reference of referencesOfManifest(systemStored.manifest)) {
-    if (agents[reference.name] !== undefined) continue;
+    const found = reference.kind === "Tool" ? toolNode(systemStored, reference, tools, lookup) : undefined;
+    if (found !== undefined) agents[`tool:${reference.name}`] = found;
+    if (found !== undefined || agents[reference.name] !== undefined) continue;
     const agent = follow(systemStored.manifest, reference, lookup);
     agents[reference.name] = withTools(agent, tools, lookup);
   }
   const bundle: Bundle = { workflow, system: resolved<AgentSystemSpec>(systemStored), agents, tools };
   const text = canonicalJson(bundle as unknown as Json);
   return { bundle, text, digest: sha256(text) };
+}
+
+function toolNode(
+  system: StoredManifest,
+  reference: ManifestReference,
+  tools: Record<string, Resolved<ToolSpec>>,
+  lookup: StoredLookup,
+): Resolved<AgentSpec> {
+  const found = resolved<ToolSpec>(follow(system.manifest, reference, lookup));
+  return toolAgent(found, keepTool(tools, reference.name, found));
 }
 
 // Agents of two namespaces may mean different tools by one name; the second is then kept, and referred to, as namespace/name.
@@ -71,13 +84,17 @@ function withTools(
   const { spec, ...identity } = resolved<AgentSpec>(agent);
   const declared = spec.tools.map((tool): AgentTool => {
     const found = resolved<ToolSpec>(follow(agent.manifest, { kind: "Tool", name: tool.ref, path: [] }, lookup));
-    const taken = tools[tool.ref];
-    const key =
-      taken === undefined || taken.namespace === found.namespace ? tool.ref : `${found.namespace}/${tool.ref}`;
-    tools[key] = found;
+    const key = keepTool(tools, tool.ref, found);
     return key === tool.ref ? tool : { ...tool, ref: key };
   });
   return { ...identity, spec: { ...spec, tools: declared } };
+}
+
+function keepTool(tools: Record<string, Resolved<ToolSpec>>, ref: string, found: Resolved<ToolSpec>): string {
+  const taken = tools[ref];
+  const key = taken === undefined || taken.namespace === found.namespace ? ref : `${found.namespace}/${ref}`;
+  tools[key] = found;
+  return key;
 }
 
 function resolved<Spec extends SpecOf[Kind]>({ manifest, generation, digest }: StoredManifest): Resolved<Spec> {

@@ -172,8 +172,10 @@ export interface MapSpec {
 /** One node of an AgentSystem. */
 export interface NodeSpec {
   readonly name: string;
-  /** Absent: a transform. */
+  /** One of agent, tool and transform is there. */
   readonly agent?: string;
+  /** A tool that is called with the node's input. */
+  readonly tool?: string;
   /** Template over {input, nodes, iteration} that makes the node's output, without an agent. */
   readonly transform?: Json;
   readonly map?: MapSpec;

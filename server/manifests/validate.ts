@@ -15,7 +15,15 @@ import {
   type ResourceKey,
   resolveReference,
 } from "./references.ts";
-import { type AgentSpec, type AgentSystemSpec, KINDS, type Kind, type Manifest, manifestKey } from "./specs.ts";
+import {
+  type AgentSpec,
+  type AgentSystemSpec,
+  KINDS,
+  type Kind,
+  type Manifest,
+  manifestKey,
+  type ToolSpec,
+} from "./specs.ts";
 import { child, type Tree } from "./tree.ts";
 import { checkUnverifiedReads } from "./unverified_reads.ts";
 
@@ -141,7 +149,10 @@ function checkTogether(document: ReadDocument, lookup: Lookup, unsound: Readonly
   else if (manifest.kind === "Policy") checkPolicyRefs(document, lookup);
   else if (manifest.kind === "Tool") checkToolReads(document);
   else if (manifest.kind === "AgentSystem")
-    checkGraph(document, (name) => find("Agent", name)?.spec as AgentSpec | undefined);
+    checkGraph(document, ({ agent, tool }) => {
+      const found = tool === undefined ? agent && find("Agent", agent) : find("Tool", tool);
+      return found === undefined || found === "" ? undefined : (found.spec as AgentSpec | ToolSpec);
+    });
   else if (manifest.kind === "WorkflowTemplate") {
     const { system } = (manifest as Manifest<"WorkflowTemplate">).spec;
     checkWorkflowInput(document, find("AgentSystem", system)?.spec as AgentSystemSpec | undefined);

@@ -2,7 +2,7 @@
 
 import { beforeAll, expect, test } from "vitest";
 import { NodeState, type RunHandle } from "../../sdk/index.ts";
-import { agent, system, template } from "./documents.ts";
+import { agent, httpTool, system, template } from "./documents.ts";
 import { nameOf, type Stage, startStage } from "./stage.ts";
 
 let stage: Stage;
@@ -121,4 +121,23 @@ test("an answer that does not fit is repaired within the task", async () => {
   expect(await handle.result()).toBe("repair");
   const { tasks } = await stage.client.workflows.listTasks({ runId: handle.id });
   expect(tasks.map((task) => task.attempt)).toEqual([1]);
+});
+
+test("a tool is a node: called once with the node's input, on record like any call", async () => {
+  stage.sink.respond("/orders", () => ({ body: '{"total": 7}' }));
+  await stage.apply(httpTool("place-order", "/orders", { effect: "write" }));
+  const handle = await run(
+    "ordering",
+    {
+      nodes: [{ name: "order", tool: "place-order", input: { item: "${{ input.item }}" } }],
+      output: { value: "${{ nodes.order.output.total }}" },
+    },
+    { item: "pen" },
+  );
+  expect(await handle.result()).toBe(7);
+  expect(stage.sink.count("/orders")).toBe(1);
+  const { tasks } = await stage.client.workflows.listTasks({ runId: handle.id });
+  expect(tasks.map((task) => task.agent)).toEqual(["tool:place-order"]);
+  const granted = await stage.trail(handle, "tool.granted");
+  expect(granted.map(({ detail }) => detail["tool"])).toEqual(["place-order"]);
 });

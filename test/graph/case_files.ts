@@ -2,6 +2,7 @@
 // Read by cases.test.ts (the pure core) and by test/commands/graph_cases.test.ts (a real database).
 // A step is "NODE ok OUTPUT" ({} if absent), "NODE fail CLASS" or "NODE deny"; NODE[ITEM] is an item of a map. A task is written NODE, NODE/ITERATION,
 // or with [ITEM]. Agents: strict fails, parker parks, lenient goes on with {from: fallback}; none retries.
+// There is a tool, look-up, which takes {id} and gives {found}.
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -96,6 +97,15 @@ export function caseAgents(): object[] {
     agent("strict", { onExhausted: "fail" }),
     agent("parker", { onExhausted: "deadLetter" }),
     agent("lenient", { onExhausted: "continue", fallback: FALLBACK }),
+    {
+      ...{ apiVersion: "orloj.dev/v1", kind: "Tool", metadata: { name: "look-up" } },
+      spec: {
+        ...{ type: "http", description: "Looks up", effect: "read" },
+        http: { method: "GET", url: "https://look.example/" },
+        inputSchema: { type: "object", required: ["id"], properties: { id: { type: "string" } } },
+        outputSchema: { type: "object", required: ["found"], properties: { found: { type: "boolean" } } },
+      },
+    },
   ];
 }
 

@@ -120,6 +120,7 @@ function taskEnd(agent: string, end: StepEnd): TaskEnd {
   if (end.type === "ok") return { type: "succeeded", output: end.output };
   if (end.type === "deny") return { type: "denied", failure: { class: "PolicyDenied", message: "denied" } };
   const failure = { class: end.class, message: FAILURE_MESSAGE };
-  if (agent === "parker") return { type: "parked", failure };
+  // A tool node parks like parker: who plays its worker says how the call ended.
+  if (agent === "parker" || agent.startsWith("tool:")) return { type: "parked", failure };
   return { type: "failed", failure, ...(agent === "lenient" && { fallback: FALLBACK }) };
 }

@@ -25,7 +25,24 @@ export const INVALID_GRAPHS: readonly InvalidManifest[] = [
     system(`nodes: [{name: a, agent: free}, §{name: a, agent: free}]\n${OUT}`),
     "two nodes",
   ),
-  row("E-NOT-YET", "a tool node", system(`nodes: [{name: a, §tool: refund}]\n${OUT}`), "not supported by this version"),
+  row(
+    "E-REFERENCE",
+    "a tool node without its tool",
+    system(`nodes: [{name: a, tool: §refund}]\n${OUT}`),
+    "there is no Tool",
+  ),
+  row(
+    "E-NOT-YET",
+    "a system node",
+    system(`nodes: [{name: a, §system: desk}]\n${OUT}`),
+    "not supported by this version",
+  ),
+  row(
+    "E-UNION",
+    "a tool node with an agent",
+    system(`nodes: [{name: a, agent: free, §tool: refund}]\n${OUT}`),
+    "one of agent",
+  ),
   row(
     "E-UNION",
     "a mapped transform",
