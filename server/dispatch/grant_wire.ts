@@ -3,7 +3,8 @@
 // The switch is exhaustive, so that the compiler names a kind of means that cannot travel yet.
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { ToolGrantSchema } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import { canonicalJson } from "../../kit/json.ts";
+import type { McpMeansSchema, ToolGrantSchema } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { Grant } from "../commands/tool_facts.ts";
 import { durationOf } from "./wire.ts";
 
@@ -34,9 +35,31 @@ function wireMeans(means: Grant["means"]): NonNullable<WireGrant["means"]> {
       const input = { stdin: stdin ?? new Uint8Array(), hasStdin: stdin !== undefined };
       return { case: "command", value: { argv: [...argv], ...input, env: { ...env }, workDir: workDir ?? "" } };
     }
+    case "database": {
+      const { driver, place, statement, parameters, readOnly, maxRows, allowPrivateNetwork, requestId } = means;
+      const parametersJson = parameters.map((value) => canonicalJson(value));
+      const bounds = { readOnly, rowsMax: maxRows, allowPrivateNetwork, requestId };
+      return { case: "database", value: { driver, place, statement, parametersJson, ...bounds } };
+    }
+    case "mcp": {
+      const { server, tool, requestId } = means;
+      const call = { tool, argumentsJson: canonicalJson(means.arguments), requestId };
+      return { case: "mcp", value: { ...call, server: wireServer(server) } };
+    }
     case "webhook": {
       const { url, headers, body, allowPrivateNetwork } = means;
       return { case: "webhook", value: { url, headers: { ...headers }, body, allowPrivateNetwork } };
     }
   }
+}
+
+type McpServer = Extract<Grant["means"], { kind: "mcp" }>["server"];
+
+function wireServer(server: McpServer): MessageInitShape<typeof McpMeansSchema>["server"] & {} {
+  if (server.kind === "remote") {
+    const { url, headers, allowPrivateNetwork } = server;
+    return { case: "remote", value: { url, headers: { ...headers }, allowPrivateNetwork } };
+  }
+  const { argv, env, workDir } = server;
+  return { case: "local", value: { argv: [...argv], env: { ...env }, workDir: workDir ?? "" } };
 }

@@ -7,18 +7,22 @@ import { type Json, sha256 } from "../../kit/json.ts";
 import type { ToolSpec } from "../manifests/specs.ts";
 import { RenderError, type RenderFailureClass } from "./pieces.ts";
 import { type CommandMeansValue, renderCommand } from "./render_command.ts";
+import { type DatabaseMeansValue, renderDatabase } from "./render_database.ts";
 import { type HttpMeansValue, renderHttp } from "./render_http.ts";
+import { type McpMeansValue, renderMcp } from "./render_mcp.ts";
 import { renderWebhook, type WebhookMeansValue } from "./render_webhook.ts";
 import { secretBinding, toolTemplates } from "./templates.ts";
 
 export type { RenderFailureClass } from "./pieces.ts";
 export type { CommandMeansValue } from "./render_command.ts";
+export type { DatabaseMeansValue } from "./render_database.ts";
 export type { HttpMeansValue } from "./render_http.ts";
+export type { McpMeansValue } from "./render_mcp.ts";
 export type { WebhookMeansValue } from "./render_webhook.ts";
 export { secretsOf } from "./templates.ts";
 
 /** What a grant carries. */
-export type MeansValue = HttpMeansValue | CommandMeansValue | WebhookMeansValue;
+export type MeansValue = HttpMeansValue | CommandMeansValue | WebhookMeansValue | DatabaseMeansValue | McpMeansValue;
 
 /** What a grant carries, or why there is none. */
 export type RenderedMeans =
@@ -44,7 +48,7 @@ export function renderMeans(
 ): RenderedMeans {
   const templates = toolTemplates(tool);
   if (!templates.ok) return { ok: false, class: "ToolInvalid", message: templates.error };
-  const { http, command, webhook, secrets: read } = templates.value;
+  const { http, command, webhook, database, mcp, secrets: read } = templates.value;
   const { binding, values, missing } = secretBinding(read, secrets);
   if (missing.length > 0) {
     const names = missing.map(({ name, key }) => `${name}/${key}`).join(", ");
@@ -67,6 +71,13 @@ export function renderMeans(
     if (tool.webhook !== undefined && webhook !== undefined) {
       const { header } = tool.idempotency;
       const means = renderWebhook(tool.webhook, webhook, bindings, { header, key, nowMs: call.nowMs });
+      return { ok: true, means, secrets: values };
+    }
+    if (tool.database !== undefined && database !== undefined) {
+      return { ok: true, means: renderDatabase(tool.database, database, bindings, key), secrets: values };
+    }
+    if (tool.mcp !== undefined && mcp !== undefined) {
+      const means = renderMcp(tool.mcp, mcp, bindings, { header: tool.idempotency.header, key });
       return { ok: true, means, secrets: values };
     }
     return { ok: false, class: "ToolInvalid", message: `tools of type ${tool.type} cannot be called` };

@@ -43,19 +43,30 @@ export function renderCommand(
     if (!inserted && argument === "--") afterDashes = true;
     argv.push(argument);
   }
-  const env: [string, string][] = templates.env.map(([name, template]) => {
-    const value = joined(renderPieces(`command.env.${name}`, template, bindings));
-    refuseNul(`command.env.${name}`, value);
-    return [name, value];
-  });
+  const env = renderEnvironment("command.env", templates.env, bindings);
   const stdin = templates.stdin && renderContent("command.stdin", templates.stdin, bindings);
   return {
     kind: "command",
     argv,
-    env: Object.fromEntries([...env, [REQUEST_ID_VARIABLE, requestId]]),
+    env: { ...env, [REQUEST_ID_VARIABLE]: requestId },
     ...(stdin && { stdin: stdin.bytes }),
     ...(spec.workDir !== undefined && { workDir: spec.workDir }),
   };
+}
+
+/** Renders the environment of a process. @throws RenderError */
+export function renderEnvironment(
+  field: string,
+  templates: NonNullable<ToolTemplates["command"]>["env"],
+  bindings: Bindings,
+): Record<string, string> {
+  return Object.fromEntries(
+    templates.map(([name, template]) => {
+      const value = joined(renderPieces(`${field}.${name}`, template, bindings));
+      refuseNul(`${field}.${name}`, value);
+      return [name, value];
+    }),
+  );
 }
 
 // Only the first character counts: "--since=${{ args.days }}" is one argument whatever the days are.

@@ -33,17 +33,7 @@ export function renderHttp(
   idempotency: { readonly header: string; readonly key: string },
 ): HttpMeansValue {
   const url = renderUrl("http.url", renderPieces("http.url", templates.url, bindings));
-  const headers = new Map<string, readonly [string, string]>();
-  for (const [name, template] of templates.headers) {
-    const pieces = renderPieces(`http.headers.${name}`, template, bindings);
-    const value = joined(pieces);
-    if (!HEADER_VALUE.test(value)) {
-      const message = `http.headers.${name}: the value holds a character that no header may hold (a control or beyond U+00FF)`;
-      const byCaller = pieces.some((piece) => piece.inserted?.secretOnly === false);
-      throw new RenderError(byCaller ? "InvalidArguments" : "ToolInvalid", message);
-    }
-    headers.set(name.toLowerCase(), [name, value]);
-  }
+  const headers = renderHeaders("http.headers", templates.headers, bindings);
   const body = templates.body && renderContent("http.body", templates.body, bindings);
   if (body?.json === true && !headers.has("content-type")) {
     headers.set("content-type", ["content-type", "application/json"]);
@@ -57,6 +47,26 @@ export function renderHttp(
     ...(body && { body: body.bytes }),
     allowPrivateNetwork: spec.allowPrivateNetwork,
   };
+}
+
+/** Renders headers, by their names in lower case. @throws RenderError */
+export function renderHeaders(
+  field: string,
+  templates: NonNullable<ToolTemplates["http"]>["headers"],
+  bindings: Bindings,
+): Map<string, readonly [string, string]> {
+  const headers = new Map<string, readonly [string, string]>();
+  for (const [name, template] of templates) {
+    const pieces = renderPieces(`${field}.${name}`, template, bindings);
+    const value = joined(pieces);
+    if (!HEADER_VALUE.test(value)) {
+      const message = `${field}.${name}: the value holds a character that no header may hold (a control or beyond U+00FF)`;
+      const byCaller = pieces.some((piece) => piece.inserted?.secretOnly === false);
+      throw new RenderError(byCaller ? "InvalidArguments" : "ToolInvalid", message);
+    }
+    headers.set(name.toLowerCase(), [name, value]);
+  }
+  return headers;
 }
 
 /** Renders a body or standard input: a string raw, any other value as canonical JSON. @throws RenderError */

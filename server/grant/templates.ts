@@ -30,6 +30,14 @@ export interface ToolTemplates {
     /** Absent: the arguments. */
     readonly data?: CompiledTemplate;
   };
+  readonly database?: { readonly dsn?: StringTemplate; readonly parameters: readonly CompiledTemplate[] };
+  readonly mcp?: {
+    readonly url?: StringTemplate;
+    readonly headers?: readonly (readonly [string, StringTemplate])[];
+    readonly env?: readonly (readonly [string, StringTemplate])[];
+    /** Absent: the arguments as they are. */
+    readonly arguments?: CompiledTemplate;
+  };
   /** Secrets read, each once. */
   readonly secrets: readonly ToolSecret[];
 }
@@ -95,7 +103,20 @@ function compileTool(tool: ToolSpec): CompiledTool {
       signingSecret: text("webhook.signingSecret", tool.webhook.signingSecret),
       ...(tool.webhook.data !== undefined && { data: json("webhook.data", tool.webhook.data) }),
     };
-    const blocks = { ...(http && { http }), ...(command && { command }), ...(webhook && { webhook }) };
+    const database = tool.database && {
+      ...(tool.database.dsn !== undefined && { dsn: text("database.dsn", tool.database.dsn) }),
+      parameters: tool.database.parameters.map((value, index) => json(`database.parameters[${index}]`, value)),
+    };
+    const mcp = tool.mcp && {
+      ...(tool.mcp.remote && {
+        url: text("mcp.url", tool.mcp.remote.url),
+        headers: texts("mcp.headers", tool.mcp.remote.headers),
+      }),
+      ...(tool.mcp.local && { env: texts("mcp.env", tool.mcp.local.env) }),
+      ...(tool.mcp.arguments !== undefined && { arguments: json("mcp.arguments", tool.mcp.arguments) }),
+    };
+    const requests = { ...(http && { http }), ...(webhook && { webhook }) };
+    const blocks = { ...requests, ...(command && { command }), ...(database && { database }), ...(mcp && { mcp }) };
     return { ok: true, value: { ...blocks, secrets: readSecrets(all, webhook?.signingSecret) } };
   } catch (error) {
     if (error instanceof FieldError) return { ok: false, error: error.message };

@@ -25,6 +25,9 @@ export const TOOL_CLASSES = [
   "ExitStatus",
   "OutputTooLarge",
   "Signal",
+  "SqlError",
+  "SqlConflict",
+  "McpError",
 ] as const;
 
 /** Classes in which a task can fail; agents may make more of their own. A tool's failure reaches its task as ToolFailed. */
@@ -54,11 +57,11 @@ export const TASK_RETRY: RetryPolicy = {
 };
 
 /** Retry of a tool that changes the world: only what certainly had no effect. */
-export const WRITE_RETRY: RetryPolicy = { ...TASK_RETRY, on: ["RateLimited", "Http503"] };
+export const WRITE_RETRY: RetryPolicy = { ...TASK_RETRY, on: ["RateLimited", "Http503", "SqlConflict"] };
 /** Retry of a tool that only reads. */
 export const READ_RETRY: RetryPolicy = {
   ...TASK_RETRY,
-  on: ["RateLimited", "Http503", "ConnectionReset", "Timeout", "Http5xx"],
+  on: ["RateLimited", "Http503", "SqlConflict", "ConnectionReset", "Timeout", "Http5xx"],
 };
 
 /** Reads a `retry` block; absent parts come from the default. */

@@ -137,6 +137,36 @@ export interface ToolSpec {
     readonly data?: Json;
     readonly allowPrivateNetwork: boolean;
   };
+  readonly database?: {
+    readonly driver: "postgres" | "sqlite";
+    /** postgres only. */
+    readonly dsn?: string;
+    /** sqlite only; inside the worker's work directory. */
+    readonly file?: string;
+    /** One statement, in which $1, $2, … stand for the parameters. */
+    readonly statement: string;
+    readonly parameters: readonly Json[];
+    readonly access: "readOnly" | "readWrite";
+    readonly maxRows: number;
+    readonly allowPrivateNetwork: boolean;
+  };
+  readonly mcp?: {
+    /** A server that is started for a call; else `remote`. */
+    readonly local?: {
+      readonly argv: readonly string[];
+      readonly env: Readonly<Record<string, string>>;
+      readonly workDir?: string;
+    };
+    readonly remote?: {
+      readonly url: string;
+      readonly headers: Readonly<Record<string, string>>;
+      readonly allowPrivateNetwork: boolean;
+    };
+    /** Name of the server's tool. */
+    readonly tool: string;
+    /** Absent: the arguments as they are. */
+    readonly arguments?: Json;
+  };
   readonly inputSchema: JsonObject;
   readonly outputSchema?: JsonObject;
   readonly effect: ToolEffect;

@@ -4,9 +4,11 @@
 
 import type { JsonObject } from "../../kit/json.ts";
 import { DAY, HOUR, MINUTE, SECOND } from "../../kit/units.ts";
+import { checkEffect, databaseJson, readDatabase } from "./database_block.ts";
 import type { Findings } from "./diagnostics.ts";
 import { checkExpression, checkSchema } from "./expressions.ts";
-import { compact, Fields, formatDuration, notYet } from "./fields.ts";
+import { compact, Fields, formatDuration } from "./fields.ts";
+import { mcpJson, readMcp } from "./mcp_block.ts";
 import { READ_RETRY, readRetry, retryJson, TOOL_CLASSES, WRITE_RETRY } from "./retry.ts";
 import type { ToolEffect, ToolSpec } from "./specs.ts";
 import { commandJson, httpJson, readCommand, readHttp } from "./tool_blocks.ts";
@@ -27,7 +29,7 @@ const KEYS = [
   "timeout",
   "concurrency",
 ];
-const BLOCKS = { http: readHttp, command: readCommand, webhook: readWebhook };
+const BLOCKS = { http: readHttp, command: readCommand, webhook: readWebhook, database: readDatabase, mcp: readMcp };
 const AMBIGUOUS = ["Timeout", "ConnectionReset", "Http5xx"];
 const TOKEN = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
 /** Timeout of a tool call that declares none, in ms. */
@@ -59,6 +61,7 @@ export function readTool(findings: Findings, tree: Tree, path: string): ToolSpec
   const outputSchema = outputTree && checkSchema(findings, outputTree, fields.at("outputSchema"));
   const effect = fields.oneOf("effect", ["read", "write", "destructive"]);
   if (!fields.has("effect")) fields.missing("effect");
+  if (blocks.database && effect) checkEffect(fields, blocks.database, effect);
   const idempotency = readIdempotency(fields, effect ?? "write");
   const retry = readRetry(fields, "retry", TOOL_CLASSES, effect === "read" ? READ_RETRY : WRITE_RETRY);
   if (effect !== undefined && effect !== "read" && idempotency.onUnknownOutcome === "deadLetter")
@@ -94,10 +97,6 @@ function readBlocks(fields: Fields, type: ToolSpec["type"] | undefined): Pick<To
     );
   }
   if (type === undefined) return {};
-  if (type === "database" || type === "mcp") {
-    notYet(fields.findings, fields.positionOf("type"), fields.at("type"), `tool type "${type}"`);
-    return {};
-  }
   const tree = fields.required(type);
   const block = tree && BLOCKS[type](fields.findings, tree, fields.at(type));
   return block === undefined ? {} : { [type]: block };
@@ -180,6 +179,8 @@ export function toolJson(spec: ToolSpec): JsonObject {
     http: spec.http && httpJson(spec.http),
     command: spec.command && commandJson(spec.command),
     webhook: spec.webhook && webhookJson(spec.webhook),
+    database: spec.database && databaseJson(spec.database),
+    mcp: spec.mcp && mcpJson(spec.mcp),
     inputSchema: spec.inputSchema,
     outputSchema: spec.outputSchema,
     effect: spec.effect,

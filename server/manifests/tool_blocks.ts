@@ -71,27 +71,13 @@ export function readCommand(findings: Findings, tree: Tree, path: string): Comma
   if (fields === undefined) return undefined;
   const argvTree = fields.required("argv");
   const argv = argvTree && readArgv(findings, argvTree, fields.at("argv"));
-  for (const key of ["stdin", "env"]) {
-    const value = fields.get(key);
-    if (value === undefined) continue;
-    checkTemplate(findings, value, fields.at(key), TOOL_VARIABLES);
-    checkSecrets(findings, value, fields.at(key));
+  const stdinTree = fields.get("stdin");
+  if (stdinTree !== undefined) {
+    checkTemplate(findings, stdinTree, fields.at("stdin"), TOOL_VARIABLES);
+    checkSecrets(findings, stdinTree, fields.at("stdin"));
   }
-  const workDir = fields.string("workDir");
-  if (workDir !== undefined && (workDir.includes("${{") || workDir.split("/").includes(".."))) {
-    const message = "the work directory is fixed: no insertion and no ..";
-    findings.error("E-VALUE", fields.positionOf("workDir"), fields.at("workDir"), message, "write it out");
-  }
-  const env = fields.strings("env");
-  for (const name of Object.keys(env)) {
-    if (/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) continue;
-    findings.error(
-      "E-NAME",
-      fields.positionOf("env"),
-      `${fields.at("env")}.${name}`,
-      `"${name}" is not a variable name`,
-    );
-  }
+  const workDir = readWorkDir(fields);
+  const env = readEnvironment(fields);
   const maxOutputBytes = fields.integer("maxOutputBytes", { min: 1, max: 1 * MIB }, COMMAND_OUTPUT_BYTES);
   const stdin = fields.json("stdin");
   if (argv === undefined) return undefined;
@@ -104,7 +90,35 @@ export function readCommand(findings: Findings, tree: Tree, path: string): Comma
   };
 }
 
-function readArgv(findings: Findings, tree: Tree, path: string): string[] | undefined {
+/** Reads a work directory, which is fixed. */
+export function readWorkDir(fields: Fields): string | undefined {
+  const workDir = fields.string("workDir");
+  if (workDir !== undefined && (workDir.includes("${{") || workDir.split("/").includes(".."))) {
+    const message = "the work directory is fixed: no insertion and no ..";
+    fields.findings.error("E-VALUE", fields.positionOf("workDir"), fields.at("workDir"), message, "write it out");
+  }
+  return workDir;
+}
+
+/** Reads the environment of a process, whose values are templates. */
+export function readEnvironment(fields: Fields): Record<string, string> {
+  const { findings } = fields;
+  const tree = fields.get("env");
+  if (tree !== undefined) {
+    checkTemplate(findings, tree, fields.at("env"), TOOL_VARIABLES);
+    checkSecrets(findings, tree, fields.at("env"));
+  }
+  const env = fields.strings("env");
+  for (const name of Object.keys(env)) {
+    if (/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) continue;
+    const path = `${fields.at("env")}.${name}`;
+    findings.error("E-NAME", fields.positionOf("env"), path, `"${name}" is not a variable name`);
+  }
+  return env;
+}
+
+/** Reads the words of a command: a program that is written out, and its arguments; never a line for a shell. */
+export function readArgv(findings: Findings, tree: Tree, path: string): string[] | undefined {
   if (tree.kind === "scalar" && typeof tree.value === "string") {
     const words = JSON.stringify(tree.value.trim().split(/\s+/).slice(0, 6)).replaceAll(",", ", ");
     findings.error(

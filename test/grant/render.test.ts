@@ -323,8 +323,8 @@ test("a field that does not compile, and a type that is not carried out, are the
     message: expect.stringContaining("http.url"),
   });
   expect(rendered(httpTool("https://api.example/${{ env.HOME }}"))).toMatchObject({ ok: false, class: "ToolInvalid" });
-  const { http: _http, ...mcp } = httpTool("https://api.example/");
-  expect(rendered({ ...mcp, type: "mcp" })).toMatchObject({ ok: false, class: "ToolInvalid" });
+  const { http: _http, ...without } = httpTool("https://api.example/");
+  expect(rendered(without)).toMatchObject({ ok: false, class: "ToolInvalid" });
 });
 
 test("an expression without a value for the arguments is told with its field", () => {

@@ -39,3 +39,24 @@ export function webhookTool(more: Partial<NonNullable<ToolSpec["webhook"]>> = {}
   const webhook = { url, signingSecret, events: ["refund.created"], allowPrivateNetwork: false, ...more };
   return { ...BASE, type: "webhook", webhook };
 }
+
+/** A database tool: a Postgres whose address is a secret. */
+export function databaseTool(more: Partial<NonNullable<ToolSpec["database"]>> = {}): ToolSpec {
+  const statement = "select * from orders where id = $1 and region = $2";
+  const parameters = ["${{ args.id }}", "eu-${{ args.region }}"];
+  const bounds = { access: "readOnly", maxRows: 50, allowPrivateNetwork: true } as const;
+  const database = {
+    driver: "postgres",
+    dsn: "${{ secret.shop.dsn }}",
+    statement,
+    parameters,
+    ...bounds,
+    ...more,
+  } as const;
+  return { ...BASE, type: "database", database };
+}
+
+/** An mcp tool. */
+export function mcpTool(mcp: NonNullable<ToolSpec["mcp"]>): ToolSpec {
+  return { ...BASE, type: "mcp", mcp };
+}

@@ -4,6 +4,12 @@
 
 import { command, HTTP, head, type InvalidManifest, row, TOOL, tool } from "./invalid_row.ts";
 
+const QUERY = "statement: select 1";
+const database = (block: string) =>
+  head("Tool", "ask", `type: database\n${TOOL}\neffect: read\ndatabase:\n${block.replace(/^/gm, "  ")}`);
+const sql = (statement: string) => database(`driver: sqlite\nfile: a.db\nstatement: §${JSON.stringify(statement)}`);
+const mcp = (block: string) =>
+  head("Tool", "ask", `type: mcp\n${TOOL}\neffect: read\nmcp:\n${block.replace(/^/gm, "  ")}`);
 const WEBHOOK = 'url: https://x/y\nsigningSecret: "${{ secret.a.b }}"';
 const webhook = (block: string) =>
   head("Tool", "tell", `type: webhook\n${TOOL}\neffect: write\nwebhook:\n${block.replace(/^/gm, "  ")}`);
@@ -18,11 +24,44 @@ export const INVALID_TOOLS: readonly InvalidManifest[] = [
     '"http" is missing',
   ),
   row("E-MISSING", "a tool without effect", head("Tool", "t", `§type: http\n${HTTP}\n${TOOL}`), '"effect" is missing'),
+  row("E-MISSING", "an mcp tool without server", mcp("§tool: t"), "an MCP server is missing"),
+  row("E-MISSING", "an mcp tool without the server's tool", mcp("§command: [x]"), '"tool" is missing'),
   row(
-    "E-NOT-YET",
-    "a database tool",
-    head("Tool", "t", `§type: database\n${TOOL}\neffect: read\ndatabase: {}`),
-    "not supported by this version",
+    "E-UNION",
+    "a server with address and environment",
+    mcp("url: https://x/y\ntool: t\n§env: {A: b}"),
+    "a server with url",
+  ),
+  row(
+    "E-UNION",
+    "a server with command and headers",
+    mcp("command: [x]\ntool: t\n§headers: {A: b}"),
+    "a server with command",
+  ),
+  row(
+    "E-VALUE",
+    "a tool of a server that an argument names",
+    mcp('command: [x]\n§tool: "${{ args.id }}"'),
+    "no insertion",
+  ),
+  row(
+    "E-VALUE",
+    "an argument in the command of a server",
+    mcp('command: [x, §"${{ args.id }}"]\ntool: t'),
+    "secrets over in env",
+  ),
+  row("E-SHELL", "a server as a line for a shell", mcp("command: §npx -y server\ntool: t"), "never a line for a shell"),
+  row(
+    "E-SECRET",
+    "a literal credential of a server",
+    mcp("command: [x]\nenv: {API_TOKEN: §abc}\ntool: t"),
+    "literal credential",
+  ),
+  row(
+    "E-URL",
+    "a server at the host that an argument names",
+    mcp('url: "https://${{ §args.id }}/y"\ntool: t'),
+    "no insertion",
   ),
   row(
     "E-MISSING",
@@ -61,6 +100,54 @@ export const INVALID_TOOLS: readonly InvalidManifest[] = [
     "a webhook to the host that an argument names",
     webhook('url: "https://${{ §args.id }}/y"\nevents: [a.b]\nsigningSecret: "${{ secret.a.b }}"'),
     "no insertion",
+  ),
+  row("E-MISSING", "a database without driver", database(`§${QUERY}`), '"driver" is missing'),
+  row("E-MISSING", "a postgres without dsn", database(`§driver: postgres\n${QUERY}`), '"dsn" is missing'),
+  row("E-MISSING", "a sqlite without file", database(`§driver: sqlite\n${QUERY}`), '"file" is missing'),
+  row(
+    "E-UNION",
+    "a sqlite with a dsn",
+    database(`driver: sqlite\nfile: a.db\n§dsn: postgres://u@h/d\n${QUERY}`),
+    "use file",
+  ),
+  row("E-VALUE", "a file that climbs", database(`driver: sqlite\n§file: ../a.db\n${QUERY}`), "no .."),
+  row(
+    "E-URL",
+    "a dsn from an argument",
+    database(`driver: postgres\ndsn: §"\${{ args.id }}"\n${QUERY}`),
+    "neither one secret",
+  ),
+  row(
+    "E-URL",
+    "a dsn with an argument inside",
+    database(`driver: postgres\ndsn: §"postgres://u@\${{ args.id }}/d"\n${QUERY}`),
+    "neither one secret",
+  ),
+  row(
+    "E-SECRET",
+    "a password in a dsn",
+    database(`driver: postgres\ndsn: §postgres://u:pw12@h/d\n${QUERY}`),
+    "credential",
+  ),
+  row(
+    "E-SQL-INTERP",
+    "an argument in the statement",
+    database("driver: postgres\ndsn: postgres://u@h/d\nstatement: §\"select * from t where id = '${{ args.id }}'\""),
+    "$1 and parameters",
+  ),
+  row("E-SQL", "two statements", sql("select 1; delete from t"), "more than one statement"),
+  row("E-SQL", "a statement that is a command of the shell", sql("copy t to program 'id'"), 'begins with "copy"'),
+  row("E-SQL", "a function that reads files", sql("select load_extension('x')"), "load_extension"),
+  row("E-SQL", "a write of a readOnly tool", sql("delete from t"), "a readOnly statement begins with"),
+  row("E-SQL", "a parameter that is not given", sql("select $1"), "0 parameters are given"),
+  row(
+    "E-VALUE",
+    "a readWrite statement of a tool that reads",
+    database("driver: sqlite\nfile: a.db\naccess: readWrite\nstatement: delete from t").replace(
+      "effect: read",
+      "§effect: read",
+    ),
+    "set effect: write",
   ),
   row("E-UNION", "the block of another type", tool(`${HTTP}\n§command: {argv: [x]}`), "does not belong"),
   row(

@@ -94,14 +94,21 @@ spec: {system: s}
       guarded: false,
       idempotency: { mode: "none", header: "Idempotency-Key" },
     });
-    expect([...read.spec.retry.on].sort()).toEqual(["ConnectionReset", "Http503", "Http5xx", "RateLimited", "Timeout"]);
+    expect([...read.spec.retry.on].sort()).toEqual([
+      "ConnectionReset",
+      "Http503",
+      "Http5xx",
+      "RateLimited",
+      "SqlConflict",
+      "Timeout",
+    ]);
     const write = specOf("w") as Manifest<"Tool">;
     expect(write.spec.idempotency).toEqual({
       mode: "cached",
       header: "Idempotency-Key",
       onUnknownOutcome: "deadLetter",
     });
-    expect(write.spec.retry).toMatchObject({ on: ["RateLimited", "Http503"], maxAttempts: 3 });
+    expect(write.spec.retry).toMatchObject({ on: ["RateLimited", "Http503", "SqlConflict"], maxAttempts: 3 });
     expect((specOf("p") as Manifest<"Policy">).spec).toMatchObject({ mode: "enforce", checkpoints: ["tool.call"] });
     expect((specOf("f") as Manifest<"WorkflowTemplate">).spec).toMatchObject({
       parameters: { type: "object" },

@@ -104,7 +104,12 @@ export const PACKAGE_ROOMS: readonly {
   readonly rooms: readonly string[];
   readonly why: string;
 }[] = [
-  { packages: /^(pg|kysely)(\/|$)/, rooms: ["server/storage"], why: "SQL stays in server/storage" },
+  { packages: /^kysely(\/|$)/, rooms: ["server/storage"], why: "SQL stays in server/storage" },
+  {
+    packages: /^pg(\/|$)/,
+    rooms: ["server/storage", "worker/tool"],
+    why: "SQL stays in server/storage, and in database tools",
+  },
   { packages: /^@grpc\/grpc-js/, rooms: ["worker/session"], why: "grpc-js is the workers' transport" },
   {
     packages: /^@connectrpc\//,
@@ -112,6 +117,7 @@ export const PACKAGE_ROOMS: readonly {
     why: "Connect stays at the edges",
   },
   { packages: /^jose/, rooms: ["server/identity"], why: "tokens of others are read in one place" },
+  { packages: /^@modelcontextprotocol\//, rooms: ["worker/tool"], why: "MCP is a kind of tool" },
   { packages: /^commander/, rooms: ["cli"], why: "commander belongs to the CLI" },
 ];
 

@@ -115,6 +115,8 @@ export function fakeExecutors(
   return {
     http: none,
     webhook: none,
+    database: none,
+    mcp: none,
     command: {
       run: async ({ means, signal }) =>
         run(means.argv[0] as string, JSON.parse(means.argv[1] as string) as Json, signal),

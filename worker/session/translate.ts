@@ -9,6 +9,7 @@ import { canonicalJson, isJsonObject, type Json, type JsonObject } from "../../k
 import { SECOND } from "../../kit/units.ts";
 import {
   type JournalEntry as JournalEntryMessage,
+  type McpMeans as McpMeansMessage,
   type Outcome,
   OutcomeSchema,
   type ToolDecision as ToolDecisionMessage,
@@ -130,7 +131,27 @@ function meansOf({ means }: ToolGrantMessage): ToolMeans {
     const { url, headers, body, allowPrivateNetwork } = means.value;
     return { kind: "webhook", url, headers, body, allowPrivateNetwork };
   }
+  if (means.case === "database") {
+    const { driver, parametersJson, $typeName: _typeName, $unknown: _unknown, ...rest } = means.value;
+    if (driver !== "postgres" && driver !== "sqlite") throw violation("a grant names a database that nobody knows");
+    const parameters = parametersJson.map((text) => parseWire(text, "a parameter"));
+    return { kind: "database", driver, parameters, ...rest };
+  }
+  if (means.case === "mcp") return mcpMeansOf(means.value);
   throw violation("a grant carries no means that this worker knows");
+}
+
+function mcpMeansOf({ server, tool, argumentsJson, requestId }: McpMeansMessage): ToolMeans {
+  const args = parseWire(argumentsJson, "the arguments of an MCP call");
+  if (!isJsonObject(args)) throw violation("the arguments of an MCP call are not an object");
+  const call = { kind: "mcp", tool, arguments: args, requestId } as const;
+  if (server.case === "remote") {
+    const { url, headers, allowPrivateNetwork } = server.value;
+    return { ...call, server: { kind: "remote", url, headers, allowPrivateNetwork } };
+  }
+  if (server.case !== "local") throw violation("a grant names no MCP server that this worker knows");
+  const { argv, env, workDir } = server.value;
+  return { ...call, server: { kind: "local", argv, env, workDir } };
 }
 
 /** A tool result as it travels. */

@@ -1,21 +1,14 @@
 // Executes command tools: an argv without a shell, in a process group of its own, with an environment of its own.
-// The whole group is ended when the call ends, whatever the reason: a grandchild does not outlive its call.
 // Called through the executor registry. Never passes the worker's environment on; never quotes argv, stdin or env in a message.
 
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { accessSync, constants, realpathSync, statSync } from "node:fs";
-import { isAbsolute, join, relative, resolve } from "node:path";
+import { accessSync, constants, statSync } from "node:fs";
+import { isAbsolute, join } from "node:path";
 import type { Clock } from "../../kit/clock.ts";
 import { type Json, parseJson } from "../../kit/json.ts";
 import type { Redactor } from "../../kit/redactor.ts";
-import { KIB, SECOND } from "../../kit/units.ts";
 import { type CommandMeans, failedRun, type ToolExecution, type ToolExecutor, type ToolRun } from "./executor.ts";
-
-/** Between SIGTERM and SIGKILL of a group that is to end. */
-export const KILL_GRACE_MS = 2 * SECOND;
-const STDERR_CHARACTERS_TOLD = 1 * KIB;
-/** Longest form of a secret that is still known as one where the output was cut; UTF-8 takes at most three bytes a character. */
-const SECRET_CHARACTERS_CUT = 16 * KIB;
+import { printed, processFailure, runProcess, stderrBytesKept } from "./process.ts";
+import { insideWorkDir } from "./work_dir.ts";
 
 /** What the executor needs. */
 export interface CommandToolOptions {
@@ -40,8 +33,8 @@ export function createCommandExecutor(options: CommandToolOptions): ToolExecutor
           false,
         );
       }
-      const cwd = findWorkDir(means.workDir, options.workDir);
-      if (cwd === undefined) {
+      const cwd = insideWorkDir(options.workDir, means.workDir);
+      if (cwd === undefined || !statSync(cwd).isDirectory()) {
         return failedRun(
           "WorkDirForbidden",
           "the work directory is missing or outside the worker's ORLOJ_WORK_DIR",
@@ -53,7 +46,25 @@ export function createCommandExecutor(options: CommandToolOptions): ToolExecutor
   };
 }
 
-function findCommand(name: string, commandPath: string): string | undefined {
+async function runCommand(
+  file: string,
+  cwd: string,
+  { means, timeoutMs, resultBytesMax, signal, redactor }: ToolExecution<CommandMeans>,
+  options: CommandToolOptions,
+): Promise<ToolRun> {
+  const end = await runProcess({
+    ...{ file, args: means.argv.slice(1), cwd, env: { PATH: options.commandPath, ...means.env } },
+    ...(means.stdin === undefined ? {} : { stdin: means.stdin }),
+    ...{ timeoutMs, outputBytesMax: resultBytesMax, stderrBytesMax: stderrBytesKept(redactor) },
+    ...{ signal, clock: options.clock },
+  });
+  if (end.kind !== "exited") return processFailure("command", end, { timeoutMs, outputBytesMax: resultBytesMax });
+  if (end.code !== 0) return failedRun("ExitStatus", exitMessage(end.code, end.stderr, redactor), false);
+  return { ok: true, result: commandResult(end.stdout.toString("utf8")) };
+}
+
+/** The executable file of a name or an absolute path; undefined if there is none. */
+export function findCommand(name: string, commandPath: string): string | undefined {
   if (isAbsolute(name)) return isExecutable(name) ? name : undefined;
   if (name === "" || name.includes("/")) return undefined;
   for (const directory of commandPath.split(":")) {
@@ -71,102 +82,6 @@ function isExecutable(path: string): boolean {
   }
 }
 
-// Real paths are compared, so that a symlink inside the directory cannot lead out of it.
-function findWorkDir(wanted: string, base: string): string | undefined {
-  try {
-    const root = realpathSync(base);
-    const real = realpathSync(resolve(root, wanted === "" ? "." : wanted));
-    const path = relative(root, real);
-    if (path === ".." || path.startsWith("../") || isAbsolute(path)) return undefined;
-    return statSync(real).isDirectory() ? real : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-type Ending = "Timeout" | "Cancelled" | "OutputTooLarge";
-
-function runCommand(
-  file: string,
-  cwd: string,
-  execution: ToolExecution<CommandMeans>,
-  options: CommandToolOptions,
-): Promise<ToolRun> {
-  const { means, timeoutMs, resultBytesMax, signal } = execution;
-  // More than is told: what is cut in the middle would not be known as a secret any more.
-  const stderrBytesKept = 3 * (STDERR_CHARACTERS_TOLD + Math.min(execution.redactor.longest, SECRET_CHARACTERS_CUT));
-  let child: ChildProcessWithoutNullStreams;
-  try {
-    child = spawn(file, means.argv.slice(1), {
-      cwd,
-      env: { PATH: options.commandPath, ...means.env },
-      detached: true,
-      stdio: ["pipe", "pipe", "pipe"],
-    });
-  } catch {
-    return Promise.resolve(failedRun("CommandNotFound", "the command could not be started", false));
-  }
-  return new Promise((settle) => {
-    const stdout: Buffer[] = [];
-    let stdoutBytes = 0;
-    let stderr = Buffer.alloc(0);
-    let ending: Ending | undefined;
-    let cancelKill = () => {};
-    const end = (reason: Ending) => {
-      if (ending !== undefined) return;
-      ending = reason;
-      signalGroup(child.pid, "SIGTERM");
-      cancelKill = options.clock.after(KILL_GRACE_MS, () => signalGroup(child.pid, "SIGKILL"));
-    };
-    const cancelTimeout = options.clock.after(timeoutMs, () => end("Timeout"));
-    const stop = () => end("Cancelled");
-    signal.addEventListener("abort", stop, { once: true });
-    let cancelDetach = () => {};
-    const finish = (run: ToolRun) => {
-      cancelTimeout();
-      cancelKill();
-      cancelDetach();
-      signal.removeEventListener("abort", stop);
-      settle(run);
-    };
-    child.stdout.on("data", (chunk: Buffer) => {
-      stdoutBytes += chunk.length;
-      if (stdoutBytes > resultBytesMax) end("OutputTooLarge");
-      else if (ending === undefined) stdout.push(chunk);
-    });
-    child.stderr.on("data", (chunk: Buffer) => {
-      stderr = Buffer.concat([stderr, chunk]).subarray(-stderrBytesKept);
-    });
-    // A command may end without reading its input.
-    child.stdin.on("error", () => {});
-    child.stdin.end(means.stdin);
-    child.on("error", () => finish(failedRun("CommandNotFound", "the command could not be started", false)));
-    // What the leader left behind in its group holds the pipes open: it ends with the call.
-    child.on("exit", () => {
-      signalGroup(child.pid, "SIGKILL");
-      // One that left the group keeps them open still; the call does not wait for it.
-      cancelDetach = options.clock.after(KILL_GRACE_MS, () => {
-        child.stdout.destroy();
-        child.stderr.destroy();
-      });
-    });
-    child.on("close", (code, exitSignal) => {
-      if (ending !== undefined) finish(endedRun(ending, execution));
-      else if (exitSignal !== null) finish(failedRun("Signal", `the command was ended by ${exitSignal}`, true));
-      else if (code !== 0) finish(failedRun("ExitStatus", exitMessage(code, stderr, execution.redactor), false));
-      else finish({ ok: true, result: commandResult(Buffer.concat(stdout).toString("utf8")) });
-    });
-  });
-}
-
-function endedRun(ending: Ending, execution: ToolExecution<CommandMeans>): ToolRun {
-  if (ending === "Timeout") {
-    return failedRun("Timeout", `the command did not end within ${execution.timeoutMs} ms`, true);
-  }
-  if (ending === "Cancelled") return failedRun("Cancelled", "the call was stopped", true);
-  return failedRun("OutputTooLarge", `the command wrote more than ${execution.resultBytesMax} bytes`, true);
-}
-
 function commandResult(stdout: string): Json {
   const trimmed = stdout.trim();
   if (trimmed.startsWith("{") || trimmed.startsWith("[")) {
@@ -179,18 +94,7 @@ function commandResult(stdout: string): Json {
   return { stdout, exitCode: 0 };
 }
 
-// A command may print the secrets that it was given: they are left out before the text is cut.
-function exitMessage(code: number | null, stderr: Buffer, redactor: Redactor): string {
-  const clean = redactor.text(stderr.toString("utf8")).slice(-STDERR_CHARACTERS_TOLD);
-  const text = clean.replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ").trim();
+function exitMessage(code: number, stderr: Buffer, redactor: Redactor): string {
+  const text = printed(stderr, redactor);
   return text === "" ? `the command exited with ${code}` : `the command exited with ${code}: ${text}`;
-}
-
-function signalGroup(pid: number | undefined, name: "SIGTERM" | "SIGKILL"): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(-pid, name);
-  } catch {
-    // The group is gone already.
-  }
 }

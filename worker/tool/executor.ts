@@ -2,7 +2,7 @@
 // agent/tool_call.ts calls it with the means of one grant; registry.ts lists the executors by kind.
 // An executor never throws for what the endpoint or the command did; it never logs means, which hold secrets.
 
-import type { Json } from "../../kit/json.ts";
+import type { Json, JsonObject } from "../../kit/json.ts";
 import type { Redactor } from "../../kit/redactor.ts";
 
 /** A rendered HTTP request. */
@@ -34,8 +34,45 @@ export interface WebhookMeans {
   readonly allowPrivateNetwork: boolean;
 }
 
+/** One statement with the values of its parameters. */
+export interface DatabaseMeans {
+  readonly kind: "database";
+  readonly driver: "postgres" | "sqlite";
+  /** Address of a Postgres, or path of a SQLite file inside the worker's work directory. */
+  readonly place: string;
+  readonly statement: string;
+  readonly parameters: readonly Json[];
+  readonly readOnly: boolean;
+  readonly rowsMax: number;
+  readonly allowPrivateNetwork: boolean;
+  readonly requestId: string;
+}
+
+/** One call of a tool of an MCP server. */
+export interface McpMeans {
+  readonly kind: "mcp";
+  readonly server:
+    | {
+        readonly kind: "local";
+        readonly argv: readonly string[];
+        readonly env: Readonly<Record<string, string>>;
+        /** Inside the worker's work directory; empty: that directory itself. */
+        readonly workDir: string;
+      }
+    | {
+        readonly kind: "remote";
+        readonly url: string;
+        readonly headers: Readonly<Record<string, string>>;
+        readonly allowPrivateNetwork: boolean;
+      };
+  /** Name of the server's tool. */
+  readonly tool: string;
+  readonly arguments: JsonObject;
+  readonly requestId: string;
+}
+
 /** Concrete means of one tool attempt. */
-export type ToolMeans = HttpMeans | CommandMeans | WebhookMeans;
+export type ToolMeans = HttpMeans | CommandMeans | WebhookMeans | DatabaseMeans | McpMeans;
 
 /** Classes of tool failure; those of retry policies. */
 export type ToolFailureClass =
@@ -57,6 +94,10 @@ export type ToolFailureClass =
   | "WorkDirForbidden"
   | "OutputTooLarge"
   | "Signal"
+  | "SqlError"
+  | "SqlConflict"
+  | "DatabaseForbidden"
+  | "McpError"
   | "Cancelled";
 
 /** Why a tool attempt failed. */
@@ -104,6 +145,10 @@ export function executeTool(executors: ToolExecutors, execution: ToolExecution):
       return executors.http.run({ ...execution, means });
     case "command":
       return executors.command.run({ ...execution, means });
+    case "database":
+      return executors.database.run({ ...execution, means });
+    case "mcp":
+      return executors.mcp.run({ ...execution, means });
     case "webhook":
       return executors.webhook.run({ ...execution, means });
   }

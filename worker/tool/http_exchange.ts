@@ -23,7 +23,8 @@ export interface Progress {
   sent: boolean;
 }
 
-class TooLarge extends Error {}
+/** An answer that is larger than it may be. */
+export class TooLarge extends Error {}
 
 /**
  * Runs exchanges within the bounds of one attempt: its time, its signal, and the classes of what can go wrong.
@@ -135,7 +136,7 @@ export function statusFailure(response: IncomingMessage, clock: Clock): ToolRun 
 }
 
 /** The failure that an error of the exchange is. */
-function classify(error: unknown, progress: Progress, bytesMax: number): ToolRun {
+export function classify(error: unknown, progress: Progress, bytesMax: number): ToolRun {
   if (error instanceof Refused) return failedRun("AddressForbidden", error.message, progress.sent);
   if (error instanceof TooLarge) {
     return failedRun("ResponseTooLarge", `the endpoint's answer is larger than ${bytesMax} bytes`, true);

@@ -5,8 +5,10 @@
 import type { Clock } from "../../kit/clock.ts";
 import { createAddressGuard } from "./addresses.ts";
 import { createCommandExecutor } from "./command.ts";
+import { createDatabaseExecutor } from "./database.ts";
 import type { ToolExecutors } from "./executor.ts";
 import { createHttpExecutor } from "./http.ts";
+import { createMcpExecutor } from "./mcp.ts";
 import { createWebhookExecutor } from "./webhook.ts";
 
 /** What the operator allows tools on this worker. */
@@ -27,6 +29,8 @@ export function createToolExecutors(clock: Clock, options: ToolOptions): ToolExe
   return {
     http: createHttpExecutor(network),
     webhook: createWebhookExecutor(network),
+    database: createDatabaseExecutor({ ...network, workDir: options.workDir }),
+    mcp: createMcpExecutor({ ...network, commandPath: options.commandPath, workDir: options.workDir }),
     command: createCommandExecutor({ clock, commandPath: options.commandPath, workDir: options.workDir }),
   };
 }

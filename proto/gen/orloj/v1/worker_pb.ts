@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file orloj/v1/worker.proto.
  */
 export const file_orloj_v1_worker: GenFile = /*@__PURE__*/
-  fileDesc("ChVvcmxvai92MS93b3JrZXIucHJvdG8SCG9ybG9qLnYxIuYECg5TZXNzaW9uUmVxdWVzdBIgCgVoZWxsbxgBIAEoCzIPLm9ybG9qLnYxLkhlbGxvSAASIgoGY3JlZGl0GAIgASgLMhAub3Jsb2oudjEuQ3JlZGl0SAASKAoGYWNjZXB0GAMgASgLMhYub3Jsb2oudjEuQWNjZXB0TGVhc2VzSAASJgoFeWllbGQYBCABKAsyFS5vcmxvai52MS5ZaWVsZExlYXNlc0gAEiYKBXJlbmV3GAUgASgLMhUub3Jsb2oudjEuUmVuZXdMZWFzZXNIABImCgV0dXJucxgGIAEoCzIVLm9ybG9qLnYxLlJlY29yZFR1cm5zSAASKQoKdG9vbF9jYWxscxgHIAEoCzITLm9ybG9qLnYxLkNhbGxUb29sc0gAEjMKDHRvb2xfcmVzdWx0cxgIIAEoCzIbLm9ybG9qLnYxLlJlY29yZFRvb2xSZXN1bHRzSAASLAoIb3V0Y29tZXMYCSABKAsyGC5vcmxvai52MS5SZXBvcnRPdXRjb21lc0gAEikKCmNhbmNlbF9hY2sYCiABKAsyEy5vcmxvai52MS5DYW5jZWxBY2tIABIgCgVkcmFpbhgLIAEoCzIPLm9ybG9qLnYxLkRyYWluSAASJAoHZ29vZGJ5ZRgMIAEoCzIRLm9ybG9qLnYxLkdvb2RieWVIABIxCgtmZXRjaF92aWV3cxgNIAEoCzIaLm9ybG9qLnYxLkZldGNoV29ya2VyVmlld3NIABIvCg1mZXRjaF9qb3VybmFsGA4gASgLMhYub3Jsb2oudjEuRmV0Y2hKb3VybmFsSABCBwoFZnJhbWUinQQKD1Nlc3Npb25SZXNwb25zZRIkCgd3ZWxjb21lGAEgASgLMhEub3Jsb2oudjEuV2VsY29tZUgAEicKBmFzc2lnbhgCIAEoCzIVLm9ybG9qLnYxLkFzc2lnblRhc2tzSAASJwoJcmVuZXdfYWNrGAMgASgLMhIub3Jsb2oudjEuUmVuZXdBY2tIABInCgl0dXJuX2Fja3MYBCABKAsyEi5vcmxvai52MS5UdXJuQWNrc0gAEjEKDnRvb2xfZGVjaXNpb25zGAUgASgLMhcub3Jsb2oudjEuVG9vbERlY2lzaW9uc0gAEjQKEHRvb2xfcmVzdWx0X2Fja3MYBiABKAsyGC5vcmxvai52MS5Ub29sUmVzdWx0QWNrc0gAEi0KDG91dGNvbWVfYWNrcxgHIAEoCzIVLm9ybG9qLnYxLk91dGNvbWVBY2tzSAASJwoGY2FuY2VsGAggASgLMhUub3Jsb2oudjEuQ2FuY2VsVGFza3NIABIgCgVkcmFpbhgJIAEoCzIPLm9ybG9qLnYxLkRyYWluSAASJAoHZ29vZGJ5ZRgKIAEoCzIRLm9ybG9qLnYxLkdvb2RieWVIABImCgV2aWV3cxgLIAEoCzIVLm9ybG9qLnYxLldvcmtlclZpZXdzSAASLwoNam91cm5hbF9wYWdlcxgMIAEoCzIWLm9ybG9qLnYxLkpvdXJuYWxQYWdlc0gAQgcKBWZyYW1lIqkCCgVIZWxsbxIYChBwcm90b2NvbF92ZXJzaW9uGAEgASgFEhMKC2luc3RhbmNlX2lkGAIgASgJEhkKEXJlc3VtZV9zZXNzaW9uX2lkGAMgASgJEhMKC3dvcmtlcl9uYW1lGAQgASgJEisKBmxhYmVscxgFIAMoCzIbLm9ybG9qLnYxLkhlbGxvLkxhYmVsc0VudHJ5Eg0KBXNsb3RzGAYgASgFEhAKCHJ1bnRpbWVzGAcgAygJEhAKCGhhbmRsZXJzGAggAygJEg8KB3ZlcnNpb24YCSABKAkSIQoEaGVsZBgKIAMoCzITLm9ybG9qLnYxLkhlbGRMZWFzZRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIisKCUhlbGRMZWFzZRIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJIqYCCgdXZWxjb21lEhIKCnNlc3Npb25faWQYASABKAkSDQoFZXBvY2gYAiABKAMSLAoJbGVhc2VfdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDnJlbmV3X2ludGVydmFsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjIKD2FjY2VwdF9kZWFkbGluZRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIXCg9mcmFtZV9ieXRlc19tYXgYBiABKAUSIAoYaW5saW5lX3BheWxvYWRfYnl0ZXNfbWF4GAcgASgFEigKBGhlbGQYCCADKAsyGi5vcmxvai52MS5IZWxkTGVhc2VWZXJkaWN0IkAKEEhlbGRMZWFzZVZlcmRpY3QSDwoHdGFza19pZBgBIAEoCRIMCgRrZWVwGAIgASgIEg0KBXRva2VuGAMgASgJIjoKBkNyZWRpdBISCgpmcmVlX3Nsb3RzGAEgASgFEhwKFGxhc3RfYXNzaWduX3NlcXVlbmNlGAIgASgDIjgKC0Fzc2lnblRhc2tzEikKC2Fzc2lnbm1lbnRzGAEgAygLMhQub3Jsb2oudjEuQXNzaWdubWVudCLLAwoKQXNzaWdubWVudBIQCghzZXF1ZW5jZRgBIAEoAxIPCgd0YXNrX2lkGAIgASgJEg4KBnJ1bl9pZBgDIAEoCRIRCgluYW1lc3BhY2UYBCABKAkSDAoEbm9kZRgFIAEoCRIRCglpdGVyYXRpb24YBiABKAUSDAoEaXRlbRgHIAEoBRIPCgdhdHRlbXB0GAggASgFEhAKCGRlbGl2ZXJ5GAkgASgFEg0KBXRva2VuGAogASgJEhMKC3ZpZXdfZGlnZXN0GAsgASgJEg0KBWFnZW50GAwgASgJEhIKCmlucHV0X2pzb24YDSABKAkSJwoHam91cm5hbBgOIAMoCzIWLm9ybG9qLnYxLkpvdXJuYWxFbnRyeRIZChFqb3VybmFsX3RydW5jYXRlZBgPIAEoCBIqCgd0aW1lb3V0GBAgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCWNhbmNlbGxlZBgRIAEoCBIWCg53aXRoaGVsZF90b29scxgSIAMoCRIUCgxtb2RlbF9zZWNyZXQYEyABKAkSEwoLdHJhY2VwYXJlbnQYFCABKAkSGAoQdG9vbF9jYWxsc19zcGVudBgVIAEoBSJyCgxKb3VybmFsRW50cnkSEAoIc2VxdWVuY2UYASABKAUSEwoJdHVybl9qc29uGAIgASgJSAASMgoLdG9vbF9yZXN1bHQYAyABKAsyGy5vcmxvai52MS5Kb3VybmFsVG9vbFJlc3VsdEgAQgcKBWVudHJ5Io0BChFKb3VybmFsVG9vbFJlc3VsdBIVCg10dXJuX3NlcXVlbmNlGAEgASgFEhIKCmNhbGxfaW5kZXgYAiABKAUSDAoEdG9vbBgDIAEoCRITCgtyZXN1bHRfanNvbhgEIAEoCRITCgtlcnJvcl9jbGFzcxgFIAEoCRIVCg1lcnJvcl9tZXNzYWdlGAYgASgJIkYKDEZldGNoSm91cm5hbBIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJEhYKDmFmdGVyX3NlcXVlbmNlGAMgASgFIlYKDEpvdXJuYWxQYWdlcxIPCgd0YXNrX2lkGAEgASgJEicKB2VudHJpZXMYAiADKAsyFi5vcmxvai52MS5Kb3VybmFsRW50cnkSDAoEbW9yZRgDIAEoCCIjChBGZXRjaFdvcmtlclZpZXdzEg8KB2RpZ2VzdHMYASADKAkiMgoLV29ya2VyVmlld3MSIwoFdmlld3MYASADKAsyFC5vcmxvai52MS5Xb3JrZXJWaWV3Ii8KCldvcmtlclZpZXcSDgoGZGlnZXN0GAEgASgJEhEKCXZpZXdfanNvbhgCIAEoCSIeCgxBY2NlcHRMZWFzZXMSDgoGdG9rZW5zGAEgAygJIjUKC1lpZWxkTGVhc2VzEiYKBmxlYXNlcxgBIAMoCzIWLm9ybG9qLnYxLllpZWxkZWRMZWFzZSItCgxZaWVsZGVkTGVhc2USDQoFdG9rZW4YASABKAkSDgoGcmVhc29uGAIgASgJIm4KC1JlbmV3TGVhc2VzEg4KBnRva2VucxgBIAMoCRIcChRsYXN0X2Fzc2lnbl9zZXF1ZW5jZRgCIAEoAxIQCghzZXF1ZW5jZRgDIAEoAxIfCgRsb2dzGAQgAygLMhEub3Jsb2oudjEuVGFza0xvZyI6CgdUYXNrTG9nEg8KB3Rhc2tfaWQYASABKAkSDQoFbGluZXMYAiADKAkSDwoHZHJvcHBlZBgDIAEoBSJYCghSZW5ld0FjaxIQCghzZXF1ZW5jZRgBIAEoAxITCgtsb3N0X3Rva2VucxgCIAMoCRIlCgdjYW5jZWxzGAMgAygLMhQub3Jsb2oudjEuQ2FuY2VsVGFzayIyCgtSZWNvcmRUdXJucxIjCgV0dXJucxgBIAMoCzIULm9ybG9qLnYxLlR1cm5SZWNvcmQiUQoKVHVyblJlY29yZBIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJEhAKCHNlcXVlbmNlGAMgASgFEhEKCXR1cm5fanNvbhgEIAEoCSIrCghUdXJuQWNrcxIfCgRhY2tzGAEgAygLMhEub3Jsb2oudjEuVHVybkFjayJhCgdUdXJuQWNrEg0KBXRva2VuGAEgASgJEhAKCHNlcXVlbmNlGAIgASgFEiYKB3ZlcmRpY3QYAyABKA4yFS5vcmxvai52MS5GYWN0VmVyZGljdBINCgVlcnJvchgEIAEoCSIuCglDYWxsVG9vbHMSIQoFY2FsbHMYASADKAsyEi5vcmxvai52MS5Ub29sQ2FsbCKdAQoIVG9vbENhbGwSDwoHdGFza19pZBgBIAEoCRINCgV0b2tlbhgCIAEoCRIPCgdjYWxsX2lkGAMgASgDEhUKDXR1cm5fc2VxdWVuY2UYBCABKAUSEgoKY2FsbF9pbmRleBgFIAEoBRIMCgR0b29sGAYgASgJEhYKDmFyZ3VtZW50c19qc29uGAcgASgJEg8KB2F0dGVtcHQYCCABKAUiOgoNVG9vbERlY2lzaW9ucxIpCglkZWNpc2lvbnMYASADKAsyFi5vcmxvai52MS5Ub29sRGVjaXNpb24i2QMKDFRvb2xEZWNpc2lvbhIPCgdjYWxsX2lkGAEgASgDEiYKB2dyYW50ZWQYAiABKAsyEy5vcmxvai52MS5Ub29sR3JhbnRIABIsCgZjYWNoZWQYAyABKAsyGi5vcmxvai52MS5DYWNoZWRUb29sUmVzdWx0SAASJgoGZGVuaWVkGAQgASgLMhQub3Jsb2oudjEuVG9vbERlbmllZEgAEjAKC3JldHJ5X2FmdGVyGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSAASMwoPdW5rbm93bl9vdXRjb21lGAYgASgLMhgub3Jsb2oudjEuVW5rbm93bk91dGNvbWVIABIxCghjb25mbGljdBgHIAEoCzIdLm9ybG9qLnYxLklkZW1wb3RlbmN5Q29uZmxpY3RIABIpCgpsZWFzZV9sb3N0GAggASgLMhMub3Jsb2oudjEuTGVhc2VMb3N0SAASNwoRaW52YWxpZF9hcmd1bWVudHMYCSABKAsyGi5vcmxvai52MS5JbnZhbGlkQXJndW1lbnRzSAASMAoLdW5hdmFpbGFibGUYCiABKAsyGS5vcmxvai52MS5Ub29sVW5hdmFpbGFibGVIAEIKCghkZWNpc2lvbiIiCg9Ub29sVW5hdmFpbGFibGUSDwoHbWVzc2FnZRgBIAEoCSILCglMZWFzZUxvc3QiEAoOVW5rbm93bk91dGNvbWUiFQoTSWRlbXBvdGVuY3lDb25mbGljdCIjChBJbnZhbGlkQXJndW1lbnRzEg8KB21lc3NhZ2UYASABKAkiqAIKCVRvb2xHcmFudBIQCghncmFudF9pZBgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEioKB3RpbWVvdXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQcmVzdWx0X2J5dGVzX21heBgEIAEoAxIjCgRodHRwGAUgASgLMhMub3Jsb2oudjEuSHR0cE1lYW5zSAASKQoHY29tbWFuZBgGIAEoCzIWLm9ybG9qLnYxLkNvbW1hbmRNZWFuc0gAEikKB3dlYmhvb2sYCCABKAsyFi5vcmxvai52MS5XZWJob29rTWVhbnNIABIaChJvdXRwdXRfc2NoZW1hX2pzb24YByABKAkSDwoHc2VjcmV0cxgJIAMoCUIHCgVtZWFucyLKAQoJSHR0cE1lYW5zEg4KBm1ldGhvZBgBIAEoCRILCgN1cmwYAiABKAkSMQoHaGVhZGVycxgDIAMoCzIgLm9ybG9qLnYxLkh0dHBNZWFucy5IZWFkZXJzRW50cnkSDAoEYm9keRgEIAEoDBIQCghoYXNfYm9keRgFIAEoCBIdChVhbGxvd19wcml2YXRlX25ldHdvcmsYBiABKAgaLgoMSGVhZGVyc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiqgEKDENvbW1hbmRNZWFucxIMCgRhcmd2GAEgAygJEg0KBXN0ZGluGAIgASgMEhEKCWhhc19zdGRpbhgDIAEoCBIsCgNlbnYYBCADKAsyHy5vcmxvai52MS5Db21tYW5kTWVhbnMuRW52RW50cnkSEAoId29ya19kaXIYBSABKAkaKgoIRW52RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKuAQoMV2ViaG9va01lYW5zEgsKA3VybBgBIAEoCRI0CgdoZWFkZXJzGAIgAygLMiMub3Jsb2oudjEuV2ViaG9va01lYW5zLkhlYWRlcnNFbnRyeRIMCgRib2R5GAMgASgMEh0KFWFsbG93X3ByaXZhdGVfbmV0d29yaxgEIAEoCBouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASInChBDYWNoZWRUb29sUmVzdWx0EhMKC3Jlc3VsdF9qc29uGAEgASgJIi4KClRvb2xEZW5pZWQSDAoEY29kZRgBIAEoCRISCgp0YXNrX2VuZGVkGAIgASgIIjoKEVJlY29yZFRvb2xSZXN1bHRzEiUKB3Jlc3VsdHMYASADKAsyFC5vcmxvai52MS5Ub29sUmVzdWx0IuEBCgpUb29sUmVzdWx0Eg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSEAoIZ3JhbnRfaWQYAyABKAkSDwoHY2FsbF9pZBgEIAEoAxIVCgtyZXN1bHRfanNvbhgFIAEoCUgAEigKB2ZhaWx1cmUYBiABKAsyFS5vcmxvai52MS5Ub29sRmFpbHVyZUgAEisKCGR1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEGpvdXJuYWxfc2VxdWVuY2UYCCABKAVCCAoGcmVzdWx0InAKC1Rvb2xGYWlsdXJlEg0KBWNsYXNzGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJYW1iaWd1b3VzGAMgASgIEi4KC3JldHJ5X2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjcKDlRvb2xSZXN1bHRBY2tzEiUKBGFja3MYASADKAsyFy5vcmxvai52MS5Ub29sUmVzdWx0QWNrIlcKDVRvb2xSZXN1bHRBY2sSDwoHY2FsbF9pZBgBIAEoAxImCgd2ZXJkaWN0GAIgASgOMhUub3Jsb2oudjEuRmFjdFZlcmRpY3QSDQoFZXJyb3IYAyABKAkiNQoOUmVwb3J0T3V0Y29tZXMSIwoIb3V0Y29tZXMYASADKAsyES5vcmxvai52MS5PdXRjb21lItQBCgdPdXRjb21lEg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSFQoLb3V0cHV0X2pzb24YAyABKAlIABInCgZmYWlsZWQYBCABKAsyFS5vcmxvai52MS5UYXNrRmFpbHVyZUgAEiwKCWNhbmNlbGxlZBgFIAEoCzIXLm9ybG9qLnYxLlRhc2tDYW5jZWxsZWRIABIwCgtpbnRlcnJ1cHRlZBgGIAEoCzIZLm9ybG9qLnYxLlRhc2tJbnRlcnJ1cHRlZEgAQgkKB291dGNvbWUicAoLVGFza0ZhaWx1cmUSDQoFY2xhc3MYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIRCglyZXRyeWFibGUYAyABKAgSLgoLcmV0cnlfYWZ0ZXIYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iDwoNVGFza0NhbmNlbGxlZCIhCg9UYXNrSW50ZXJydXB0ZWQSDgoGcmVhc29uGAEgASgJIjEKC091dGNvbWVBY2tzEiIKBGFja3MYASADKAsyFC5vcmxvai52MS5PdXRjb21lQWNrIlIKCk91dGNvbWVBY2sSDQoFdG9rZW4YASABKAkSJgoHdmVyZGljdBgCIAEoDjIVLm9ybG9qLnYxLkZhY3RWZXJkaWN0Eg0KBWVycm9yGAMgASgJIjIKC0NhbmNlbFRhc2tzEiMKBXRhc2tzGAEgAygLMhQub3Jsb2oudjEuQ2FuY2VsVGFzayJmCgpDYW5jZWxUYXNrEg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSDgoGcmVhc29uGAMgASgJEigKBWdyYWNlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIhsKCUNhbmNlbEFjaxIOCgZ0b2tlbnMYASADKAkiUAoFRHJhaW4SKQoGd2luZG93GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnJlYXNvbhgCIAEoCRIMCgRtb3ZlGAMgASgIIhkKB0dvb2RieWUSDgoGcmVhc29uGAEgASgJKpoBCgtGYWN0VmVyZGljdBIcChhGQUNUX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIaChZGQUNUX1ZFUkRJQ1RfQ09NTUlUVEVEEAESGgoWRkFDVF9WRVJESUNUX0RVUExJQ0FURRACEhsKF0ZBQ1RfVkVSRElDVF9MRUFTRV9MT1NUEAMSGAoURkFDVF9WRVJESUNUX1JFRlVTRUQQBDJTCg1Xb3JrZXJTZXJ2aWNlEkIKB1Nlc3Npb24SGC5vcmxvai52MS5TZXNzaW9uUmVxdWVzdBoZLm9ybG9qLnYxLlNlc3Npb25SZXNwb25zZSgBMAFiBnByb3RvMw", [file_google_protobuf_duration]);
+  fileDesc("ChVvcmxvai92MS93b3JrZXIucHJvdG8SCG9ybG9qLnYxIuYECg5TZXNzaW9uUmVxdWVzdBIgCgVoZWxsbxgBIAEoCzIPLm9ybG9qLnYxLkhlbGxvSAASIgoGY3JlZGl0GAIgASgLMhAub3Jsb2oudjEuQ3JlZGl0SAASKAoGYWNjZXB0GAMgASgLMhYub3Jsb2oudjEuQWNjZXB0TGVhc2VzSAASJgoFeWllbGQYBCABKAsyFS5vcmxvai52MS5ZaWVsZExlYXNlc0gAEiYKBXJlbmV3GAUgASgLMhUub3Jsb2oudjEuUmVuZXdMZWFzZXNIABImCgV0dXJucxgGIAEoCzIVLm9ybG9qLnYxLlJlY29yZFR1cm5zSAASKQoKdG9vbF9jYWxscxgHIAEoCzITLm9ybG9qLnYxLkNhbGxUb29sc0gAEjMKDHRvb2xfcmVzdWx0cxgIIAEoCzIbLm9ybG9qLnYxLlJlY29yZFRvb2xSZXN1bHRzSAASLAoIb3V0Y29tZXMYCSABKAsyGC5vcmxvai52MS5SZXBvcnRPdXRjb21lc0gAEikKCmNhbmNlbF9hY2sYCiABKAsyEy5vcmxvai52MS5DYW5jZWxBY2tIABIgCgVkcmFpbhgLIAEoCzIPLm9ybG9qLnYxLkRyYWluSAASJAoHZ29vZGJ5ZRgMIAEoCzIRLm9ybG9qLnYxLkdvb2RieWVIABIxCgtmZXRjaF92aWV3cxgNIAEoCzIaLm9ybG9qLnYxLkZldGNoV29ya2VyVmlld3NIABIvCg1mZXRjaF9qb3VybmFsGA4gASgLMhYub3Jsb2oudjEuRmV0Y2hKb3VybmFsSABCBwoFZnJhbWUinQQKD1Nlc3Npb25SZXNwb25zZRIkCgd3ZWxjb21lGAEgASgLMhEub3Jsb2oudjEuV2VsY29tZUgAEicKBmFzc2lnbhgCIAEoCzIVLm9ybG9qLnYxLkFzc2lnblRhc2tzSAASJwoJcmVuZXdfYWNrGAMgASgLMhIub3Jsb2oudjEuUmVuZXdBY2tIABInCgl0dXJuX2Fja3MYBCABKAsyEi5vcmxvai52MS5UdXJuQWNrc0gAEjEKDnRvb2xfZGVjaXNpb25zGAUgASgLMhcub3Jsb2oudjEuVG9vbERlY2lzaW9uc0gAEjQKEHRvb2xfcmVzdWx0X2Fja3MYBiABKAsyGC5vcmxvai52MS5Ub29sUmVzdWx0QWNrc0gAEi0KDG91dGNvbWVfYWNrcxgHIAEoCzIVLm9ybG9qLnYxLk91dGNvbWVBY2tzSAASJwoGY2FuY2VsGAggASgLMhUub3Jsb2oudjEuQ2FuY2VsVGFza3NIABIgCgVkcmFpbhgJIAEoCzIPLm9ybG9qLnYxLkRyYWluSAASJAoHZ29vZGJ5ZRgKIAEoCzIRLm9ybG9qLnYxLkdvb2RieWVIABImCgV2aWV3cxgLIAEoCzIVLm9ybG9qLnYxLldvcmtlclZpZXdzSAASLwoNam91cm5hbF9wYWdlcxgMIAEoCzIWLm9ybG9qLnYxLkpvdXJuYWxQYWdlc0gAQgcKBWZyYW1lIqkCCgVIZWxsbxIYChBwcm90b2NvbF92ZXJzaW9uGAEgASgFEhMKC2luc3RhbmNlX2lkGAIgASgJEhkKEXJlc3VtZV9zZXNzaW9uX2lkGAMgASgJEhMKC3dvcmtlcl9uYW1lGAQgASgJEisKBmxhYmVscxgFIAMoCzIbLm9ybG9qLnYxLkhlbGxvLkxhYmVsc0VudHJ5Eg0KBXNsb3RzGAYgASgFEhAKCHJ1bnRpbWVzGAcgAygJEhAKCGhhbmRsZXJzGAggAygJEg8KB3ZlcnNpb24YCSABKAkSIQoEaGVsZBgKIAMoCzITLm9ybG9qLnYxLkhlbGRMZWFzZRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIisKCUhlbGRMZWFzZRIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJIqYCCgdXZWxjb21lEhIKCnNlc3Npb25faWQYASABKAkSDQoFZXBvY2gYAiABKAMSLAoJbGVhc2VfdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDnJlbmV3X2ludGVydmFsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjIKD2FjY2VwdF9kZWFkbGluZRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIXCg9mcmFtZV9ieXRlc19tYXgYBiABKAUSIAoYaW5saW5lX3BheWxvYWRfYnl0ZXNfbWF4GAcgASgFEigKBGhlbGQYCCADKAsyGi5vcmxvai52MS5IZWxkTGVhc2VWZXJkaWN0IkAKEEhlbGRMZWFzZVZlcmRpY3QSDwoHdGFza19pZBgBIAEoCRIMCgRrZWVwGAIgASgIEg0KBXRva2VuGAMgASgJIjoKBkNyZWRpdBISCgpmcmVlX3Nsb3RzGAEgASgFEhwKFGxhc3RfYXNzaWduX3NlcXVlbmNlGAIgASgDIjgKC0Fzc2lnblRhc2tzEikKC2Fzc2lnbm1lbnRzGAEgAygLMhQub3Jsb2oudjEuQXNzaWdubWVudCLLAwoKQXNzaWdubWVudBIQCghzZXF1ZW5jZRgBIAEoAxIPCgd0YXNrX2lkGAIgASgJEg4KBnJ1bl9pZBgDIAEoCRIRCgluYW1lc3BhY2UYBCABKAkSDAoEbm9kZRgFIAEoCRIRCglpdGVyYXRpb24YBiABKAUSDAoEaXRlbRgHIAEoBRIPCgdhdHRlbXB0GAggASgFEhAKCGRlbGl2ZXJ5GAkgASgFEg0KBXRva2VuGAogASgJEhMKC3ZpZXdfZGlnZXN0GAsgASgJEg0KBWFnZW50GAwgASgJEhIKCmlucHV0X2pzb24YDSABKAkSJwoHam91cm5hbBgOIAMoCzIWLm9ybG9qLnYxLkpvdXJuYWxFbnRyeRIZChFqb3VybmFsX3RydW5jYXRlZBgPIAEoCBIqCgd0aW1lb3V0GBAgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCWNhbmNlbGxlZBgRIAEoCBIWCg53aXRoaGVsZF90b29scxgSIAMoCRIUCgxtb2RlbF9zZWNyZXQYEyABKAkSEwoLdHJhY2VwYXJlbnQYFCABKAkSGAoQdG9vbF9jYWxsc19zcGVudBgVIAEoBSJyCgxKb3VybmFsRW50cnkSEAoIc2VxdWVuY2UYASABKAUSEwoJdHVybl9qc29uGAIgASgJSAASMgoLdG9vbF9yZXN1bHQYAyABKAsyGy5vcmxvai52MS5Kb3VybmFsVG9vbFJlc3VsdEgAQgcKBWVudHJ5Io0BChFKb3VybmFsVG9vbFJlc3VsdBIVCg10dXJuX3NlcXVlbmNlGAEgASgFEhIKCmNhbGxfaW5kZXgYAiABKAUSDAoEdG9vbBgDIAEoCRITCgtyZXN1bHRfanNvbhgEIAEoCRITCgtlcnJvcl9jbGFzcxgFIAEoCRIVCg1lcnJvcl9tZXNzYWdlGAYgASgJIkYKDEZldGNoSm91cm5hbBIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJEhYKDmFmdGVyX3NlcXVlbmNlGAMgASgFIlYKDEpvdXJuYWxQYWdlcxIPCgd0YXNrX2lkGAEgASgJEicKB2VudHJpZXMYAiADKAsyFi5vcmxvai52MS5Kb3VybmFsRW50cnkSDAoEbW9yZRgDIAEoCCIjChBGZXRjaFdvcmtlclZpZXdzEg8KB2RpZ2VzdHMYASADKAkiMgoLV29ya2VyVmlld3MSIwoFdmlld3MYASADKAsyFC5vcmxvai52MS5Xb3JrZXJWaWV3Ii8KCldvcmtlclZpZXcSDgoGZGlnZXN0GAEgASgJEhEKCXZpZXdfanNvbhgCIAEoCSIeCgxBY2NlcHRMZWFzZXMSDgoGdG9rZW5zGAEgAygJIjUKC1lpZWxkTGVhc2VzEiYKBmxlYXNlcxgBIAMoCzIWLm9ybG9qLnYxLllpZWxkZWRMZWFzZSItCgxZaWVsZGVkTGVhc2USDQoFdG9rZW4YASABKAkSDgoGcmVhc29uGAIgASgJIm4KC1JlbmV3TGVhc2VzEg4KBnRva2VucxgBIAMoCRIcChRsYXN0X2Fzc2lnbl9zZXF1ZW5jZRgCIAEoAxIQCghzZXF1ZW5jZRgDIAEoAxIfCgRsb2dzGAQgAygLMhEub3Jsb2oudjEuVGFza0xvZyI6CgdUYXNrTG9nEg8KB3Rhc2tfaWQYASABKAkSDQoFbGluZXMYAiADKAkSDwoHZHJvcHBlZBgDIAEoBSJYCghSZW5ld0FjaxIQCghzZXF1ZW5jZRgBIAEoAxITCgtsb3N0X3Rva2VucxgCIAMoCRIlCgdjYW5jZWxzGAMgAygLMhQub3Jsb2oudjEuQ2FuY2VsVGFzayIyCgtSZWNvcmRUdXJucxIjCgV0dXJucxgBIAMoCzIULm9ybG9qLnYxLlR1cm5SZWNvcmQiUQoKVHVyblJlY29yZBIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJEhAKCHNlcXVlbmNlGAMgASgFEhEKCXR1cm5fanNvbhgEIAEoCSIrCghUdXJuQWNrcxIfCgRhY2tzGAEgAygLMhEub3Jsb2oudjEuVHVybkFjayJhCgdUdXJuQWNrEg0KBXRva2VuGAEgASgJEhAKCHNlcXVlbmNlGAIgASgFEiYKB3ZlcmRpY3QYAyABKA4yFS5vcmxvai52MS5GYWN0VmVyZGljdBINCgVlcnJvchgEIAEoCSIuCglDYWxsVG9vbHMSIQoFY2FsbHMYASADKAsyEi5vcmxvai52MS5Ub29sQ2FsbCKdAQoIVG9vbENhbGwSDwoHdGFza19pZBgBIAEoCRINCgV0b2tlbhgCIAEoCRIPCgdjYWxsX2lkGAMgASgDEhUKDXR1cm5fc2VxdWVuY2UYBCABKAUSEgoKY2FsbF9pbmRleBgFIAEoBRIMCgR0b29sGAYgASgJEhYKDmFyZ3VtZW50c19qc29uGAcgASgJEg8KB2F0dGVtcHQYCCABKAUiOgoNVG9vbERlY2lzaW9ucxIpCglkZWNpc2lvbnMYASADKAsyFi5vcmxvai52MS5Ub29sRGVjaXNpb24i2QMKDFRvb2xEZWNpc2lvbhIPCgdjYWxsX2lkGAEgASgDEiYKB2dyYW50ZWQYAiABKAsyEy5vcmxvai52MS5Ub29sR3JhbnRIABIsCgZjYWNoZWQYAyABKAsyGi5vcmxvai52MS5DYWNoZWRUb29sUmVzdWx0SAASJgoGZGVuaWVkGAQgASgLMhQub3Jsb2oudjEuVG9vbERlbmllZEgAEjAKC3JldHJ5X2FmdGVyGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSAASMwoPdW5rbm93bl9vdXRjb21lGAYgASgLMhgub3Jsb2oudjEuVW5rbm93bk91dGNvbWVIABIxCghjb25mbGljdBgHIAEoCzIdLm9ybG9qLnYxLklkZW1wb3RlbmN5Q29uZmxpY3RIABIpCgpsZWFzZV9sb3N0GAggASgLMhMub3Jsb2oudjEuTGVhc2VMb3N0SAASNwoRaW52YWxpZF9hcmd1bWVudHMYCSABKAsyGi5vcmxvai52MS5JbnZhbGlkQXJndW1lbnRzSAASMAoLdW5hdmFpbGFibGUYCiABKAsyGS5vcmxvai52MS5Ub29sVW5hdmFpbGFibGVIAEIKCghkZWNpc2lvbiIiCg9Ub29sVW5hdmFpbGFibGUSDwoHbWVzc2FnZRgBIAEoCSILCglMZWFzZUxvc3QiEAoOVW5rbm93bk91dGNvbWUiFQoTSWRlbXBvdGVuY3lDb25mbGljdCIjChBJbnZhbGlkQXJndW1lbnRzEg8KB21lc3NhZ2UYASABKAki+AIKCVRvb2xHcmFudBIQCghncmFudF9pZBgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEioKB3RpbWVvdXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQcmVzdWx0X2J5dGVzX21heBgEIAEoAxIjCgRodHRwGAUgASgLMhMub3Jsb2oudjEuSHR0cE1lYW5zSAASKQoHY29tbWFuZBgGIAEoCzIWLm9ybG9qLnYxLkNvbW1hbmRNZWFuc0gAEikKB3dlYmhvb2sYCCABKAsyFi5vcmxvai52MS5XZWJob29rTWVhbnNIABIrCghkYXRhYmFzZRgKIAEoCzIXLm9ybG9qLnYxLkRhdGFiYXNlTWVhbnNIABIhCgNtY3AYCyABKAsyEi5vcmxvai52MS5NY3BNZWFuc0gAEhoKEm91dHB1dF9zY2hlbWFfanNvbhgHIAEoCRIPCgdzZWNyZXRzGAkgAygJQgcKBW1lYW5zIsoBCglIdHRwTWVhbnMSDgoGbWV0aG9kGAEgASgJEgsKA3VybBgCIAEoCRIxCgdoZWFkZXJzGAMgAygLMiAub3Jsb2oudjEuSHR0cE1lYW5zLkhlYWRlcnNFbnRyeRIMCgRib2R5GAQgASgMEhAKCGhhc19ib2R5GAUgASgIEh0KFWFsbG93X3ByaXZhdGVfbmV0d29yaxgGIAEoCBouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKqAQoMQ29tbWFuZE1lYW5zEgwKBGFyZ3YYASADKAkSDQoFc3RkaW4YAiABKAwSEQoJaGFzX3N0ZGluGAMgASgIEiwKA2VudhgEIAMoCzIfLm9ybG9qLnYxLkNvbW1hbmRNZWFucy5FbnZFbnRyeRIQCgh3b3JrX2RpchgFIAEoCRoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIq4BCgxXZWJob29rTWVhbnMSCwoDdXJsGAEgASgJEjQKB2hlYWRlcnMYAiADKAsyIy5vcmxvai52MS5XZWJob29rTWVhbnMuSGVhZGVyc0VudHJ5EgwKBGJvZHkYAyABKAwSHQoVYWxsb3dfcHJpdmF0ZV9uZXR3b3JrGAQgASgIGi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIrIBCg1EYXRhYmFzZU1lYW5zEg4KBmRyaXZlchgBIAEoCRINCgVwbGFjZRgCIAEoCRIRCglzdGF0ZW1lbnQYAyABKAkSFwoPcGFyYW1ldGVyc19qc29uGAQgAygJEhEKCXJlYWRfb25seRgFIAEoCBIQCghyb3dzX21heBgGIAEoBRIdChVhbGxvd19wcml2YXRlX25ldHdvcmsYByABKAgSEgoKcmVxdWVzdF9pZBgIIAEoCSKeAQoITWNwTWVhbnMSJwoFbG9jYWwYASABKAsyFi5vcmxvai52MS5Db21tYW5kTWVhbnNIABIlCgZyZW1vdGUYAiABKAsyEy5vcmxvai52MS5NY3BSZW1vdGVIABIMCgR0b29sGAMgASgJEhYKDmFyZ3VtZW50c19qc29uGAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAlCCAoGc2VydmVyIpoBCglNY3BSZW1vdGUSCwoDdXJsGAEgASgJEjEKB2hlYWRlcnMYAiADKAsyIC5vcmxvai52MS5NY3BSZW1vdGUuSGVhZGVyc0VudHJ5Eh0KFWFsbG93X3ByaXZhdGVfbmV0d29yaxgDIAEoCBouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASInChBDYWNoZWRUb29sUmVzdWx0EhMKC3Jlc3VsdF9qc29uGAEgASgJIi4KClRvb2xEZW5pZWQSDAoEY29kZRgBIAEoCRISCgp0YXNrX2VuZGVkGAIgASgIIjoKEVJlY29yZFRvb2xSZXN1bHRzEiUKB3Jlc3VsdHMYASADKAsyFC5vcmxvai52MS5Ub29sUmVzdWx0IuEBCgpUb29sUmVzdWx0Eg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSEAoIZ3JhbnRfaWQYAyABKAkSDwoHY2FsbF9pZBgEIAEoAxIVCgtyZXN1bHRfanNvbhgFIAEoCUgAEigKB2ZhaWx1cmUYBiABKAsyFS5vcmxvai52MS5Ub29sRmFpbHVyZUgAEisKCGR1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEGpvdXJuYWxfc2VxdWVuY2UYCCABKAVCCAoGcmVzdWx0InAKC1Rvb2xGYWlsdXJlEg0KBWNsYXNzGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJYW1iaWd1b3VzGAMgASgIEi4KC3JldHJ5X2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjcKDlRvb2xSZXN1bHRBY2tzEiUKBGFja3MYASADKAsyFy5vcmxvai52MS5Ub29sUmVzdWx0QWNrIlcKDVRvb2xSZXN1bHRBY2sSDwoHY2FsbF9pZBgBIAEoAxImCgd2ZXJkaWN0GAIgASgOMhUub3Jsb2oudjEuRmFjdFZlcmRpY3QSDQoFZXJyb3IYAyABKAkiNQoOUmVwb3J0T3V0Y29tZXMSIwoIb3V0Y29tZXMYASADKAsyES5vcmxvai52MS5PdXRjb21lItQBCgdPdXRjb21lEg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSFQoLb3V0cHV0X2pzb24YAyABKAlIABInCgZmYWlsZWQYBCABKAsyFS5vcmxvai52MS5UYXNrRmFpbHVyZUgAEiwKCWNhbmNlbGxlZBgFIAEoCzIXLm9ybG9qLnYxLlRhc2tDYW5jZWxsZWRIABIwCgtpbnRlcnJ1cHRlZBgGIAEoCzIZLm9ybG9qLnYxLlRhc2tJbnRlcnJ1cHRlZEgAQgkKB291dGNvbWUicAoLVGFza0ZhaWx1cmUSDQoFY2xhc3MYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIRCglyZXRyeWFibGUYAyABKAgSLgoLcmV0cnlfYWZ0ZXIYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iDwoNVGFza0NhbmNlbGxlZCIhCg9UYXNrSW50ZXJydXB0ZWQSDgoGcmVhc29uGAEgASgJIjEKC091dGNvbWVBY2tzEiIKBGFja3MYASADKAsyFC5vcmxvai52MS5PdXRjb21lQWNrIlIKCk91dGNvbWVBY2sSDQoFdG9rZW4YASABKAkSJgoHdmVyZGljdBgCIAEoDjIVLm9ybG9qLnYxLkZhY3RWZXJkaWN0Eg0KBWVycm9yGAMgASgJIjIKC0NhbmNlbFRhc2tzEiMKBXRhc2tzGAEgAygLMhQub3Jsb2oudjEuQ2FuY2VsVGFzayJmCgpDYW5jZWxUYXNrEg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSDgoGcmVhc29uGAMgASgJEigKBWdyYWNlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIhsKCUNhbmNlbEFjaxIOCgZ0b2tlbnMYASADKAkiUAoFRHJhaW4SKQoGd2luZG93GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnJlYXNvbhgCIAEoCRIMCgRtb3ZlGAMgASgIIhkKB0dvb2RieWUSDgoGcmVhc29uGAEgASgJKpoBCgtGYWN0VmVyZGljdBIcChhGQUNUX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIaChZGQUNUX1ZFUkRJQ1RfQ09NTUlUVEVEEAESGgoWRkFDVF9WRVJESUNUX0RVUExJQ0FURRACEhsKF0ZBQ1RfVkVSRElDVF9MRUFTRV9MT1NUEAMSGAoURkFDVF9WRVJESUNUX1JFRlVTRUQQBDJTCg1Xb3JrZXJTZXJ2aWNlEkIKB1Nlc3Npb24SGC5vcmxvai52MS5TZXNzaW9uUmVxdWVzdBoZLm9ybG9qLnYxLlNlc3Npb25SZXNwb25zZSgBMAFiBnByb3RvMw", [file_google_protobuf_duration]);
 
 /**
  * A frame from the worker.
@@ -1339,6 +1339,18 @@ export type ToolGrant = Message<"orloj.v1.ToolGrant"> & {
      */
     value: WebhookMeans;
     case: "webhook";
+  } | {
+    /**
+     * @generated from field: orloj.v1.DatabaseMeans database = 10;
+     */
+    value: DatabaseMeans;
+    case: "database";
+  } | {
+    /**
+     * @generated from field: orloj.v1.McpMeans mcp = 11;
+     */
+    value: McpMeans;
+    case: "mcp";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -1479,6 +1491,149 @@ export const WebhookMeansSchema: GenMessage<WebhookMeans> = /*@__PURE__*/
   messageDesc(file_orloj_v1_worker, 38);
 
 /**
+ * One statement with parameters.
+ *
+ * @generated from message orloj.v1.DatabaseMeans
+ */
+export type DatabaseMeans = Message<"orloj.v1.DatabaseMeans"> & {
+  /**
+   * "postgres" or "sqlite".
+   *
+   * @generated from field: string driver = 1;
+   */
+  driver: string;
+
+  /**
+   * Address of a Postgres, or path of a SQLite file inside the worker's work directory.
+   *
+   * @generated from field: string place = 2;
+   */
+  place: string;
+
+  /**
+   * @generated from field: string statement = 3;
+   */
+  statement: string;
+
+  /**
+   * JSON text of each parameter.
+   *
+   * @generated from field: repeated string parameters_json = 4;
+   */
+  parametersJson: string[];
+
+  /**
+   * @generated from field: bool read_only = 5;
+   */
+  readOnly: boolean;
+
+  /**
+   * @generated from field: int32 rows_max = 6;
+   */
+  rowsMax: number;
+
+  /**
+   * @generated from field: bool allow_private_network = 7;
+   */
+  allowPrivateNetwork: boolean;
+
+  /**
+   * What the statement reads as the setting orloj.request_id, or the function orloj_request_id().
+   *
+   * @generated from field: string request_id = 8;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message orloj.v1.DatabaseMeans.
+ * Use `create(DatabaseMeansSchema)` to create a new message.
+ */
+export const DatabaseMeansSchema: GenMessage<DatabaseMeans> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_worker, 39);
+
+/**
+ * One call of a tool of an MCP server.
+ *
+ * @generated from message orloj.v1.McpMeans
+ */
+export type McpMeans = Message<"orloj.v1.McpMeans"> & {
+  /**
+   * @generated from oneof orloj.v1.McpMeans.server
+   */
+  server: {
+    /**
+     * A process that speaks MCP over standard input and output; its stdin is not used.
+     *
+     * @generated from field: orloj.v1.CommandMeans local = 1;
+     */
+    value: CommandMeans;
+    case: "local";
+  } | {
+    /**
+     * @generated from field: orloj.v1.McpRemote remote = 2;
+     */
+    value: McpRemote;
+    case: "remote";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * @generated from field: string tool = 3;
+   */
+  tool: string;
+
+  /**
+   * Canonical JSON object.
+   *
+   * @generated from field: string arguments_json = 4;
+   */
+  argumentsJson: string;
+
+  /**
+   * Reaches the server as _meta["orloj.dev/request-id"].
+   *
+   * @generated from field: string request_id = 5;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message orloj.v1.McpMeans.
+ * Use `create(McpMeansSchema)` to create a new message.
+ */
+export const McpMeansSchema: GenMessage<McpMeans> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_worker, 40);
+
+/**
+ * A server that is reached by streamable HTTP.
+ *
+ * @generated from message orloj.v1.McpRemote
+ */
+export type McpRemote = Message<"orloj.v1.McpRemote"> & {
+  /**
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * @generated from field: map<string, string> headers = 2;
+   */
+  headers: { [key: string]: string };
+
+  /**
+   * @generated from field: bool allow_private_network = 3;
+   */
+  allowPrivateNetwork: boolean;
+};
+
+/**
+ * Describes the message orloj.v1.McpRemote.
+ * Use `create(McpRemoteSchema)` to create a new message.
+ */
+export const McpRemoteSchema: GenMessage<McpRemote> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_worker, 41);
+
+/**
  * @generated from message orloj.v1.CachedToolResult
  */
 export type CachedToolResult = Message<"orloj.v1.CachedToolResult"> & {
@@ -1493,7 +1648,7 @@ export type CachedToolResult = Message<"orloj.v1.CachedToolResult"> & {
  * Use `create(CachedToolResultSchema)` to create a new message.
  */
 export const CachedToolResultSchema: GenMessage<CachedToolResult> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 39);
+  messageDesc(file_orloj_v1_worker, 42);
 
 /**
  * @generated from message orloj.v1.ToolDenied
@@ -1520,7 +1675,7 @@ export type ToolDenied = Message<"orloj.v1.ToolDenied"> & {
  * Use `create(ToolDeniedSchema)` to create a new message.
  */
 export const ToolDeniedSchema: GenMessage<ToolDenied> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 40);
+  messageDesc(file_orloj_v1_worker, 43);
 
 /**
  * @generated from message orloj.v1.RecordToolResults
@@ -1537,7 +1692,7 @@ export type RecordToolResults = Message<"orloj.v1.RecordToolResults"> & {
  * Use `create(RecordToolResultsSchema)` to create a new message.
  */
 export const RecordToolResultsSchema: GenMessage<RecordToolResults> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 41);
+  messageDesc(file_orloj_v1_worker, 44);
 
 /**
  * @generated from message orloj.v1.ToolResult
@@ -1602,7 +1757,7 @@ export type ToolResult = Message<"orloj.v1.ToolResult"> & {
  * Use `create(ToolResultSchema)` to create a new message.
  */
 export const ToolResultSchema: GenMessage<ToolResult> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 42);
+  messageDesc(file_orloj_v1_worker, 45);
 
 /**
  * @generated from message orloj.v1.ToolFailure
@@ -1640,7 +1795,7 @@ export type ToolFailure = Message<"orloj.v1.ToolFailure"> & {
  * Use `create(ToolFailureSchema)` to create a new message.
  */
 export const ToolFailureSchema: GenMessage<ToolFailure> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 43);
+  messageDesc(file_orloj_v1_worker, 46);
 
 /**
  * @generated from message orloj.v1.ToolResultAcks
@@ -1657,7 +1812,7 @@ export type ToolResultAcks = Message<"orloj.v1.ToolResultAcks"> & {
  * Use `create(ToolResultAcksSchema)` to create a new message.
  */
 export const ToolResultAcksSchema: GenMessage<ToolResultAcks> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 44);
+  messageDesc(file_orloj_v1_worker, 47);
 
 /**
  * @generated from message orloj.v1.ToolResultAck
@@ -1684,7 +1839,7 @@ export type ToolResultAck = Message<"orloj.v1.ToolResultAck"> & {
  * Use `create(ToolResultAckSchema)` to create a new message.
  */
 export const ToolResultAckSchema: GenMessage<ToolResultAck> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 45);
+  messageDesc(file_orloj_v1_worker, 48);
 
 /**
  * @generated from message orloj.v1.ReportOutcomes
@@ -1701,7 +1856,7 @@ export type ReportOutcomes = Message<"orloj.v1.ReportOutcomes"> & {
  * Use `create(ReportOutcomesSchema)` to create a new message.
  */
 export const ReportOutcomesSchema: GenMessage<ReportOutcomes> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 46);
+  messageDesc(file_orloj_v1_worker, 49);
 
 /**
  * @generated from message orloj.v1.Outcome
@@ -1756,7 +1911,7 @@ export type Outcome = Message<"orloj.v1.Outcome"> & {
  * Use `create(OutcomeSchema)` to create a new message.
  */
 export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 47);
+  messageDesc(file_orloj_v1_worker, 50);
 
 /**
  * @generated from message orloj.v1.TaskFailure
@@ -1790,7 +1945,7 @@ export type TaskFailure = Message<"orloj.v1.TaskFailure"> & {
  * Use `create(TaskFailureSchema)` to create a new message.
  */
 export const TaskFailureSchema: GenMessage<TaskFailure> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 48);
+  messageDesc(file_orloj_v1_worker, 51);
 
 /**
  * @generated from message orloj.v1.TaskCancelled
@@ -1803,7 +1958,7 @@ export type TaskCancelled = Message<"orloj.v1.TaskCancelled"> & {
  * Use `create(TaskCancelledSchema)` to create a new message.
  */
 export const TaskCancelledSchema: GenMessage<TaskCancelled> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 49);
+  messageDesc(file_orloj_v1_worker, 52);
 
 /**
  * @generated from message orloj.v1.TaskInterrupted
@@ -1820,7 +1975,7 @@ export type TaskInterrupted = Message<"orloj.v1.TaskInterrupted"> & {
  * Use `create(TaskInterruptedSchema)` to create a new message.
  */
 export const TaskInterruptedSchema: GenMessage<TaskInterrupted> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 50);
+  messageDesc(file_orloj_v1_worker, 53);
 
 /**
  * @generated from message orloj.v1.OutcomeAcks
@@ -1837,7 +1992,7 @@ export type OutcomeAcks = Message<"orloj.v1.OutcomeAcks"> & {
  * Use `create(OutcomeAcksSchema)` to create a new message.
  */
 export const OutcomeAcksSchema: GenMessage<OutcomeAcks> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 51);
+  messageDesc(file_orloj_v1_worker, 54);
 
 /**
  * @generated from message orloj.v1.OutcomeAck
@@ -1864,7 +2019,7 @@ export type OutcomeAck = Message<"orloj.v1.OutcomeAck"> & {
  * Use `create(OutcomeAckSchema)` to create a new message.
  */
 export const OutcomeAckSchema: GenMessage<OutcomeAck> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 52);
+  messageDesc(file_orloj_v1_worker, 55);
 
 /**
  * @generated from message orloj.v1.CancelTasks
@@ -1881,7 +2036,7 @@ export type CancelTasks = Message<"orloj.v1.CancelTasks"> & {
  * Use `create(CancelTasksSchema)` to create a new message.
  */
 export const CancelTasksSchema: GenMessage<CancelTasks> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 53);
+  messageDesc(file_orloj_v1_worker, 56);
 
 /**
  * @generated from message orloj.v1.CancelTask
@@ -1915,7 +2070,7 @@ export type CancelTask = Message<"orloj.v1.CancelTask"> & {
  * Use `create(CancelTaskSchema)` to create a new message.
  */
 export const CancelTaskSchema: GenMessage<CancelTask> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 54);
+  messageDesc(file_orloj_v1_worker, 57);
 
 /**
  * @generated from message orloj.v1.CancelAck
@@ -1932,7 +2087,7 @@ export type CancelAck = Message<"orloj.v1.CancelAck"> & {
  * Use `create(CancelAckSchema)` to create a new message.
  */
 export const CancelAckSchema: GenMessage<CancelAck> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 55);
+  messageDesc(file_orloj_v1_worker, 58);
 
 /**
  * @generated from message orloj.v1.Drain
@@ -1963,7 +2118,7 @@ export type Drain = Message<"orloj.v1.Drain"> & {
  * Use `create(DrainSchema)` to create a new message.
  */
 export const DrainSchema: GenMessage<Drain> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 56);
+  messageDesc(file_orloj_v1_worker, 59);
 
 /**
  * The only polite end of a stream.
@@ -1982,7 +2137,7 @@ export type Goodbye = Message<"orloj.v1.Goodbye"> & {
  * Use `create(GoodbyeSchema)` to create a new message.
  */
 export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 57);
+  messageDesc(file_orloj_v1_worker, 60);
 
 /**
  * Result of one recorded fact.
