@@ -53,6 +53,7 @@ async function verify(context: Context, file: string, options: Options): Promise
       ...{ segments: result.segments, records: result.records, heads: result.heads },
       ...{ firstSequence: result.firstSequence, lastSequence: result.lastSequence },
       ...{ unsigned: result.unsigned, unsealed: result.unsealed, filter: { ...result.filter } },
+      removal: result.removal ? { ...result.removal } : null,
     });
   } else show(context, result, options.heads !== undefined);
 }
@@ -121,7 +122,7 @@ function unreadable(path: string, error: unknown): UsageError {
 
 function show(context: Context, result: Verification, withHeads: boolean): void {
   const { first, findings, filter } = result;
-  const { records, segments, heads, unsigned, unsealed } = result;
+  const { records, segments, heads, unsigned, unsealed, removal } = result;
   if (first !== undefined) {
     const rest = findings.filter((finding) => finding !== first);
     context.print(findingLine(first), ...rest.slice(0, MORE_SHOWN).map((finding) => `  also ${findingLine(finding)}`));
@@ -134,6 +135,8 @@ function show(context: Context, result: Verification, withHeads: boolean): void 
     unsigned > 0 && first === undefined && `The last ${unsigned} records have no signed head yet.`,
     unsealed > 0 && `${unsealed} records are not sealed yet: nothing proves them or their number.`,
     filter.runId !== "" && `Records of ${safeLine(filter.runId)} alone: nothing shows that none of them was left out.`,
+    removal !== undefined &&
+      `Records 1 to ${result.firstSequence - 1} were removed by retention: see record ${safeLine(removal.id)} of ${safeLine(removal.time)}.`,
     !withHeads && "Without --heads a trail whose end was cut off together with its heads looks whole.",
   ];
   context.note(...notes.filter((note) => note !== false));

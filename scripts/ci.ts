@@ -8,6 +8,7 @@ import { ROOT } from "./command.ts";
 const HARNESSES: readonly (readonly string[])[] = [
   ["test/sim/main.ts", "--json"],
   ["test/sim/main.ts", "--planted", "--json"],
+  ["test/tamper/main.ts", "--mutations", "3000", "--json"],
   ["test/fuzz/main.ts", "--yaml", "20000", "--frames", "30000", "--json"],
   ["test/hostile/main.ts", "--json"],
   ["test/chaos/main.ts", "--profile", "ci", "--json"],

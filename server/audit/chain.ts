@@ -25,7 +25,7 @@ export interface ChainRecord {
 /** Where a chain is: after a segment. */
 export interface ChainHead {
   readonly number: number;
-  /** Highest id that it covers; every lower one is covered, removed or was never given. */
+  /** Id of its last record; every lower one is covered, removed or was never given. */
   readonly lastId: string;
   /** Records before and in it, from the beginning of the trail. */
   readonly lastSequence: number;
@@ -56,12 +56,12 @@ export function headAfter(previousHead: string, hashes: readonly string[]): stri
   return hashes.reduce((head, hash) => hex(`${head}\n${hash}`), previousHead);
 }
 
-/** The segment of records that follows a head; through is the highest id that is known to be settled. */
-export function sealSegment(previous: ChainHead, records: readonly ChainRecord[], through: string): ChainSegment {
+/** The segment of records, at least one, that follows a head. */
+export function sealSegment(previous: ChainHead, records: readonly ChainRecord[]): ChainSegment {
   const hashes = records.map(recordHash);
   return {
     number: previous.number + 1,
-    lastId: through,
+    lastId: records.at(-1)?.id ?? previous.lastId,
     firstSequence: previous.lastSequence + 1,
     lastSequence: previous.lastSequence + records.length,
     ids: records.map(({ id }) => id),

@@ -28,6 +28,10 @@ export interface SegmentResult {
   readonly findings: readonly Finding[];
   /** Records after the segment's last one that it does not list: the next one may. */
   readonly carried: readonly ChainRecord[];
+  /** False if another segment belongs here, which is a finding: nothing follows from its head then. */
+  readonly linked: boolean;
+  /** What follows from its list, where that is not what it says; one of the two was changed, which is a finding. */
+  readonly other?: Pick<ChainHead, "head" | "lastSequence">;
   /** The first record whose content is not the sealed one, and its finding; a later segment may list that content. */
   readonly foreign?: Foreign;
 }
@@ -58,6 +62,7 @@ class SegmentCheck {
   readonly #actual: (string | undefined)[];
   #strangers: ChainRecord[] = [];
   #searches = 0;
+  #listHead = "";
   #foreign: Foreign | undefined;
 
   constructor(segment: ChainSegment, found: readonly ChainRecord[], setting: SegmentSetting) {
@@ -83,7 +88,21 @@ class SegmentCheck {
       const place = this.#segment.ids.filter((listed) => compareIds(listed, id) < 0).length;
       this.#add("inserted", place, `record ${id} is in no segment`, id);
     }
-    return { findings: this.#findings, carried, ...(this.#foreign && { foreign: this.#foreign }) };
+    return {
+      findings: this.#findings,
+      carried,
+      linked,
+      ...(linked && this.#follows()),
+      ...(this.#foreign && { foreign: this.#foreign }),
+    };
+  }
+
+  #follows(): Pick<SegmentResult, "other"> {
+    const { head, ids, lastSequence } = this.#segment;
+    const counted = this.#setting.previous.lastSequence + ids.length;
+    return counted === lastSequence && this.#listHead === head
+      ? {}
+      : { other: { head: this.#listHead, lastSequence: counted } };
   }
 
   #add(kind: FindingKind, place: number, message: string, id = this.#segment.ids[place]): Finding {
@@ -163,7 +182,7 @@ class SegmentCheck {
     }
     const falling = ids.findIndex((id, place) => place > 0 && compareIds(id, ids[place - 1] as string) <= 0);
     if (falling > 0) this.#add("reordered", falling - 1, "the segment lists records in another order than their ids");
-    if (compareIds(ids.at(-1) as string, lastId) > 0) edited("the last id");
+    if (ids.at(-1) !== lastId) edited("the last id");
   }
 
   // Are the records the sealed ones, and does the head follow from the list?
@@ -172,7 +191,8 @@ class SegmentCheck {
     for (const [place, record] of this.#placed.entries()) {
       if (record !== undefined) this.#actual[place] = recordHash(record);
     }
-    const headFollows = headAfter(previousHead, hashes) === head;
+    this.#listHead = headAfter(previousHead, hashes);
+    const headFollows = this.#listHead === head;
     if (!headFollows && this.#listWasEdited()) return;
     for (const place of ids.keys()) {
       const record = this.#placed[place];

@@ -17,7 +17,7 @@ import {
 } from "./export_lines.ts";
 import { type Finding, type FindingKind, firstFinding } from "./findings.ts";
 import { KnownHeads } from "./known_heads.ts";
-import { checkSegment, type Foreign } from "./segment_check.ts";
+import { checkSegment, type Foreign, type SegmentResult } from "./segment_check.ts";
 
 /** Findings that are kept; the first one matters, the rest show how far it goes. */
 const FINDINGS_MAX = 100;
@@ -49,6 +49,8 @@ export interface Verification {
   /** Signed heads that were read and are good. */
   readonly heads: number;
   readonly filter: ExportFilter;
+  /** The record by which retention says that it removed everything before firstSequence; absent: nothing was removed. */
+  readonly removal?: { readonly id: string; readonly time: string };
 }
 
 interface Place {
@@ -67,6 +69,9 @@ export class TrailVerifier {
   #header: TrailLine | undefined;
   #end: EndLine | undefined;
   #previous: ChainHead = GENESIS;
+  /** What follows from the list of the segment before, where it says something else. */
+  #other: SegmentResult["other"];
+  #linked = true;
   #open: { segment: ChainSegment; found: ChainRecord[] } | undefined;
   #carried: readonly ChainRecord[] = [];
   /** The last place that a signed head vouches for, and the record after it. */
@@ -74,12 +79,13 @@ export class TrailVerifier {
   #unproven: Place = { sequence: 1, segment: 1 };
   /** The record after the last signed head of the trail: what is wrong with the next head concerns it first. */
   #afterHead: Place = { sequence: 1, segment: 1 };
+  #firstHead: Checkpoint | undefined;
   #lastHead: Checkpoint | undefined;
   #farthest: Checkpoint | undefined;
   #foreign: Foreign | undefined;
   /** A line that cannot be read; when it is the last one, the file was cut off inside of it. */
   #broken: string | undefined;
-  #removalRecorded = false;
+  #removal: { readonly id: string; readonly time: string } | undefined;
 
   constructor({ keys, heads = [] }: VerifierOptions) {
     this.#keys = keys;
@@ -118,6 +124,7 @@ export class TrailVerifier {
       lastSequence: this.#previous.lastSequence,
       unsigned: this.#previous.lastSequence - this.#proven.lastSequence,
       filter: this.#header?.filter ?? NO_FILTER,
+      ...(this.#removal && { removal: this.#removal }),
     };
   }
 
@@ -192,14 +199,25 @@ export class TrailVerifier {
     if (segment.number === this.#unproven.segment && id !== undefined) this.#unproven = { ...this.#unproven, id };
     if (segment.number === this.#afterHead.segment && id !== undefined) this.#afterHead = { ...this.#afterHead, id };
     const partial = cut || (this.#header?.filter.runId ?? "") !== "";
-    const result = checkSegment(segment, found, { previous: this.#previous, unproven: this.#unproven, partial });
+    const result = checkSegment(segment, found, { previous: this.#before(segment), unproven: this.#unproven, partial });
     this.#findings.push(...result.findings.slice(0, FINDINGS_MAX - this.#findings.length));
     if (this.#foreign !== undefined) this.#searchForeign(segment, this.#foreign);
     else if (firstFinding(this.#findings) === result.foreign?.finding) this.#foreign = result.foreign;
     this.#carried = result.carried;
     this.#previous = segment;
+    this.#other = result.other;
+    this.#linked = result.linked;
     const known = this.#known.ofSegment(segment.number);
     if (known !== undefined) this.#compare(known);
+  }
+
+  // Where the segment before contradicts itself, this one tells which part of it was changed.
+  #before({ previousHead, firstSequence }: ChainSegment): ChainHead {
+    const [previous, other] = [this.#previous, this.#other];
+    if (other === undefined) return previous;
+    const head = previousHead === other.head ? other.head : previous.head;
+    const lastSequence = firstSequence === other.lastSequence + 1 ? other.lastSequence : previous.lastSequence;
+    return { ...previous, head, lastSequence };
   }
 
   // A record that stands in another one's place may belong to a later segment: then two were swapped.
@@ -224,34 +242,40 @@ export class TrailVerifier {
       this.#add("forked", place, `head ${head.number} does not follow from head ${last.number}`);
     } else if (known !== undefined && checkpointHash(known) !== checkpointHash(head)) {
       this.#add("forked", place, `head ${head.number} is not the one that was exported before`);
+    } else if (last === undefined && this.#header?.start.number === 0 && head.number > 1) {
+      this.#add("missing", place, "the signed head 1 is missing");
     }
     this.#counts.heads += 1;
+    this.#firstHead ??= head;
     this.#lastHead = head;
     this.#afterHead = { sequence: head.lastSequence + 1, segment: head.segment + 1 };
     if (head.segment === this.#previous.number) this.#compare(head);
     else if (head.segment > (this.#farthest?.segment ?? this.#previous.number)) this.#farthest = head;
   }
 
-  // A signed head against the chain as it was computed.
+  // A signed head against the chain as it was computed. It also tells which part of a segment that contradicts itself was changed.
   #compare(head: Checkpoint): void {
-    const segment = this.#previous;
-    if (head.head !== segment.head || head.lastSequence !== segment.lastSequence) {
-      this.#add("forked", this.#unproven, `segment ${segment.number} does not have the head that was signed for it`);
+    const [segment, other] = [this.#previous, this.#other];
+    const agrees = (member: "head" | "lastSequence") =>
+      head[member] === segment[member] || head[member] === other?.[member];
+    if (!agrees("head") || !agrees("lastSequence")) {
+      const message = `segment ${segment.number} does not have the head that was signed for it`;
+      if (this.#linked) this.#add("forked", this.#unproven, message);
       return;
     }
     if (head.lastId !== segment.lastId) {
-      const place = { sequence: segment.lastSequence, segment: segment.number, id: head.lastId };
+      const place = { sequence: head.lastSequence, segment: segment.number, id: head.lastId };
       this.#add("edited", place, `the last id of segment ${segment.number} was changed`);
     }
-    this.#proven = segment;
-    this.#unproven = placeAfter(segment);
+    this.#previous = { ...segment, head: head.head, lastSequence: head.lastSequence };
+    this.#other = undefined;
+    this.#proven = this.#previous;
+    this.#unproven = placeAfter(this.#previous);
   }
 
-  #noteRemoval({ kind, record }: ChainRecord): void {
+  #noteRemoval({ id, time, kind, record }: ChainRecord): void {
     if (kind !== "retention.removed" || this.#header === undefined) return;
-    const { number, head } = this.#header.start;
-    const bounds = removalBounds(record);
-    if (bounds?.["segment"] === String(number) && bounds["head"] === head) this.#removalRecorded = true;
+    if (namesRemoval(record, this.#header.start)) this.#removal = { id, time };
   }
 
   // A whole trail begins with the first record, or where a record says that retention removed the ones before.
@@ -262,7 +286,8 @@ export class TrailVerifier {
     }
     const { filter, start } = this.#header;
     const whole = filter.runId === "" && filter.startTime === "" && filter.endTime === "";
-    if (!whole || start.number === 0 || this.#removalRecorded) return;
+    // Of an export that is cut off the record may be in the part that is not there.
+    if (!whole || start.number === 0 || this.#removal !== undefined || this.#end === undefined) return;
     const message = `records up to ${start.lastSequence} are gone, and no record says that retention removed them`;
     this.#add("missing", { sequence: 1, segment: 1 }, message);
   }
@@ -275,14 +300,18 @@ export class TrailVerifier {
     const due = this.#known.signedBy(time, start.number);
     const farthest = Math.max(this.#farthest?.segment ?? 0, narrowed ? 0 : (due.at(-1)?.segment ?? 0));
     const { number } = this.#previous;
-    const last = this.#lastHead?.number ?? 0;
-    const lost = due.find((head) => head.number > last && head.segment <= number);
+    const firstNumber = this.#firstHead?.number ?? 0;
+    const lastNumber = this.#lastHead?.number ?? 0;
+    const lost = due.find((head) => (head.number < firstNumber || head.number > lastNumber) && head.segment <= number);
     if (farthest > number) {
       this.#here("truncated", `the trail ends with segment ${number}; a head was signed for segment ${farthest}`);
     } else if (lost !== undefined) {
-      this.#add("missing", this.#afterHead, `the signed head ${lost.number} is missing`);
+      const place = lost.number < firstNumber ? placeAfter(start) : this.#afterHead;
+      this.#add("missing", place, `the signed head ${lost.number} is missing`);
     }
-    if (this.#counts.segments > 0 && this.#proven.number === start.number) {
+    // Heads that were lost, or that vouch for something else, are a finding of their own.
+    const told = farthest > number || lost !== undefined || this.#counts.heads > 0;
+    if (!told && this.#counts.segments > 0 && this.#proven.number === start.number) {
       this.#add("unsigned", this.#unproven, "no signed head vouches for any record");
     }
   }
@@ -305,14 +334,17 @@ function placeAfter({ lastSequence, number }: ChainHead): Place {
   return { sequence: lastSequence + 1, segment: number + 1 };
 }
 
-function removalBounds(record: string) {
+// Records of earlier releases do not name the last sequence.
+function namesRemoval(record: string, { number, lastId, lastSequence, head }: ChainHead): boolean {
   let value: unknown;
   try {
     value = JSON.parse(record);
   } catch {
-    return undefined;
+    return false;
   }
   const detail = isJsonObject(value) ? value["detail"] : undefined;
   const bounds = isJsonObject(detail) && detail["of"] === "audit" ? detail["bounds"] : undefined;
-  return isJsonObject(bounds) ? bounds : undefined;
+  if (!isJsonObject(bounds) || bounds["segment"] !== String(number)) return false;
+  const named = bounds["lastSequence"] ?? String(lastSequence);
+  return bounds["lastId"] === lastId && bounds["head"] === head && named === String(lastSequence);
 }

@@ -122,12 +122,12 @@ async function recordsAfter(store: Store, runId: string, after: string) {
   const items: ChainRecord[] = await store.read(({ segments }) =>
     segments.records(after, EVERY_ID, PAGE.records, runId),
   );
-  return { items, next: items.at(-1)?.id ?? after, more: items.length === PAGE.records };
+  return { items, next: items.at(-1)?.id ?? after, more: items.length >= PAGE.records };
 }
 
 async function headsAfter(store: Store, after: number) {
   const items: Checkpoint[] = await store.read(({ checkpoints }) => checkpoints.list(after, PAGE.heads));
-  return { items, next: items.at(-1)?.number ?? after, more: items.length === PAGE.heads };
+  return { items, next: items.at(-1)?.number ?? after, more: items.length >= PAGE.heads };
 }
 
 async function headsBefore(store: Store, segment: number): Promise<number> {

@@ -49,7 +49,8 @@ export async function removeExpiredAudit(store: Store, auditMs: number): Promise
     if (head === undefined) return false;
     const counts = await tx.segments.deleteThrough(head);
     await tx.checkpoints.deleteThrough(head.number);
-    const bounds = { segment: String(head.number), lastId: head.lastId, head: head.head };
+    const { lastId, lastSequence } = head;
+    const bounds = { segment: String(head.number), lastId, lastSequence: String(lastSequence), head: head.head };
     const detail = { of: "audit", counts, bounds } as const;
     await tx.audit.insert([auditRecord({ kind: "retention.removed", actor: "server", detail })]);
     return counts.segments === BATCH.segments;

@@ -22,11 +22,10 @@ export async function sealAudit(store: Store, through: string): Promise<Sealed> 
   return await store.transaction(async (tx) => {
     const head = await tx.segments.head();
     const records = await tx.segments.records(head.lastId, through, SEGMENT_RECORDS_MAX);
-    const last = records.at(-1);
-    if (last === undefined) return "nothing";
-    const full = records.length === SEGMENT_RECORDS_MAX;
+    if (records.length === 0) return "nothing";
+    const full = records.length >= SEGMENT_RECORDS_MAX;
     const latest = records.reduce((time, record) => (record.time > time ? record.time : time), "");
-    const inserted = await tx.segments.insert(sealSegment(head, records, full ? last.id : through), latest);
+    const inserted = await tx.segments.insert(sealSegment(head, records), latest);
     if (!inserted) return "outrun";
     return full ? "partly" : "through";
   });

@@ -93,7 +93,7 @@ export class HeadKeeper {
       const after = this.#known?.number ?? 0;
       const heads = await store.read(({ checkpoints }) => checkpoints.list(after, PAGE));
       this.#export(heads);
-      more = heads.length === PAGE;
+      more = heads.length >= PAGE;
     }
   }
 

@@ -24,11 +24,11 @@ export function checkpointQueries(db: Queryable) {
       return rows[0] && checkpointOf(rows[0]);
     },
 
-    /** Those after a number, in order. By primary key; bound: limit. */
+    /** Those after a number, in order, doubled ones together. By primary key; bound: limit. */
     async list(afterNumber: number, limit: number): Promise<Checkpoint[]> {
       const { rows } = await sql<Row>`
         select ${COLUMNS} from audit_checkpoint where number > ${afterNumber}
-        order by audit_checkpoint.number limit ${limit}`.execute(db);
+        order by audit_checkpoint.number fetch first (${limit}::bigint) rows with ties`.execute(db);
       return rows.map(checkpointOf);
     },
 

@@ -104,14 +104,16 @@ export function segmentQueries(db: Queryable) {
       return rows[0] && Number(rows[0].number);
     },
 
-    /** Records between two ids, as they are hashed; of one run if it is given. By primary key or audit_event_run_idx; bound: limit. */
+    /**
+     * Records between two ids, as they are hashed; of one run if it is given. By primary key or audit_event_run_idx; bound: limit, and
+     * an id that is there twice, because somebody dropped the key, is not torn apart.
+     */
     async records(afterId: string, throughId: string, limit: number, runId = ""): Promise<ChainRecord[]> {
       const { rows } = await sql<ChainRecord>`
         select id::text, ${timeText("time")} as time, kind, namespace,
           run_id as "runId", task_id as "taskId", actor, on_behalf_of as "onBehalfOf", trace_id as "traceId", record
-        from audit_event where id > ${afterId}::bigint and id <= ${throughId}::bigint and ${runCondition(runId)} order by audit_event.id limit ${limit}`.execute(
-        db,
-      );
+        from audit_event where id > ${afterId}::bigint and id <= ${throughId}::bigint and ${runCondition(runId)} order by audit_event.id
+        fetch first (${limit}::bigint) rows with ties`.execute(db);
       return rows;
     },
 
@@ -127,12 +129,13 @@ export function segmentQueries(db: Queryable) {
       return result.rows.length > 0;
     },
 
-    /** Segments after a number, in order. By primary key. */
+    /** Segments after a number, in order, doubled ones together. By primary key. */
     async list(afterNumber: number, limit: number): Promise<ChainSegment[]> {
       const { rows } = await sql<Omit<ChainSegment, "hashes" | "number"> & { number: string; hashes: Buffer }>`
         select number::text, last_id::text as "lastId", first_sequence::float8 as "firstSequence",
           last_sequence::float8 as "lastSequence", ids::text[] as ids, hashes, previous_head as "previousHead", head
-        from audit_segment where number > ${afterNumber} order by audit_segment.number limit ${limit}`.execute(db);
+        from audit_segment where number > ${afterNumber} order by audit_segment.number
+        fetch first (${limit}::bigint) rows with ties`.execute(db);
       return rows.map((row) => ({
         ...row,
         number: Number(row.number),

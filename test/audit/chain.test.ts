@@ -34,7 +34,7 @@ function trailOf(sizes: readonly number[]) {
       id += 1 + (id % 3);
       return recordOf(id);
     });
-    const segment = sealSegment(head, rows, String(id));
+    const segment = sealSegment(head, rows);
     records.push(...rows);
     segments.push(segment);
     if (index % 3 !== 1 || index === sizes.length - 1) heads.push(headOf(segment, heads.at(-1), key));
@@ -120,7 +120,7 @@ test("a stretch that was written anew, hashes and all, contradicts the next sign
       const segments = trail.segments.map((segment, index) => {
         if (index < from || index > through) return segment;
         const mine = records.filter(({ id }) => segment.ids.includes(id));
-        const anew = sealSegment(head, mine, segment.lastId);
+        const anew = sealSegment(head, mine);
         head = anew;
         return anew;
       });
@@ -149,8 +149,9 @@ test("what was changed in a segment itself is named: a hash, its head, the head 
   expect(first(change(2, { ids: [secondId, firstId] }))).toMatchObject({ kind: "reordered", sequence: 4 });
   expect(first(change(2, { lastId: firstId }))).toMatchObject({ kind: "edited", sequence: 4 });
   const third = trail.segments[2] as ChainSegment;
-  const reaching = { kind: "edited", id: third.ids[0], sequence: 6 };
+  const reaching = { kind: "edited", id: firstId, sequence: 4 };
   expect(first(change(2, { lastId: third.ids[0] as string }))).toMatchObject(reaching);
+  expect(first(change(2, { lastId: String(Number(secondId) + 1) }))).toMatchObject(reaching);
 });
 
 test("segments that are missing or stand elsewhere are named with their first record", () => {
@@ -168,6 +169,7 @@ test("signed heads that are missing, of another key or edited are named, and a t
   const trail = trailOf([3, 2, 4, 1]);
   const [one, two, three] = trail.heads as [Checkpoint, Checkpoint, Checkpoint];
   expect(trail.heads.map(({ segment }) => segment)).toEqual([1, 3, 4]);
+  expect(first({ ...trail, heads: [two, three] })).toMatchObject({ kind: "missing", sequence: 1 });
   expect(first({ ...trail, heads: [one, three] })).toMatchObject({ kind: "missing", sequence: 4 });
   expect(first({ ...trail, heads: [one, two] }, trail.heads)).toMatchObject({ kind: "missing", sequence: 10 });
   const other = headOf(trail.segments[2] as ChainSegment, one, stranger);
@@ -201,7 +203,10 @@ test("a beginning that is gone needs the record that retention left of it", () =
   const trail = trailOf([3, 2, 4]);
   const start = trail.segments[0] as ChainSegment;
   const bounds = { segment: "1", lastId: start.lastId, head: start.head };
-  const removal = { ...recordOf(500, JSON.stringify({ detail: { of: "audit", bounds } })), kind: "retention.removed" };
+  const removalWith = (more: object): ChainRecord => {
+    const detail = { of: "audit", bounds: { ...bounds, ...more } };
+    return { ...recordOf(500, JSON.stringify({ detail })), kind: "retention.removed" };
+  };
   const rest: Trail = {
     start,
     segments: trail.segments.slice(1),
@@ -209,7 +214,13 @@ test("a beginning that is gone needs the record that retention left of it", () =
     heads: trail.heads.slice(1),
   };
   expect(first(rest)).toMatchObject({ kind: "missing", sequence: 1 });
-  expect(first({ ...rest, records: [...rest.records, removal] })).toBeUndefined();
+  const withRemoval = (more = {}): Trail => ({ ...rest, records: [...rest.records, removalWith(more)] });
+  expect(check(withRemoval())).toMatchObject({ findings: [], removal: { id: "500" } });
+  expect(check(withRemoval({ lastSequence: "3" }))).toMatchObject({ findings: [] });
+  const others = [{ segment: "2" }, { lastId: "1" }, { lastSequence: "4" }, { head: "0".repeat(64) }];
+  for (const other of others) expect(first(withRemoval(other))).toMatchObject({ kind: "missing", sequence: 1 });
+  const cut = verifyLines(linesOf(withRemoval(), key).slice(0, 4), { keys: keysOf(key) });
+  expect(cut.first).toMatchObject({ kind: "truncated", sequence: 6 });
 });
 
 test("a file that was cut off, changed or put together anew is found at whatever line", () => {

@@ -21,8 +21,8 @@ const records = Array.from(
     ...{ ...subject, record: `{"n":${index}}` },
   }),
 );
-const first = sealSegment(GENESIS, records.slice(0, 2), "2");
-const second = sealSegment(first, records.slice(2), "5");
+const first = sealSegment(GENESIS, records.slice(0, 2));
+const second = sealSegment(first, records.slice(2));
 const heads = [headOf(first, undefined, key)];
 heads.push(headOf(second, heads[0], key));
 const trail = { start: GENESIS, segments: [first, second] as ChainSegment[], records, heads };
