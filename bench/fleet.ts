@@ -11,6 +11,7 @@ import type { Cleanup } from "../demo/fleet.ts";
 import { launch } from "../demo/processes.ts";
 import type { Clock } from "../kit/clock.ts";
 import { createClient, type OrlojClient } from "../sdk/index.ts";
+import { startEmbedded } from "../server/storage/embedded/start.ts";
 import { benchManifests } from "./manifests.ts";
 
 const ROOT = join(import.meta.dirname, "..");
@@ -36,15 +37,28 @@ export interface Fleet {
 
 /** Starts everything and applies the manifests; whatever was started is in cleanup, also when a later start fails. */
 export async function startFleet(options: FleetOptions, cleanup: Cleanup): Promise<Fleet> {
-  const home = await mkdtemp(join(tmpdir(), "orloj-bench-"));
-  cleanup.add(() => rm(home, { recursive: true, force: true, maxRetries: 3 }));
-  // Postgres refuses to run as root; the user it then runs as has to pass through.
-  await chmod(home, 0o711);
+  const home = await temporaryHome(cleanup);
   const modelUrl = await startModel(() => fleet.onStart(), cleanup);
   const { endpoint, token } = await startProcesses(home, options, cleanup);
   const fleet: Fleet = { client: createClient({ endpoint, token }), onStart: () => undefined };
   await fleet.client.manifests.apply({ files: [{ name: "bench.yaml", content: benchManifests(modelUrl) }] });
   return fleet;
+}
+
+/** Starts an embedded Postgres alone, for what is measured in this process. */
+export async function startPostgres(clock: Clock, cleanup: Cleanup): Promise<{ databaseUrl: string; home: string }> {
+  const folder = await temporaryHome(cleanup);
+  const embedded = await startEmbedded({ home: join(folder, "postgres"), clock, log: () => undefined });
+  cleanup.add(() => embedded.stop());
+  return { databaseUrl: embedded.url, home: join(folder, "audit") };
+}
+
+async function temporaryHome(cleanup: Cleanup): Promise<string> {
+  const home = await mkdtemp(join(tmpdir(), "orloj-bench-"));
+  cleanup.add(() => rm(home, { recursive: true, force: true, maxRetries: 3 }));
+  // Postgres refuses to run as root; the user it then runs as has to pass through.
+  await chmod(home, 0o711);
+  return home;
 }
 
 async function startProcesses(home: string, options: FleetOptions, cleanup: Cleanup) {

@@ -7,8 +7,9 @@ import { parseArgs } from "node:util";
 import { Cleanup } from "../demo/fleet.ts";
 import { systemClock } from "../kit/clock.ts";
 import { messageOf } from "../kit/errors.ts";
+import { measureAudit } from "./audit_suite.ts";
 import { measureDecisions } from "./decide.ts";
-import { startFleet } from "./fleet.ts";
+import { startFleet, startPostgres } from "./fleet.ts";
 import { thisCommit, thisMachine } from "./machine.ts";
 import { percentile } from "./percentile.ts";
 import { measureStartLatency, measureThroughput } from "./suites.ts";
@@ -16,19 +17,21 @@ import { measureStartLatency, measureThroughput } from "./suites.ts";
 const HELP = `Usage: npm run bench -- [options]
 
   --suite NAME          noop (default): throughput and start latency; latency: the second alone;
-                        decide: decisions of 100, 10 and 1 policies, in process
+                        decide: decisions of 100, 10 and 1 policies, in process; audit: a long audit trail
   --runs N              measured runs of the throughput window; default 10000
   --in-flight N         runs between Invoke and their end at the same time, and slots of the worker; default 50
   --samples N           invocations of the latency measurement, default 300; decisions of each number, default 20000
+  --records N           records of the audit trail; default 1000000
   --profile DIR         write CPU profiles of server and worker there; the numbers are then lower
   --json                nothing but the JSON line on stdout
 `;
 
 interface Options {
-  readonly suite: "noop" | "latency" | "decide";
+  readonly suite: "noop" | "latency" | "decide" | "audit";
   readonly runs: number;
   readonly inFlight: number;
   readonly samples: number;
+  readonly records: number;
   readonly profileFolder?: string;
   readonly json: boolean;
 }
@@ -53,8 +56,15 @@ try {
   process.exitCode = 1;
 }
 
+const RESULTS: Readonly<Record<Options["suite"], (options: Options) => Promise<object>>> = {
+  noop: fleetResult,
+  latency: fleetResult,
+  decide: decideResult,
+  audit: auditResult,
+};
+
 async function bench(options: Options): Promise<void> {
-  const result = options.suite === "decide" ? await decideResult(options) : await fleetResult(options);
+  const result = await RESULTS[options.suite](options);
   if (!options.json) process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
   process.stdout.write(`${JSON.stringify(result)}\n`);
 }
@@ -62,6 +72,17 @@ async function bench(options: Options): Promise<void> {
 async function decideResult({ suite, samples }: Options): Promise<object> {
   const decisions = measureDecisions(samples, { clock, progress });
   return { suite, decisions, samples, machine: thisMachine(), commit: await thisCommit() };
+}
+
+async function auditResult({ suite, records }: Options): Promise<object> {
+  progress("bench: starting an embedded Postgres");
+  try {
+    const { databaseUrl, home } = await startPostgres(clock, cleanup);
+    const figures = await measureAudit({ databaseUrl, home, records, clock, progress });
+    return { suite, ...figures, machine: thisMachine(), commit: await thisCommit() };
+  } finally {
+    await cleanup.run();
+  }
 }
 
 async function fleetResult({ suite, runs, inFlight, samples, profileFolder }: Options): Promise<object> {
@@ -93,21 +114,22 @@ function readOptions(): Options | undefined {
   const text = { type: "string" } as const;
   const { values } = parseArgs({
     options: {
-      ...{ suite: text, runs: text, "in-flight": text, samples: text, profile: text },
+      ...{ suite: text, runs: text, "in-flight": text, samples: text, records: text, profile: text },
       json: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
   });
   if (values.help) return undefined;
   const suite = values.suite ?? "noop";
-  if (suite !== "noop" && suite !== "latency" && suite !== "decide") {
-    throw new Error(`--suite: "${suite}" is not noop, latency or decide`);
+  if (suite !== "noop" && suite !== "latency" && suite !== "decide" && suite !== "audit") {
+    throw new Error(`--suite: "${suite}" is not noop, latency, decide or audit`);
   }
   return {
     suite,
     runs: count("--runs", values.runs, 10_000, 10_000_000),
     inFlight: count("--in-flight", values["in-flight"], 50, 1_000),
     samples: count("--samples", values.samples, suite === "decide" ? 20_000 : 300, 1_000_000),
+    records: count("--records", values.records, 1_000_000, 50_000_000),
     ...(values.profile !== undefined && { profileFolder: values.profile }),
     json: values.json,
   };
