@@ -47,6 +47,13 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
+const RESULTS: Readonly<Record<Options["suite"], (options: Options) => Promise<object>>> = {
+  noop: fleetResult,
+  latency: fleetResult,
+  decide: decideResult,
+  audit: auditResult,
+};
+
 try {
   const options = readOptions();
   if (options === undefined) process.stdout.write(HELP);
@@ -55,13 +62,6 @@ try {
   progress(`bench: ${messageOf(error)}`);
   process.exitCode = 1;
 }
-
-const RESULTS: Readonly<Record<Options["suite"], (options: Options) => Promise<object>>> = {
-  noop: fleetResult,
-  latency: fleetResult,
-  decide: decideResult,
-  audit: auditResult,
-};
 
 async function bench(options: Options): Promise<void> {
   const result = await RESULTS[options.suite](options);

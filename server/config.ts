@@ -25,6 +25,8 @@ export interface ServerConfig {
   readonly home: string;
   /** Absent: an embedded Postgres under home. */
   readonly databaseUrl?: string;
+  /** As the role that may remove old audit records; absent: the server's own role does it, if it may. */
+  readonly maintenanceDatabaseUrl?: string;
   readonly migrate: "auto" | "check";
   /** Address of the API listener; beyond loopback only with tls and somebody who may call. */
   readonly host: string;
@@ -61,6 +63,7 @@ Options:
   --config FILE        who may call, and TLS: see docs/identity.md (ORLOJ_CONFIG)
   --host ADDR          address of the API; default 127.0.0.1, beyond loopback only with TLS and identities (ORLOJ_HOST)
   --database-url URL   Postgres to use instead (ORLOJ_DATABASE_URL)
+  --maintenance-database-url URL  the same as the role that removes old audit records (ORLOJ_MAINTENANCE_DATABASE_URL)
   --home DIR           where local state lives; default .orloj (ORLOJ_HOME)
   --api-port N         Connect, gRPC, gRPC-Web and JSON; default ${PORTS.api}, 0 for any (ORLOJ_API_PORT)
   --worker-port N      worker streams; default ${PORTS.worker} (ORLOJ_WORKER_PORT)
@@ -92,6 +95,12 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
   requireDistinctSecrets(env);
   const flags = readFlags(argv);
   const databaseUrl = flags["database-url"] ?? env["ORLOJ_DATABASE_URL"];
+  const maintenanceUrl = flags["maintenance-database-url"] ?? env["ORLOJ_MAINTENANCE_DATABASE_URL"];
+  if (maintenanceUrl !== undefined && databaseUrl === undefined) {
+    throw invalid(
+      "--maintenance-database-url: the embedded Postgres has a role of its own; give --database-url too, or neither",
+    );
+  }
   const keyFile = flags["audit-key"] ?? env["ORLOJ_AUDIT_KEY"];
   const heads = flags["audit-heads"] ?? env["ORLOJ_AUDIT_HEADS"];
   const allowed = flags["secrets-allow"] ?? env["ORLOJ_SECRETS_ALLOW"];
@@ -101,7 +110,10 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
   const config: ServerConfig = {
     help: flags.help === true,
     home: flags.home ?? env["ORLOJ_HOME"] ?? ".orloj",
-    ...(databaseUrl !== undefined && { databaseUrl: postgresUrl(databaseUrl) }),
+    ...(databaseUrl !== undefined && { databaseUrl: postgresUrl("ORLOJ_DATABASE_URL", databaseUrl) }),
+    ...(maintenanceUrl !== undefined && {
+      maintenanceDatabaseUrl: postgresUrl("ORLOJ_MAINTENANCE_DATABASE_URL", maintenanceUrl),
+    }),
     migrate: oneOf("--migrate", flags.migrate ?? "auto", ["auto", "check"] as const),
     host: hostOf(flags.host ?? env["ORLOJ_HOST"] ?? LOCAL_HOST, file),
     localHost: LOCAL_HOST,
@@ -133,7 +145,8 @@ function readFlags(argv: readonly string[]) {
     return parseArgs({
       args: [...argv],
       options: {
-        ...{ "database-url": text, home: text, "api-port": text, "worker-port": text, "ops-port": text },
+        ...{ "database-url": text, "maintenance-database-url": text },
+        ...{ home: text, "api-port": text, "worker-port": text, "ops-port": text },
         ...{ "lease-ttl": text, migrate: text, "dev-groups": text, "log-level": text },
         ...{ "secrets-dir": text, "secrets-allow": text },
         ...{ "run-retention": text, "dead-letter-retention": text, "audit-retention": text },
@@ -174,8 +187,8 @@ function hostOf(host: string, { tls }: FileConfig): string {
   );
 }
 
-function postgresUrl(text: string): string {
-  if (!isPostgresUrl(text)) throw invalid(`ORLOJ_DATABASE_URL ${POSTGRES_URL_RULE}`);
+function postgresUrl(name: string, text: string): string {
+  if (!isPostgresUrl(text)) throw invalid(`${name} ${POSTGRES_URL_RULE}`);
   return text;
 }
 

@@ -14,11 +14,11 @@ import { announce } from "./announce.ts";
 import { headSink, loadAuditKey } from "./audit_key.ts";
 import { type Environment, readServerConfig, SERVER_HELP, type ServerConfig } from "./config.ts";
 import { timingOf } from "./dispatch/timing.ts";
+import { type Databases, openDatabases } from "./open_databases.ts";
 import { createReplica, type Replica } from "./replica.ts";
 import { createListeners, isLoopback } from "./rpc/listeners.ts";
 import { Allowances } from "./secrets/allowances.ts";
 import { Secrets } from "./secrets/secrets.ts";
-import { openDatabase } from "./storage/database.ts";
 import { keepEmbedded } from "./storage/embedded/keep.ts";
 import { createStore } from "./storage/store.ts";
 import { createLogger, type Logger } from "./telemetry/log.ts";
@@ -39,6 +39,7 @@ export async function runServer(argv: readonly string[], env: Environment): Prom
     }
     log = createLogger({ clock, redactor, level: config.logLevel });
     learnPassword(redactor, config.databaseUrl);
+    learnPassword(redactor, config.maintenanceDatabaseUrl);
     await serve(config, env, { log, redactor });
     return 0;
   } catch (error) {
@@ -49,9 +50,6 @@ export async function runServer(argv: readonly string[], env: Environment): Prom
     return bad ? 2 : 1;
   }
 }
-
-/** Connections for renewals and the tick alone, so that they never wait behind a busy pool. */
-const RESERVED_CONNECTIONS = 2;
 
 /** What the server tells, and what it must not tell. */
 interface Telling {
@@ -70,17 +68,17 @@ async function serve(config: ServerConfig, env: Environment, { log, redactor }: 
   };
   const tell = (line: string) => log.info("postgres", { line });
   const embedded = config.databaseUrl === undefined ? await keepEmbedded({ home, clock, log: tell }) : undefined;
-  const databaseUrl = config.databaseUrl ?? embedded?.url ?? "";
-  const onConnectionError = (error: Error) => log.warn("database.connection_lost", { error: error.message });
-  const database = openDatabase({ url: databaseUrl, poolMax: config.poolMax, onConnectionError });
-  const reserved = openDatabase({ url: databaseUrl, poolMax: RESERVED_CONNECTIONS, onConnectionError });
+  let databases: Databases | undefined;
   try {
     const which = config.databaseUrl === undefined ? "the embedded Postgres" : "the database of ORLOJ_DATABASE_URL";
-    if (!stop.asked) await bringUp(databaseUrl, which, config.migrate);
+    if (!stop.asked) await bringUp(config.databaseUrl ?? embedded?.url ?? "", which, config.migrate);
     if (stop.asked) return;
+    databases = await openDatabases(config, embedded?.url, log);
+    const { url, work, reserved, maintenance } = databases;
     const replica = createReplica({
-      ...{ store: createStore(database.db, clock), pool: database.pool, databaseUrl, clock, random, log },
+      ...{ store: createStore(work.db, clock), pool: work.pool, databaseUrl: url, clock, random, log },
       leaseStore: createStore(reserved.db, clock),
+      ...(maintenance && { maintenanceStore: createStore(maintenance.db, clock) }),
       ids: createIds(clock, random),
       timing: timingOf(config.leaseTtlMs),
       retention: config.retention,
@@ -91,7 +89,7 @@ async function serve(config: ServerConfig, env: Environment, { log, redactor }: 
     });
     await run(config, home, replica, log, stop.signal);
   } finally {
-    await Promise.all([database.close(), reserved.close()]);
+    await databases?.close();
     await embedded?.stop();
   }
 }

@@ -58,6 +58,8 @@ export interface ReplicaOptions {
   readonly store: Store;
   /** For renewals and the tick: work that fills the other store's pool must not cost leases. */
   readonly leaseStore: Store;
+  /** For audit retention; absent: audit records are kept for ever. */
+  readonly maintenanceStore?: Store;
   readonly pool: pg.Pool;
   readonly databaseUrl: string;
   readonly clock: Clock;
@@ -115,7 +117,7 @@ export function createReplica(options: ReplicaOptions): Replica {
   const services = createServices(context);
   const sealer = new Sealer(context, clock);
   const heads = new HeadKeeper(context, clock, options.audit.key, options.audit.heads);
-  const retention = new Retention(context, clock, random, options.retention);
+  const retention = new Retention(context, options.maintenanceStore, clock, random, options.retention);
   const claimer: Claimer = new Claimer(context, services, () => registry);
   const forLeases: CommandContext = { ...context, store: options.leaseStore };
   const renewer: Renewer = new Renewer(forLeases, () => registry, clock, timing);

@@ -13,6 +13,7 @@ import {
   removeExpiredRuns,
   removeLeftovers,
 } from "../commands/remove_expired.ts";
+import type { Store } from "../storage/store.ts";
 
 /** Between two sweeps (half to one and a half of it), and between two batches of one, in ms. */
 const PAUSE_MS = { sweep: MINUTE, batch: 200 };
@@ -20,14 +21,23 @@ const PAUSE_MS = { sweep: MINUTE, batch: 200 };
 /** See the file header. */
 export class Retention {
   readonly #context: CommandContext;
+  readonly #maintenance: Store | undefined;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #settings: RetentionSettings;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
 
-  constructor(context: CommandContext, clock: Clock, random: Random, settings: RetentionSettings) {
+  /** @param maintenance as the role that may remove audit records; absent: they are kept */
+  constructor(
+    context: CommandContext,
+    maintenance: Store | undefined,
+    clock: Clock,
+    random: Random,
+    settings: RetentionSettings,
+  ) {
     this.#context = context;
+    this.#maintenance = maintenance;
     this.#clock = clock;
     this.#random = random;
     this.#settings = settings;
@@ -60,7 +70,10 @@ export class Retention {
     const { auditMs } = this.#settings;
     await this.#batches(() => removeExpiredRuns(store, this.#settings));
     await this.#batches(() => removeLeftovers(store));
-    if (auditMs !== undefined) await this.#batches(() => removeExpiredAudit(store, auditMs));
+    const maintenance = this.#maintenance;
+    if (auditMs !== undefined && maintenance !== undefined) {
+      await this.#batches(() => removeExpiredAudit(maintenance, auditMs));
+    }
   }
 
   async #batches(remove: () => Promise<boolean>): Promise<void> {

@@ -17,8 +17,8 @@ export interface MigrateOptions {
   readonly migrations?: readonly Migration[];
 }
 
-// Any constant does; every release must use the same one.
-const LOCK_KEY = 7_301_946_502_118n;
+/** Advisory lock under which schema and rights change. Any constant does; every release must use the same one. */
+export const MIGRATION_LOCK_KEY = 7_301_946_502_118n;
 // A migration may rewrite a table, and waits for the replica that migrates first.
 const MIGRATION_TIMEOUT_MS = 10 * MINUTE;
 
@@ -51,7 +51,7 @@ async function applyOne(db: Kysely<unknown>, migration: Migration, wanted: reado
   return transaction(db, async (tx) => {
     await sql`SET LOCAL statement_timeout = ${sql.lit(MIGRATION_TIMEOUT_MS)}`.execute(tx);
     await sql`SET LOCAL lock_timeout = ${sql.lit(MIGRATION_TIMEOUT_MS)}`.execute(tx);
-    await sql`SELECT pg_advisory_xact_lock(${sql.lit(LOCK_KEY.toString())}::int8)`.execute(tx);
+    await sql`SELECT pg_advisory_xact_lock(${sql.lit(MIGRATION_LOCK_KEY.toString())}::int8)`.execute(tx);
     await sql`CREATE TABLE IF NOT EXISTS orloj_migration (
       name text PRIMARY KEY,
       applied_at timestamptz NOT NULL DEFAULT clock_timestamp())`.execute(tx);

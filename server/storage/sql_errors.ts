@@ -59,6 +59,11 @@ export function isStorageDown(error: unknown): boolean {
   return error instanceof Error && DOWN_MESSAGES.test(error.message);
 }
 
+/** True when the role of the connection lacks a right. */
+export function isForbidden(error: unknown): boolean {
+  return sqlState(error instanceof DomainError ? error.cause : error) === "42501";
+}
+
 /** True when the same transaction may succeed if tried again from its start. */
 export function isRetryable(error: unknown): boolean {
   if (error instanceof DomainError) return error.reason === "VERSION_CHANGED" && error.metadata["retry"] === "true";

@@ -245,7 +245,7 @@ test("the database refuses to change records, and to delete any but whole segmen
 
 test("growth is bounded: runs with a tiny retention leave every table, and the trail verifies from what is left of it", async () => {
   const tiny = { runsMs: 0, deadLettersMs: 0, auditMs: 0 };
-  const retention = new Retention(stage.context, systemClock(), seededRandom(1), tiny);
+  const retention = new Retention(stage.context, stage.store, systemClock(), seededRandom(1), tiny);
   const tables = [
     "run",
     "node_state",

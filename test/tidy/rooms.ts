@@ -124,6 +124,7 @@ export const PACKAGE_ROOMS: readonly {
 /** Files that start a program: only the named files may import them, and only they may make real clocks. */
 export const MAIN_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   "server/main.ts": ["cli/server.ts"],
+  "server/upgrade.ts": ["cli/migrate.ts", "server/main.ts"],
   "worker/main.ts": ["cli/worker.ts"],
   "cli/main.ts": ["bin/orloj.ts"],
 };
