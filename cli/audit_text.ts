@@ -26,7 +26,7 @@ export type TaskNames = ReadonlyMap<string, string>;
 const PART_COLUMNS_MAX = 120;
 // Told elsewhere on the line, or long without telling a person anything.
 const LEFT_OUT =
-  /^(v|id|kind|time|namespace|runId|taskId|actor|node|transitions|nowMs|policyRevision|grantId|sessionId|instanceId|generation|.*[dD]igest)$/;
+  /^(v|id|kind|time|namespace|runId|taskId|actor|node|transitions|nowMs|policyRevision|grantId|sessionId|instanceId|generation|previousGeneration|target|.*[dD]igest)$/;
 // Told first, in this order.
 const FIRST = [
   "decision",

@@ -73,6 +73,9 @@ export type DecisionDetail = {
   readonly argumentsDigest?: string;
 };
 
+/** Which stored manifest an event is about: its generation and digest. */
+export type TargetDetail = { readonly generation: number; readonly digest: string };
+
 /** Which attempt of which task of which node. */
 export type TaskDetail = {
   readonly node: string;
@@ -82,8 +85,8 @@ export type TaskDetail = {
   readonly agent?: string;
 };
 
-/** One call of a tool. */
-export type ToolCallDetail = {
+/** One call of a tool; generation and digest of the tool where the agent declares it. */
+export type ToolCallDetail = Partial<TargetDetail> & {
   readonly tool: string;
   readonly requestId: string;
   readonly attempt: number;
@@ -99,6 +102,7 @@ type Identified = { readonly sessionId: string; readonly worker: string };
 export type AuditDetails = {
   "run.created": Caused & {
     readonly workflow: string;
+    readonly target: TargetDetail;
     readonly bundleDigest: string;
     readonly parametersDigest: string;
     readonly requester: RequesterDetail;
@@ -109,7 +113,12 @@ export type AuditDetails = {
     readonly decision?: DecisionDetail;
   };
   /** An invocation that a policy denied: there is no run. */
-  "run.refused": { readonly workflow: string; readonly requester: RequesterDetail; readonly decision: DecisionDetail };
+  "run.refused": {
+    readonly workflow: string;
+    readonly target: TargetDetail;
+    readonly requester: RequesterDetail;
+    readonly decision: DecisionDetail;
+  };
   "run.stopping": Caused & { readonly cause: RunCause; readonly reason: string; readonly failure?: FailureDetail };
   "run.finished": Caused & {
     readonly state: RunState;
@@ -120,6 +129,8 @@ export type AuditDetails = {
   "task.leased": TaskDetail &
     Identified & {
       readonly delivery: number;
+      /** The agent's. */
+      readonly target: TargetDetail;
       readonly decision?: DecisionDetail;
       readonly withheldTools?: readonly string[];
     };
@@ -169,7 +180,6 @@ export type AuditDetails = {
   "tool.granted": ToolCallDetail & {
     readonly grantId: string;
     readonly effect: string;
-    readonly generation: number;
     readonly decision?: DecisionDetail;
   };
   /** A recorded result was given again; the tool was not called. */
@@ -201,6 +211,7 @@ export type AuditDetails = {
     readonly generation: number;
     readonly digest: string;
     readonly previousDigest?: string;
+    readonly previousGeneration?: number;
   };
   "resource.deleted": {
     readonly kind: string;
@@ -274,6 +285,8 @@ export type AuditEvent = {
     readonly taskId?: string;
     /** A principal id, "server", or workerActor(name). */
     readonly actor: string;
+    /** Of the call that caused it; a record of a run has the trace id of the run. */
+    readonly traceId?: string;
     readonly detail: AuditDetails[Kind];
   };
 }[AuditKind];
@@ -333,6 +346,8 @@ export interface StoredRecord {
   readonly run_id: string;
   readonly task_id: string;
   readonly actor: string;
+  /** Of the call, where the record belongs to no run that has one. */
+  readonly trace_id?: string;
   readonly record: string;
 }
 

@@ -6,7 +6,7 @@
 import { canonicalJson, type Json, type JsonObject, jsonDigest, sha256 } from "../../kit/json.ts";
 import { KIB } from "../../kit/units.ts";
 import type { Decision, PolicyInput } from "../policy/types.ts";
-import type { AuditEvent, DecisionDetail, OmittedDetail, StoredRecord } from "./events.ts";
+import type { AuditEvent, DecisionDetail, OmittedDetail, StoredRecord, TargetDetail } from "./events.ts";
 
 /** Longest record, in bytes of UTF-8. */
 export const RECORD_BYTES_MAX = 64 * KIB;
@@ -26,7 +26,8 @@ export function auditRecord(event: AuditEvent): StoredRecord {
   if (columns.namespace !== "") subject["namespace"] = columns.namespace;
   if (columns.run_id !== "") subject["runId"] = columns.run_id;
   if (columns.task_id !== "") subject["taskId"] = columns.task_id;
-  return { ...columns, record: recordText(subject, event.detail as JsonObject) };
+  const record = recordText(subject, event.detail as JsonObject);
+  return { ...columns, ...(event.traceId !== undefined && { trace_id: column(event.traceId) }), record };
 }
 
 /** What the trail keeps of a decision. Arguments are kept as their digest. */
@@ -46,6 +47,11 @@ export function decisionDetail(decision: Decision, input?: PolicyInput): Decisio
     ...(input?.tool && { tool: input.tool.name }),
     ...(input?.args !== undefined && { argumentsDigest: jsonDigest(input.args) }),
   };
+}
+
+/** What a record says of the manifest that it is about. */
+export function targetDetail({ generation, digest }: TargetDetail): TargetDetail {
+  return { generation, digest };
 }
 
 /** Eight hex digits that stand for a lease token in records: enough to tell two apart, nothing to use. */

@@ -12,6 +12,7 @@ import { type Manifest, manifestKey } from "../manifests/specs.ts";
 import { hasErrors, type PositionedManifest } from "../manifests/validate.ts";
 import { type ResourceWrite, resourceQueries } from "../storage/resources.ts";
 import type { StoreQueries } from "../storage/store.ts";
+import { callTrace } from "./call_trace.ts";
 import type { ApplyInput } from "./control_plane.ts";
 import { checkManifests, type ManifestContext, manifestsRefused, requireWithin } from "./manifest_checks.ts";
 import { requirePolicyRights } from "./policy_rights.ts";
@@ -74,9 +75,10 @@ async function storeManifests(
       kind: "resource.applied",
       namespace: key.namespace,
       actor: principal.id,
+      ...callTrace(principal),
       detail: {
         ...{ kind: key.kind, name: key.name, action, generation, digest },
-        ...(current !== undefined && { previousDigest: current.digest }),
+        ...(current !== undefined && { previousDigest: current.digest, previousGeneration: current.generation }),
       },
     });
   }

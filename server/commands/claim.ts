@@ -2,8 +2,9 @@
 // Called by dispatch/claimer with the free credits of one group of alike sessions. Claims, decisions, leases and records commit together.
 // Locks only the rows it takes (SKIP LOCKED); never locks a run. A denied task is leased too, never sent, and settled as POLICY_DENIED.
 
+import { assert } from "../../kit/errors.ts";
 import type { StoredRecord } from "../audit/events.ts";
-import { auditRecord } from "../audit/record.ts";
+import { auditRecord, targetDetail } from "../audit/record.ts";
 import type { FailureValue } from "../graph/types.ts";
 import type { Requester } from "../policy/types.ts";
 import { matchTasks } from "../queue/match.ts";
@@ -135,7 +136,9 @@ async function journalsOf(tx: StoreQueries, tasks: readonly ClaimedTask[]): Prom
   return Map.groupBy(rows, (row) => row.task_id);
 }
 
-function leasedRecord({ task, lease, decided }: Leased): StoredRecord {
+function leasedRecord({ task, lease, bundle, decided }: Leased): StoredRecord {
+  const agent = bundle.agents.get(task.agent)?.agent;
+  assert(agent !== undefined, `the bundle of task ${task.id} has agent ${task.agent}`);
   return auditRecord({
     kind: "task.leased",
     namespace: task.namespace,
@@ -147,6 +150,7 @@ function leasedRecord({ task, lease, decided }: Leased): StoredRecord {
       iteration: task.iteration,
       attempt: task.attempt,
       agent: task.agent,
+      target: targetDetail(agent),
       ...(task.item >= 0 && { item: task.item }),
       sessionId: lease.session_id,
       worker: lease.worker,

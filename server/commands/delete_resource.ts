@@ -8,6 +8,7 @@ import { referrersOf, SYSTEM_NAMESPACE } from "../manifests/references.ts";
 import { type Kind, manifestKey } from "../manifests/specs.ts";
 import { resourceQueries } from "../storage/resources.ts";
 import type { StoreQueries } from "../storage/store.ts";
+import { callTrace } from "./call_trace.ts";
 import type { CommandContext } from "./context.ts";
 import { manifestOf } from "./manifest_checks.ts";
 import { resourceNotFound } from "./read_resources.ts";
@@ -41,6 +42,7 @@ export async function deleteResource(
       kind: "resource.deleted",
       namespace,
       actor: principal.id,
+      ...callTrace(principal),
       detail: {
         ...{ kind, name, generation: row.generation, digest: row.digest, forced: referrers.length > 0 },
         ...(referrers.length > 0 && { referrers }),

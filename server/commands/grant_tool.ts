@@ -59,12 +59,7 @@ export async function grantTool(
   };
   of.ledger.set(call.requestId, row);
   batch.calls.push(row);
-  const detail = {
-    ...callDetail(call, of.attempt),
-    grantId,
-    effect: spec.effect,
-    generation: call.tool.tool.generation,
-  };
+  const detail = { ...callDetail(call, of.attempt), grantId, effect: spec.effect };
   recordCall(batch, call, { kind: "tool.granted", detail: { ...detail, ...noted(decided) } });
   const made: Grant = {
     grantId,

@@ -6,7 +6,7 @@
 import { DomainError } from "../../kit/errors.ts";
 import { canonicalJson, sha256 } from "../../kit/json.ts";
 import type { StoredRecord } from "../audit/events.ts";
-import { auditRecord, decisionDetail } from "../audit/record.ts";
+import { auditRecord, decisionDetail, targetDetail } from "../audit/record.ts";
 import type { BundleRow } from "../storage/bundle_queries.ts";
 import type { NewRun, NodeRecord } from "../storage/run_queries.ts";
 import type { RouteRequirements } from "../storage/schema.ts";
@@ -140,11 +140,13 @@ async function planOne(tx: StoreQueries, context: CommandContext, planning: Plan
     ...{ checkpoint: "workflow.run", live, bundle, runId, requester: principal, tags, metadata, now: revisions.now },
   });
   const requester = requesterView(principal);
+  const target = targetDetail(bundle.bundle.workflow);
   const actor = invokerOf(principal);
   if (!decided.decision.allowed) {
     const { decision, input: on } = decided;
-    const detail = { workflow: input.workflow, requester, decision: decisionDetail(decision, on) };
-    writes.audit.push(auditRecord({ kind: "run.refused", namespace: input.namespace, actor, detail }));
+    const detail = { workflow: input.workflow, target, requester, decision: decisionDetail(decision, on) };
+    const trace = { ...(input.traceId !== undefined && { traceId: input.traceId }) };
+    writes.audit.push(auditRecord({ kind: "run.refused", namespace: input.namespace, actor, ...trace, detail }));
     return refusal(input, decision);
   }
   const started = startRun(bundle, prepared, { runId, principal, input, digest, now: revisions.now, ids: context.ids });
@@ -161,6 +163,7 @@ async function planOne(tx: StoreQueries, context: CommandContext, planning: Plan
       actor,
       detail: {
         workflow: input.workflow,
+        target,
         bundleDigest: bundle.row.digest,
         parametersDigest: sha256(prepared.parameters),
         requester,

@@ -15,6 +15,7 @@ import {
   type TrailPosition,
 } from "../storage/read_audit.ts";
 import type { Store } from "../storage/store.ts";
+import { callTrace } from "./call_trace.ts";
 import { type ExportRequest, exportAudit } from "./export_audit.ts";
 import { readPage } from "./page_token.ts";
 import type { ReadContext } from "./read_runs.ts";
@@ -104,7 +105,8 @@ export async function recordRead(
     if (value instanceof Date) filter[name] = value.toISOString();
     else if (value.length > 0) filter[name] = typeof value === "string" ? value : [...value];
   }
-  const record = auditRecord({ kind: "audit.read", actor: principal.id, detail: { how, filter } });
+  const event = { kind: "audit.read", actor: principal.id, ...callTrace(principal), detail: { how, filter } } as const;
+  const record = auditRecord(event);
   await store.read((queries) => queries.audit.insert([record]));
 }
 

@@ -7,7 +7,7 @@ import { DomainError } from "../../kit/errors.ts";
 import { canonicalJson, type Json, sha256 } from "../../kit/json.ts";
 import { traceIdOf } from "../../kit/trace.ts";
 import type { StoredRecord, TransitionDetail } from "../audit/events.ts";
-import { auditRecord } from "../audit/record.ts";
+import { auditRecord, targetDetail } from "../audit/record.ts";
 import { restart } from "../graph/restart.ts";
 import type { Requester } from "../policy/types.ts";
 import { refuseReplay } from "../queue/replay.ts";
@@ -189,7 +189,7 @@ function newRun(
 }
 
 function records(
-  { principal, letter, plan, old }: Restarting,
+  { principal, letter, plan, old, bundle }: Restarting,
   run: NewRun,
   tasks: readonly NewTaskRow[],
   decision: object,
@@ -204,7 +204,12 @@ function records(
     auditRecord({
       ...{ kind: "run.created", ...subject, runId: run.id },
       detail: {
-        ...{ workflow: run.workflow, bundleDigest: run.bundle_digest, parametersDigest: sha256(run.parameters) },
+        ...{
+          workflow: run.workflow,
+          target: targetDetail(bundle.bundle.workflow),
+          bundleDigest: run.bundle_digest,
+          parametersDigest: sha256(run.parameters),
+        },
         ...{ requester: JSON.parse(old.run.requester) as RequesterView, tags: run.tags, replayOf: letter.run_id },
         ...decision,
         transitions,

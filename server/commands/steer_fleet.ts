@@ -3,6 +3,7 @@
 
 import { DomainError } from "../../kit/errors.ts";
 import { auditRecord } from "../audit/record.ts";
+import { callTrace } from "./call_trace.ts";
 import type { CommandContext } from "./context.ts";
 import { readWorker } from "./read_fleet.ts";
 import type { CommandServices } from "./services.ts";
@@ -20,7 +21,8 @@ export async function drainWorker(
   await context.store.transaction(async (tx) => {
     await tx.sessions.setState(sessionId, "draining");
     const detail = { sessionId, worker: name, windowMs };
-    await tx.audit.insert([auditRecord({ kind: "worker.drained", actor: principal.id, detail })]);
+    const event = { kind: "worker.drained", actor: principal.id, ...callTrace(principal), detail } as const;
+    await tx.audit.insert([auditRecord(event)]);
   });
   return (await readWorker(context, sessionId)).worker;
 }

@@ -3,7 +3,7 @@
 
 import type { Json } from "../../kit/json.ts";
 import { type AuditEvent, type StoredRecord, workerActor } from "../audit/events.ts";
-import { auditRecord } from "../audit/record.ts";
+import { auditRecord, targetDetail } from "../audit/record.ts";
 import type { JournalRow, ToolCallRow } from "../storage/ledger_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { CallingTask } from "../storage/task_queries.ts";
@@ -49,6 +49,7 @@ export async function refuseArguments(
   });
   const detail = {
     tool: call.tool.tool.name,
+    ...targetDetail(call.tool.tool),
     requestId: call.requestId,
     attempt: call.fact.attempt,
     argumentsDigest: "",
@@ -85,7 +86,7 @@ export async function journalAnswer(
 /** What every record of a call says. */
 export function callDetail(call: SoundCall, attempt: number) {
   const { requestId, argumentsDigest } = call;
-  return { tool: call.tool.tool.name, requestId, attempt, argumentsDigest };
+  return { tool: call.tool.tool.name, ...targetDetail(call.tool.tool), requestId, attempt, argumentsDigest };
 }
 
 type ToolEvent = Extract<AuditEvent, { kind: `tool.${string}` }>;

@@ -44,10 +44,12 @@ export interface Principal {
   /** Roles that hold everywhere. */
   readonly roles: readonly Role[];
   readonly grants?: readonly Grant[];
+  /** W3C trace id of the call that it makes; absent outside of any trace. Not part of who it is. */
+  readonly traceId?: string;
 }
 
 /** A principal as a run keeps it. */
-export type RequesterView = Omit<Principal, "roles" | "grants">;
+export type RequesterView = Omit<Principal, "roles" | "grants" | "traceId">;
 
 /** A bearer token, without the token. */
 export interface AccessTokenView {

@@ -1,10 +1,11 @@
 // What a call carries beside its message: the peer, the authenticated principal, what it may reach, and a way to hang up.
 // Set by rpc_handler.ts (peer, hanging up) and authentication.ts (principal, plane); read by the handlers.
-// Never set from anything the caller says about itself.
+// Never set from anything the caller says about itself, but for the trace of its call.
 
 import type { ContextValues } from "@connectrpc/connect";
 import { createContextKey } from "@connectrpc/connect";
 import { assert } from "../../kit/errors.ts";
+import { traceIdIn } from "../../kit/trace.ts";
 import type { UseCases } from "../commands/control_plane.ts";
 import type { Principal } from "../commands/views.ts";
 import type { PeerCertificate } from "../identity/client_certificate.ts";
@@ -36,11 +37,12 @@ export const peerKey = createContextKey<Peer>(
 /** Resets the stream of the call, for a peer that does not even read an error. */
 export const hangUpKey = createContextKey<() => void>(() => undefined, { description: "hang up" });
 
-/** The caller of a method that is not open. */
-export function principalOf(context: Context): Principal {
+/** The caller of a method that is not open, with the trace that it says its call is part of. */
+export function principalOf(context: Context & { readonly requestHeader: Headers }): Principal {
   const principal = context.values.get(principalKey);
   assert(principal !== undefined, "a handler ran without a principal");
-  return principal;
+  const traceId = traceIdIn(context.requestHeader.get("traceparent"));
+  return traceId === undefined ? principal : { ...principal, traceId };
 }
 
 /** What the caller of a method that is not open may reach. */

@@ -12,6 +12,8 @@ export interface NewAuditRow {
   readonly run_id: string;
   readonly task_id: string;
   readonly actor: string;
+  /** Of the call that caused it; that of the run comes first. */
+  readonly trace_id?: string;
   /** Canonical JSON text. */
   readonly record: string;
 }
@@ -42,14 +44,15 @@ export function auditQueries(db: Queryable, onWritten: (written: WrittenRecord) 
     async insert(rows: readonly NewAuditRow[]): Promise<void> {
       const last = rows.at(-1);
       if (last === undefined) return;
+      const given = rows.map(({ trace_id, ...row }) => ({ ...row, call_trace_id: trace_id }));
       const names = sql.raw(Object.keys(COLUMNS).join(", "));
       const result = await sql<{ transactionId: string; id: string }>`
         with started as materialized (select pg_current_xact_id() as transaction_id),
         inserted as (
           insert into audit_event (transaction_id, ${names}, on_behalf_of, trace_id)
-          select started.transaction_id, ${names}, coalesce(r.requester_id, ''), coalesce(r.trace_id, '')
-          from started cross join json_to_recordset(${recordSet(rows)}::json) as x(${recordShape(COLUMNS)})
-            left join lateral (select requester_id, trace_id from run where run.id = x.run_id) r on true
+          select started.transaction_id, ${names}, coalesce(requester_id, ''), coalesce(nullif(run_trace_id, ''), call_trace_id, '')
+          from started cross join json_to_recordset(${recordSet(given)}::json) as x(${recordShape({ ...COLUMNS, call_trace_id: "text" })})
+            left join lateral (select requester_id, trace_id as run_trace_id from run where run.id = x.run_id) r on true
           returning id)
         select transaction_id::text as "transactionId", (select max(id) from inserted)::text as id from started`.execute(
         db,

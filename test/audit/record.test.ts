@@ -86,6 +86,7 @@ describe("auditRecord", () => {
           sessionId: "ses_1",
           worker,
           delivery: 1,
+          target: { generation: 1, digest: "sha256:00" },
           withheldTools: tools,
         };
         const row = auditRecord({

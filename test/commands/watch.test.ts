@@ -218,6 +218,7 @@ test("listAudit filters by every field and pages in insertion order", async () =
       actor: "ana",
       detail: {
         workflow: "flow",
+        target: { generation: 1, digest: "sha256:00" },
         bundleDigest: digest,
         parametersDigest: "d",
         requester: { id: "ana", kind: "user", groups: [], claims: {}, method: "test" },

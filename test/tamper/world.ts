@@ -113,7 +113,10 @@ function eventOf(random: Random): AuditEvent {
       return {
         kind: "security.refused",
         actor: "server",
-        detail: { method: "Invoke", reason: "CREDENTIALS_INVALID", peer: `10.0.0.${below(random, 255)}` },
+        detail: {
+          ...{ listener: "api", method: "Invoke", reason: "CREDENTIALS_INVALID", count: 1 },
+          peer: `10.0.0.${below(random, 255)}`,
+        },
       };
   }
 }
