@@ -32,6 +32,8 @@ export interface AuditFigures {
   readonly export_s: number;
   readonly export_mib: number;
   readonly verify_s: number;
+  /** Processor time of it. */
+  readonly verify_cpu_s: number;
   /** Peak resident memory of the verifying process; 0 where the system does not tell. */
   readonly verify_rss_mib: number;
   readonly verified_per_s: number;
@@ -81,6 +83,7 @@ export async function measureAudit(setting: Setting): Promise<AuditFigures> {
     return {
       ...{ records, segments, heads, seal_s: seconds(sealMs), ...exported },
       verify_s: seconds(verified.ms),
+      verify_cpu_s: seconds(verified.cpuMs),
       verify_rss_mib: Math.round(verified.peakBytes / MIB),
       verified_per_s: Math.round(records / (verified.ms / 1_000)),
       ...writing,

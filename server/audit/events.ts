@@ -117,6 +117,8 @@ export type AuditDetails = {
     readonly workflow: string;
     readonly target: TargetDetail;
     readonly requester: RequesterDetail;
+    /** The finished run whose dead letter was to be replayed by a new one. */
+    readonly replayOf?: string;
     readonly decision: DecisionDetail;
   };
   "run.stopping": Caused & { readonly cause: RunCause; readonly reason: string; readonly failure?: FailureDetail };

@@ -7,7 +7,7 @@ import { DomainError } from "../../kit/errors.ts";
 import { canonicalJson, type Json, sha256 } from "../../kit/json.ts";
 import { traceIdOf } from "../../kit/trace.ts";
 import type { StoredRecord, TransitionDetail } from "../audit/events.ts";
-import { auditRecord, targetDetail } from "../audit/record.ts";
+import { auditRecord, decisionDetail, targetDetail } from "../audit/record.ts";
 import { restart } from "../graph/restart.ts";
 import type { Requester } from "../policy/types.ts";
 import { refuseReplay } from "../queue/replay.ts";
@@ -17,9 +17,10 @@ import type { NewRun } from "../storage/run_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { NewTaskRow } from "../storage/task_queries.ts";
 import { beginReplay } from "./begin_replay.ts";
+import { callTrace } from "./call_trace.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CommandContext } from "./context.ts";
-import { decideSubject, noted } from "./decisions.ts";
+import { type Decided, decideSubject, noted } from "./decisions.ts";
 import { nodeRecord } from "./node_rows.ts";
 import { madeTransitions, priorityOf, taskRows } from "./run_work.ts";
 import { lineages } from "./settle.ts";
@@ -38,7 +39,7 @@ export async function restartRun(
   plan: ReplayPlan,
 ): Promise<ReplayResult> {
   const taskId = letter.task_id;
-  const result = await context.store.transaction(async (tx): Promise<ReplayResult> => {
+  const result = await context.store.transaction(async (tx): Promise<ReplayResult | DomainError> => {
     await tx.runs.lock([letter.run_id], []);
     const [locked] = await tx.deadLetters.lock([taskId]);
     if (locked !== undefined && locked.state !== "open") {
@@ -52,6 +53,8 @@ export async function restartRun(
     const bundle = await context.caches.bundle(tx, digest);
     return await insertRun(tx, context, { principal, letter, how, plan, old, bundle });
   });
+  // Denied: the record of it has committed, and nothing else.
+  if (result instanceof DomainError) throw result;
   if (!result.duplicate) context.hints.workReady();
   context.hints.runsChanged([letter.run_id, result.replayRunId]);
   return result;
@@ -66,7 +69,11 @@ interface Restarting {
   readonly bundle: CompiledBundle;
 }
 
-async function insertRun(tx: StoreQueries, context: CommandContext, restarting: Restarting): Promise<ReplayResult> {
+async function insertRun(
+  tx: StoreQueries,
+  context: CommandContext,
+  restarting: Restarting,
+): Promise<ReplayResult | DomainError> {
   const { principal, letter, plan, old, bundle } = restarting;
   const { now, policy } = await tx.bundles.revisions();
   const runId = context.ids.next("run");
@@ -91,6 +98,10 @@ async function insertRun(tx: StoreQueries, context: CommandContext, restarting: 
   const refusal = refuseReplay(calls.get(letter.origin_task_id) ?? [], replayRequest(plan));
   if (refusal !== undefined) throw refusalError(letter.task_id, refusal);
   const decided = await decide(tx, context, restarting, { runId, now, policy });
+  if (!decided.decision.allowed) {
+    await tx.audit.insert([refusedRecord(restarting, decided)]);
+    return denial(old, decided);
+  }
   const tasks = made.tasks.map((task) => {
     // The newest task of a node is another item's, or another iteration's, if it is mapped or in a loop.
     const newest = task.item < 0 ? earlier.get(task.node) : undefined;
@@ -142,14 +153,24 @@ async function decide(
   const requester = JSON.parse(old.run.requester) as Requester;
   const { tags, metadata } = old.run;
   const live = await context.caches.live(tx, of.policy);
-  const decided = decideSubject({
+  return decideSubject({
     ...{ checkpoint: "workflow.run", live, bundle, runId: of.runId, requester, tags, metadata, now: of.now },
   });
-  if (decided.decision.allowed) return decided;
-  const message = `a new run of ${old.run.workflow} for ${requester.id} was denied (${decided.decision.reason})`;
-  throw new DomainError("POLICY_DENIED", message, {
-    reason: decided.decision.reason,
-    policy: decided.decision.decidedBy,
+}
+
+function denial({ run }: FinishedRun, { decision: { reason, decidedBy } }: Decided): DomainError {
+  const message = `a new run of ${run.workflow} for ${run.requester_id} was denied (${reason})`;
+  return new DomainError("POLICY_DENIED", message, { reason, policy: decidedBy });
+}
+
+function refusedRecord({ principal, letter, old, bundle }: Restarting, { decision, input }: Decided): StoredRecord {
+  return auditRecord({
+    ...{ kind: "run.refused", namespace: old.run.namespace, actor: principal.id, ...callTrace(principal) },
+    detail: {
+      ...{ workflow: old.run.workflow, target: targetDetail(bundle.bundle.workflow), replayOf: letter.run_id },
+      requester: JSON.parse(old.run.requester) as RequesterView,
+      decision: decisionDetail(decision, input),
+    },
   });
 }
 

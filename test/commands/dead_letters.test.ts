@@ -9,7 +9,7 @@ import { recordTurns } from "../../server/commands/record_turns.ts";
 import { discardDeadLetter, replayDeadLetter } from "../../server/commands/replay_dead_letters.ts";
 import { createServices } from "../../server/commands/services.ts";
 import type { ReplayHow } from "../../server/commands/views.ts";
-import { agent, flow } from "./command_manifests.ts";
+import { agent, flow, policy } from "./command_manifests.ts";
 import { ana, BROKEN, commandStage, DONE, outcomeOf, stopOf, TIMEOUT } from "./command_stage.ts";
 
 const stage = await commandStage();
@@ -317,6 +317,26 @@ test("a dead letter of a finished run makes a new run from its node: what succee
   expect(await stage.run(replayRunId)).toMatchObject({ state: "SUCCEEDED" });
   expect(await stage.run(runId)).toMatchObject({ state: "CANCELLED" });
   expect((await stage.records(replayRunId))[0]).toMatchObject({ kind: "run.created", detail: { replayOf: runId } });
+});
+
+test("a new run that a policy denies by now is not made: the decision is on record, and the dead letter stays open", async () => {
+  await stage.applyAll(flow("closing", { nodes: [{ name: "only", agent: "worker" }] }));
+  const { runId, held } = await begin("closing");
+  await stage.settle(outcomeOf(held, BROKEN));
+  await stage.settle(stopOf(runId));
+  await stage.applyAll([policy("closing-closed", "WorkflowTemplate", "closing", ["nobody"], "workflow.run")]);
+  await expect(replay(held.task.id)).rejects.toMatchObject({ reason: "POLICY_DENIED" });
+  const { rows } = await stage.database.pool.query("select actor, record from audit_event where kind = 'run.refused'");
+  expect(rows.map(({ actor, record }) => [actor, JSON.parse(record).detail])).toEqual([
+    [
+      "ana",
+      expect.objectContaining({
+        replayOf: runId,
+        decision: expect.objectContaining({ allowed: false, decidedBy: "default/closing-closed" }),
+      }),
+    ],
+  ]);
+  expect(await readDeadLetter(stage.context, held.task.id)).toMatchObject({ state: "open" });
 });
 
 test("the same replay again gets the first one's task; another one, and a discard, are refused", async () => {
