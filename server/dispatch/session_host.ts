@@ -28,8 +28,8 @@ export interface SessionHost {
   opened(session: WorkerSession): void;
   ended(session: WorkerSession, how: SessionEnd): void;
   setDraining(session: WorkerSession, windowMs: number): Promise<void>;
-  /** Records that a session presented lease tokens which it was never given. */
-  refuse(session: WorkerSession, fact: string, tokens: readonly string[]): void;
+  /** Records that a session presented lease tokens which it was never given; resolves when it is recorded, and never rejects. */
+  refuse(session: WorkerSession, fact: string, tokens: readonly string[]): Promise<void>;
   creditChanged(): void;
   renewalsPending(): void;
   giveBack(session: WorkerSession, held: readonly HeldAssignment[], reason: LossReason, note: string): void;

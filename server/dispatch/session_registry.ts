@@ -143,7 +143,7 @@ export class SessionRegistry implements SessionHost {
     if (!how.polite) return;
     this.giveBack(session, [...session.held.values()], "yielded", "the worker said goodbye");
     const detail = { sessionId: id, worker: name, polite: true, reason: how.reason };
-    this.#inBackground("closing a session", async () => {
+    void this.#inBackground("closing a session", async () => {
       await this.context.store.transaction(async (tx) => {
         await tx.sessions.setState(id, "closed");
         await tx.audit.insert([auditRecord({ kind: "worker.disconnected", actor: workerActor(name), detail })]);
@@ -155,7 +155,9 @@ export class SessionRegistry implements SessionHost {
   #recordAccepts(session: WorkerSession): void {
     const accepts = session.acceptsToFlush.splice(0).map(({ taskId, token }) => ({ task_id: taskId, token }));
     if (accepts.length === 0) return;
-    this.#inBackground("recording accepts", () => this.context.store.read((queries) => queries.leases.accept(accepts)));
+    void this.#inBackground("recording accepts", () =>
+      this.context.store.read((queries) => queries.leases.accept(accepts)),
+    );
   }
 
   /** A worker says that it takes nothing more; one record, however often it says so. */
@@ -168,9 +170,9 @@ export class SessionRegistry implements SessionHost {
     });
   }
 
-  refuse(session: WorkerSession, fact: string, tokens: readonly string[]): void {
+  refuse(session: WorkerSession, fact: string, tokens: readonly string[]): Promise<void> {
     const record = refusedTokens(session, fact, tokens);
-    this.#inBackground("recording a refused fact", () =>
+    return this.#inBackground("recording a refused fact", () =>
       this.context.store.read((queries) => queries.audit.insert([record])),
     );
   }
@@ -180,7 +182,7 @@ export class SessionRegistry implements SessionHost {
     const refused = { listener: "worker", method: SESSION_METHOD, reason: `PROTOCOL_VIOLATION: ${reason}`, peer };
     const detail = { ...refused, principal: principal.id, count: 1 };
     const actor = name === "" ? principal.id : workerActor(name);
-    this.#inBackground("recording a violation", () =>
+    void this.#inBackground("recording a violation", () =>
       this.context.store.read((queries) =>
         queries.audit.insert([auditRecord({ kind: "security.refused", actor, detail })]),
       ),
@@ -199,7 +201,7 @@ export class SessionRegistry implements SessionHost {
     for (const { taskId, token } of held) {
       session.release(token);
       const item = { type: "lost", taskId, token, reason, actor: workerActor(session.name), note } as const;
-      this.#inBackground("giving a lease back", async () => {
+      void this.#inBackground("giving a lease back", async () => {
         await this.services.settle.add(item);
       });
     }
@@ -233,10 +235,11 @@ export class SessionRegistry implements SessionHost {
     await Promise.allSettled(this.#background);
   }
 
-  #inBackground(what: string, fn: () => Promise<void>): void {
+  #inBackground(what: string, fn: () => Promise<void>): Promise<void> {
     const running = fn()
       .catch((error: unknown) => this.context.log.warn("dispatch.background_failed", { what, error: messageOf(error) }))
       .finally(() => this.#background.delete(running));
     this.#background.add(running);
+    return running;
   }
 }

@@ -125,10 +125,13 @@ export class WorkerSession implements ConnectedWorker {
         this.#lastSeenSequence = this.#bySequence(frame.value.lastAssignSequence);
         return this.#host.creditChanged();
       case "accept":
+        await this.#refuseStrange("accept", frame.value.tokens);
         return this.#accept(frame.value.tokens);
       case "yield":
+        await this.#refuseStrange("yield", tokensOf(frame.value.leases));
         return this.#yield(frame.value);
       case "renew":
+        await this.#refuseStrange("renewal", frame.value.tokens);
         return this.#renew(frame.value);
       case "turns":
         return await this.#fact(recordTurnFacts(services, sender, frame.value.turns));
@@ -139,7 +142,7 @@ export class WorkerSession implements ConnectedWorker {
       case "outcomes":
         return await this.#fact(this.#settleOutcomes(frame.value.outcomes));
       case "cancelAck":
-        this.#refuseStrange("cancel_ack", frame.value.tokens);
+        await this.#refuseStrange("cancel_ack", frame.value.tokens);
         for (const token of frame.value.tokens) this.#markStopping(token);
         return;
       case "drain":
@@ -148,7 +151,7 @@ export class WorkerSession implements ConnectedWorker {
       case "fetchViews":
         return await this.#fact(fetchViews(this.#host.context, frame.value.digests));
       case "fetchJournal":
-        this.#refuseStrange("journal", [frame.value.token]);
+        await this.#refuseStrange("journal", [frame.value.token]);
         return await this.#fact(fetchJournal(this.#host.context, this.id, frame.value));
       case "goodbye":
         this.#polite = true;
@@ -242,13 +245,12 @@ export class WorkerSession implements ConnectedWorker {
   }
 
   // Tokens that the session was never given change nothing, and are recorded.
-  #refuseStrange(fact: string, tokens: readonly string[]): void {
+  async #refuseStrange(fact: string, tokens: readonly string[]): Promise<void> {
     const strange = tokens.filter((token) => !this.held.has(token) && !this.#former.has(token));
-    if (strange.length > 0) this.#host.refuse(this, fact, strange);
+    if (strange.length > 0) await this.#bounded(this.#host.refuse(this, fact, strange));
   }
 
   #accept(tokens: readonly string[]): void {
-    this.#refuseStrange("accept", tokens);
     for (const token of tokens) {
       const held = this.held.get(token);
       if (held === undefined || held.accepted) continue;
@@ -259,10 +261,6 @@ export class WorkerSession implements ConnectedWorker {
   }
 
   #yield(frame: YieldLeases): void {
-    this.#refuseStrange(
-      "yield",
-      frame.leases.map(({ token }) => token),
-    );
     for (const { token, reason } of frame.leases) {
       const held = this.held.get(token);
       if (held === undefined) continue;
@@ -274,7 +272,6 @@ export class WorkerSession implements ConnectedWorker {
   #renew(frame: RenewLeases): void {
     const seen = this.#bySequence(frame.lastAssignSequence);
     if (seen > this.#lastSeenSequence) this.#lastSeenSequence = seen;
-    this.#refuseStrange("renewal", frame.tokens);
     this.renewals.push({ sequence: frame.sequence, tokens: frame.tokens });
     this.#host.renewalsPending();
   }
@@ -315,6 +312,10 @@ export class WorkerSession implements ConnectedWorker {
       (frame) => this.#answer(frame),
       (error: unknown) => this.fail(error),
     );
+    await this.#bounded(done);
+  }
+
+  async #bounded(done: Promise<void>): Promise<void> {
     const tracked = done.finally(() => this.#factFrames.delete(tracked));
     this.#factFrames.add(tracked);
     if (this.#factFrames.size >= FACT_FRAMES_MAX) await Promise.race(this.#factFrames);
@@ -358,6 +359,10 @@ function inFrames<T>(items: readonly T[], sizeOf: (item: T) => number, bytesMax:
     }
   }
   return frames;
+}
+
+function tokensOf(leases: readonly { readonly token: string }[]): string[] {
+  return leases.map(({ token }) => token);
 }
 
 function bounded(value: number, min: number, max: number, field: string): number {

@@ -14,7 +14,8 @@ import { specialLane } from "./special_lane.ts";
 import { countOf, lossesOf, signsOf } from "./trail.ts";
 import { startWorld, type World } from "./world.ts";
 
-const LANES = 8;
+/** Lanes at once, by attempts: one waits for commits most of the time. */
+const lanesOf = (target: number) => Math.min(20, Math.max(4, Math.ceil(target / 500)));
 const VICTIMS = 4;
 /** Attempts for each round of the special lane. */
 const ATTEMPTS_A_ROUND = 500;
@@ -91,7 +92,7 @@ export async function campaign(
   const over = new AbortController();
   const rounds = Math.max(2, Math.round(target / ATTEMPTS_A_ROUND));
   const lies = Promise.all([
-    ...Array.from({ length: LANES }, (_, index) => lane(cast, index)),
+    ...Array.from({ length: lanesOf(target) }, (_, index) => lane(cast, index)),
     specialLane(cast, rounds),
     elderLane(cast, Math.ceil(target / 200)),
   ]).finally(() => over.abort());

@@ -21,8 +21,10 @@ export async function lane(cast: Cast, index: number): Promise<void> {
   const sessions = sessionAttacks(() => world.dial());
   let turn = index;
   do {
-    const run = await world.client.workflow("bait").invoke();
-    const own = new Bait(link, await link.take(), report, cast.spend);
+    await world.client.workflow("bait").invoke();
+    // It may be the task of a run that another lane began.
+    const assignment = await link.take();
+    const own = new Bait(link, assignment, report, cast.spend);
     await own.begin();
     const scene = (): Scene => {
       turn += 1;
@@ -32,7 +34,7 @@ export async function lane(cast: Cast, index: number): Promise<void> {
     await own.finish(REPLAYS);
     for (const attack of AFTERMATH) report.note(await attack(scene()));
     report.legit.runs += 1;
-    const { state } = await run.get();
-    report.demand(state === RunState.SUCCEEDED, () => `run ${run.id} is ${runStateName(state)}`);
+    const { state } = await world.client.run(assignment.runId).get();
+    report.demand(state === RunState.SUCCEEDED, () => `run ${assignment.runId} is ${runStateName(state)}`);
   } while (report.attempts < cast.target);
 }
