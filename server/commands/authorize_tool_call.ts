@@ -10,7 +10,7 @@ import { workerActor } from "../audit/events.ts";
 import { auditRecord, tokenHash } from "../audit/record.ts";
 import { structuralDenial } from "../policy/evaluate.ts";
 import type { Decision, PolicyInput, Requester } from "../policy/types.ts";
-import { isAskedFor } from "../queue/asked_call.ts";
+import { isAskedFor, isOfNode } from "../queue/asked_call.ts";
 import { nextLedgerStep } from "../queue/ledger.ts";
 import { declaredRequestId, placedRequestId } from "../queue/request_id.ts";
 import type { ToolCallRow } from "../storage/ledger_queries.ts";
@@ -60,7 +60,7 @@ export async function authorizeToolCalls(
     const calls: (IdentifiedCall | undefined)[] = [];
     for (const fact of facts) {
       const task = isHeld(fact) ? tasks.get(`${fact.taskId} ${fact.turnSequence}`) : undefined;
-      const isAsked = task !== undefined && isAskedFor(task.turn, fact);
+      const isAsked = task !== undefined && isAskedFor(task.turn, fact) && isOfNode(task.tool_input, fact);
       calls.push(isAsked ? await identify(tx, context, fact, task) : undefined);
     }
     const ledger = await lockLedger(tx, calls, held);

@@ -30,6 +30,15 @@ export function isAskedFor(turnJson: string | null, { callIndex, tool, arguments
   return wanted !== undefined && canonicalText(argumentsJson) === canonicalJson(wanted);
 }
 
+/**
+ * True if a call is that of its task's node: a tool that is a node is called with the node's input, whatever the turn says.
+ *
+ * @param toolInput input of a task whose node is a tool; null for an agent's task, whose model chooses the arguments.
+ */
+export function isOfNode(toolInput: string | null, { argumentsJson }: Pick<PresentedCall, "argumentsJson">): boolean {
+  return toolInput === null || canonicalText(argumentsJson) === canonicalText(toolInput);
+}
+
 function callsOf(turnJson: string | null): readonly Json[] {
   if (turnJson === null) return [];
   const turn = parsed(turnJson);

@@ -193,6 +193,8 @@ export interface CallingTask {
   /** The turn at that place, as recorded; null if none is there. */
   readonly turn_sequence: number;
   readonly turn: string | null;
+  /** Input of the task if it is the tool of a node; null for an agent's. */
+  readonly tool_input: string | null;
 }
 
 /** Queries of the task and ready tables. */
@@ -302,7 +304,8 @@ export function taskQueries(db: Queryable) {
       const result = await sql<CallingTask>`
         select t.id, t.run_id, t.namespace, t.agent, t.origin_task_id, r.state as run_state,
           coalesce(t.bundle_digest, r.bundle_digest) as bundle_digest, r.requester, r.tags,
-          r.metadata, x.turn_sequence, j.payload as turn
+          r.metadata, x.turn_sequence, j.payload as turn,
+          case when starts_with(t.agent, 'tool:') then t.input end as tool_input
         from (select distinct task_id, turn_sequence
           from json_to_recordset(${recordSet(turns)}::json) as x(task_id text, turn_sequence integer)) x
         join task t on t.id = x.task_id join run r on r.id = t.run_id

@@ -26,6 +26,7 @@ await stage.applyAll([
   tool("peek"),
   agent("looker", { tools: ["look", "peek"] }),
   ...flow("looks", { nodes: [{ name: "only", agent: "looker" }] }),
+  ...flow("node", { nodes: [{ name: "only", tool: "look" }] }),
 ]);
 
 beforeEach(async () => {
@@ -109,6 +110,17 @@ test("the turn: an entry of another kind at that place asks for nothing", async 
 test("the turn: what the journal of another task asks for counts for nothing here", async () => {
   await stage.journalCall(callOf(other));
   await expectRefused(held.task.id, () => ask(callOf(held)), NOT_ASKED, "not_asked");
+});
+
+test("the node: a tool that is a node is called with the node's input, whatever turn its worker recorded", async () => {
+  const runId = await stage.start("node", { parametersJson: '{"n":7}' });
+  const one = (await stage.claimAs("ses_a")).assigned.find(({ task }) => task.run_id === runId) as Assigned;
+  const made = callOf(one, { argumentsJson: '{"n":8}' });
+  await stage.journalCall(made);
+  await expectRefused(one.task.id, () => ask(made), NOT_ASKED, "not_asked");
+  const right = callOf(one, { argumentsJson: '{"n":7}' });
+  await stage.journalCall(right);
+  expect(await ask(right)).toMatchObject({ type: "granted" });
 });
 
 test("the task and the lease: a token of one task asks nothing for another, and no session uses the token of another", async () => {

@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import { canonicalJson, type Json } from "../../kit/json.ts";
-import { isAskedFor } from "../../server/queue/asked_call.ts";
+import { isAskedFor, isOfNode } from "../../server/queue/asked_call.ts";
 
 const ARGUMENTS = { amount: 1, note: "caf\u00e9", items: [1, 2] };
 const turnOf = (...toolCalls: Json[]) => canonicalJson({ text: "", toolCalls });
@@ -58,4 +58,11 @@ test("arguments that are no object, or nest too deep, are asked for as they stan
     const call = { callIndex: 0, tool: "pay", argumentsJson: canonicalJson(wanted) };
     expect(isAskedFor(turnOf({ name: "pay", arguments: wanted }), call)).toBe(true);
   }
+});
+
+test("a tool that is a node is called with the node's input alone, whatever the turn says; a model chooses", () => {
+  const argumentsJson = '{"n": 1}';
+  expect(isOfNode(null, { argumentsJson })).toBe(true);
+  expect(isOfNode('{"n":1}', { argumentsJson })).toBe(true);
+  for (const input of ['{"n":2}', "{}", '{"n":1,"m":1}', "1"]) expect(isOfNode(input, { argumentsJson })).toBe(false);
 });
