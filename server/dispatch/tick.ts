@@ -1,6 +1,6 @@
 // The tick: one combined statement a second and replica finds ready work, due retries and deadlines, lost leases and runs being cancelled.
 // It is the truth behind every hint, and is never backed off. What it finds goes through the same commands as everything else.
-// When a retry, a deadline, or a grace is due before the second is over, it comes then.
+// When a retry, a deadline, a grace, or a session is over before the second is, it comes then.
 // Lost leases are taken away only while some replica has been looking all along: after an outage of all of them, or of the database,
 // workers get one ttl to renew first. The database keeps that watch, so that the start of one replica puts nothing off.
 

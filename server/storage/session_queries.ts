@@ -33,7 +33,7 @@ export interface TickFindings {
   readonly sessions: { id: string; epoch: string; state: string }[];
   /** Sessions that expired and are not marked lost yet. */
   readonly expired_sessions: string[];
-  /** Time until the next retry, deadline, or end of a grace, in ms; null if none waits. */
+  /** Time until the next retry, deadline, end of a grace, or expiry of a session, in ms; null if nothing waits. */
   readonly next_due_ms: number | null;
 }
 
@@ -184,7 +184,10 @@ export function sessionQueries(db: Queryable) {
           (select extract(epoch from min(due_time) - clock_timestamp()) * 1000 from (
             (select due_time from task where due_time > clock_timestamp() order by due_time limit 1)
             union all
-            (select due_time from run where due_time > clock_timestamp() order by due_time limit 1)) n)::float8 as next_due_ms`.execute(
+            (select due_time from run where due_time > clock_timestamp() order by due_time limit 1)
+            union all
+            (select min(expire_time) from worker_session
+              where state in ('active', 'draining') and expire_time > clock_timestamp())) n)::float8 as next_due_ms`.execute(
         db,
       );
       return result.rows[0] as TickFindings;
