@@ -8,6 +8,7 @@ import {
   AuditRecordSchema,
   GetTaskResponseSchema,
   GetWorkerResponseSchema,
+  type Principal,
   type Resource,
   ResourceSchema,
   type Run,
@@ -87,7 +88,7 @@ async function describeRun(context: Context, runId: string): Promise<void> {
 
 function runFacts(run: Run, nowMs: number, context: Context): string[] {
   const requester = run.requester;
-  const who = requester === undefined ? "" : `${requester.id} (${requester.kind}, ${requester.method})`;
+  const who = requester === undefined ? "" : `${requester.id} (${requester.kind}, ${howKnown(requester)})`;
   const groups = requester?.groups.join(", ") ?? "";
   return facts(
     [
@@ -226,4 +227,9 @@ function jsonLines(json: string): string[] {
 
 function section(context: Context, title: string, lines: readonly string[]): void {
   if (lines.length > 0) context.print("", context.paint("bold", title), ...lines);
+}
+
+function howKnown({ method, issuer, invokedBy }: Principal): string {
+  if (invokedBy !== "") return `${method} by ${invokedBy}`;
+  return issuer === "" ? method : `${method} of ${issuer}`;
 }

@@ -8,6 +8,7 @@ import { isJsonObject, type JsonObject } from "../kit/json.ts";
 import {
   AuditRecordSchema,
   Code,
+  type InvokeOptions,
   NodeState,
   OrlojError,
   type Run,
@@ -34,6 +35,9 @@ interface Options {
   readonly tag?: Readonly<Record<string, string>>;
   readonly metadata?: Readonly<Record<string, string>>;
   readonly idempotencyKey?: string;
+  readonly as?: string;
+  readonly asGroup?: string[];
+  readonly asClaim?: Readonly<Record<string, string>>;
   readonly watch?: boolean;
   readonly wait?: boolean;
 }
@@ -52,6 +56,9 @@ export function register(program: Command, context: Context): void {
     .option("-t, --tag <tag=value>", "tag that the template takes from the request; repeatable", collectPairs)
     .option("-m, --metadata <key=value>", "free string for policies and people; repeatable", collectPairs)
     .option("--idempotency-key <key>", "the same key and parameters return the first run (default: a new key)")
+    .option("--as <id>", "invoke for this person; needs the right invoke-as")
+    .option("--as-group <group>", "group of the person; repeatable", collect)
+    .option("--as-claim <name=value>", "claim of the person; repeatable", collectPairs)
     .option("--watch", "show the run until it is finished")
     .option("--wait", "print the result when the run is finished")
     .action(async (workflow: string, options: Options) => {
@@ -61,10 +68,17 @@ export function register(program: Command, context: Context): void {
           tags: options.tag ?? {},
           metadata: options.metadata ?? {},
           ...(options.idempotencyKey === undefined ? {} : { idempotencyKey: options.idempotencyKey }),
+          ...personOf(options),
         });
       if (options.watch || options.wait) await stay(context, handle, options.watch === true);
       else printStarted(context, handle);
     });
+}
+
+function personOf({ as: id, asGroup: groups = [], asClaim: claims = {} }: Options): Pick<InvokeOptions, "onBehalfOf"> {
+  if (id !== undefined) return { onBehalfOf: { id, groups, claims } };
+  if (groups.length === 0 && Object.keys(claims).length === 0) return {};
+  throw new UsageError("--as-group and --as-claim say something of a person, and none is named", "name it with --as");
 }
 
 async function parameters(context: Context, workflow: string, options: Options): Promise<JsonObject> {

@@ -30,12 +30,21 @@ export interface ClientOptions extends ConnectionOptions {
   readonly host?: Host;
 }
 
+/** Somebody a service invokes for. What it may say of them is bounded by its right. */
+export interface Person {
+  readonly id: string;
+  readonly groups?: readonly string[];
+  readonly claims?: Readonly<Record<string, string>>;
+}
+
 /** Options of one invocation. */
 export interface InvokeOptions {
   /** Values for tags that the template declares `from: request`. */
   readonly tags?: Readonly<Record<string, string>>;
   /** Free strings, unverified; policies see them as context.metadata. */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** Whom to invoke for; needs the right invoke-as. The run's requester is then this person, and the caller is recorded beside it. */
+  readonly onBehalfOf?: Person;
   /** Same key and body: the first run again. Generated when absent; at most 255 characters. */
   readonly idempotencyKey?: string;
   /** Stops waiting for the answer; an invocation that was sent by then may still start. */
@@ -88,7 +97,7 @@ export function createClient(options: ClientOptions): OrlojClient {
     tokens: createServiceClient(TokenService, transport),
     run: (id) => new RunHandle(workflows, host, { id }),
     workflow: (name, { namespace = "" } = {}) => ({
-      async invoke(params = {}, { tags = {}, metadata = {}, idempotencyKey, signal } = {}) {
+      async invoke(params = {}, { tags = {}, metadata = {}, onBehalfOf, idempotencyKey, signal } = {}) {
         const item = {
           namespace,
           workflow: name,
@@ -96,6 +105,7 @@ export function createClient(options: ClientOptions): OrlojClient {
           tags: { ...tags },
           metadata: { ...metadata },
           idempotencyKey: idempotencyKey || host.uniqueKey(),
+          ...(onBehalfOf === undefined ? {} : { onBehalfOf: personOf(onBehalfOf) }),
         };
         const { run, duplicate } = await batcher.add(item, signal);
         if (run === undefined) throw OrlojError.from(new Error("the server answered without a run"));
@@ -103,4 +113,8 @@ export function createClient(options: ClientOptions): OrlojClient {
       },
     }),
   };
+}
+
+function personOf({ id, groups = [], claims = {} }: Person) {
+  return { id, groups: [...groups], claims: { ...claims } };
 }

@@ -17,6 +17,7 @@ export {
   createClient,
   type InvokeOptions,
   type OrlojClient,
+  type Person,
   type WorkflowHandle,
 } from "./client.ts";
 export { isFinal, OrlojError, RunFailedError, type RunStateName, runStateName } from "./errors.ts";
