@@ -12,10 +12,10 @@ import { type Manifest, manifestKey } from "../manifests/specs.ts";
 import { hasErrors, type PositionedManifest } from "../manifests/validate.ts";
 import { type ResourceWrite, resourceQueries } from "../storage/resources.ts";
 import type { StoreQueries } from "../storage/store.ts";
+import { requireApplyRights } from "./apply_rights.ts";
 import { callTrace } from "./call_trace.ts";
 import type { ApplyInput } from "./control_plane.ts";
 import { checkManifests, type ManifestContext, manifestsRefused, requireWithin } from "./manifest_checks.ts";
-import { requirePolicyRights } from "./policy_rights.ts";
 import type { ApplyResultView, DiagnosticView, Principal } from "./views.ts";
 
 /** Times that an apply is validated again because others changed the catalog meanwhile. */
@@ -66,7 +66,7 @@ async function storeManifests(
       results.push({ ...key, action: "unchanged", generation: current.generation, digest });
       continue;
     }
-    requirePolicyRights(principal, manifest, current);
+    requireApplyRights(principal, manifest, current);
     const action = current === undefined ? "created" : "configured";
     const generation = (current ?? before.get(textOf(key)) ?? { generation: 0 }).generation + 1;
     results.push({ ...key, action, generation, digest });

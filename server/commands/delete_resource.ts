@@ -28,7 +28,8 @@ export async function deleteResource(
   force: boolean,
 ): Promise<void> {
   const key = { kind, namespace, name };
-  if (kind === "Policy") requireRight(principal, "policies.delete", namespace, `delete the policy ${name}`);
+  const right = kind === "Policy" ? "policies.delete" : "operator";
+  requireRight(principal, right, namespace, `delete the ${kind} ${name}`);
   await context.store.transaction(async (tx) => {
     const resources = resourceQueries(tx.db);
     await resources.lockCatalog();

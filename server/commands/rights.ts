@@ -30,18 +30,18 @@ export function scopeOf(principal: Principal, rights: readonly Grant["right"][])
   return namespaces;
 }
 
-/** True if the principal has the right, or the role admin, there. */
-export function holds(principal: Principal, right: FineRight, namespace: string): boolean {
+/** True if the principal has the role or right, or the role admin, there. */
+export function holds(principal: Principal, right: Grant["right"], namespace: string): boolean {
   const scope = scopeOf(principal, ["admin", right]);
   return scope === "everywhere" || scope.has(namespace);
 }
 
 /** @throws PERMISSION_DENIED naming the right, unless the principal holds it there */
-export function requireRight(principal: Principal, right: FineRight, namespace: string, to: string): void {
+export function requireRight(principal: Principal, right: Grant["right"], namespace: string, to: string): void {
   if (holds(principal, right, namespace)) return;
   throw new DomainError(
     "PERMISSION_DENIED",
-    `${principal.id} may not ${to} in namespace ${namespace}: ask for the right ${right}`,
+    `${principal.id} may not ${to} in namespace ${namespace}: ask for ${right}`,
     { right, namespace },
   );
 }

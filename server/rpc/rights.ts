@@ -16,7 +16,7 @@ import type { TokenService } from "../../proto/gen/orloj/v1/token_pb.ts";
 import type { WorkerService } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { WorkflowService } from "../../proto/gen/orloj/v1/workflow_pb.ts";
 import { type Scope, scopeOf } from "../commands/rights.ts";
-import type { Principal, Role } from "../commands/views.ts";
+import type { Grant, Principal, Role } from "../commands/views.ts";
 
 type MethodsOf<
   Name extends string,
@@ -37,13 +37,17 @@ export type MethodName =
   | MethodsOf<"orloj.v1.TokenService", typeof TokenService>
   | MethodsOf<"orloj.v1.WorkerService", typeof WorkerService>;
 
-/** open: without credentials. authenticated: any principal but a worker. Otherwise any of the roles. */
-export type Access = "open" | "authenticated" | readonly Role[];
+/** open: without credentials. authenticated: any principal but a worker. Otherwise any of the roles or rights. */
+export type Access = "open" | "authenticated" | readonly Grant["right"][];
 
 const ADMINISTER: readonly Role[] = Object.freeze(["admin"] as const);
 const READ: readonly Role[] = Object.freeze(["admin", "operator", "invoker", "auditor"] as const);
 const INVOKE: readonly Role[] = Object.freeze(["admin", "operator", "invoker"] as const);
 const OPERATE: readonly Role[] = Object.freeze(["admin", "operator"] as const);
+/** What of a request needs which is for the command to say. */
+const APPLY = Object.freeze(["admin", "operator", "policies.write", "policies.mode"] as const);
+const CHECK = Object.freeze([...INVOKE, "policies.write", "policies.mode"] as const);
+const DELETE = Object.freeze(["admin", "operator", "policies.delete"] as const);
 const INSPECT: readonly Role[] = Object.freeze(["admin", "operator", "auditor"] as const);
 const WORK: readonly Role[] = Object.freeze(["worker"] as const);
 
@@ -54,11 +58,11 @@ export const RIGHTS: Readonly<Record<MethodName, Access>> = Object.freeze({
   "grpc.health.v1.Health/List": "open",
   "grpc.reflection.v1.ServerReflection/ServerReflectionInfo": "authenticated",
   "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": "authenticated",
-  "orloj.v1.ManifestService/Apply": OPERATE,
-  "orloj.v1.ManifestService/Validate": INVOKE,
+  "orloj.v1.ManifestService/Apply": APPLY,
+  "orloj.v1.ManifestService/Validate": CHECK,
   "orloj.v1.ManifestService/GetResource": READ,
   "orloj.v1.ManifestService/ListResources": READ,
-  "orloj.v1.ManifestService/DeleteResource": OPERATE,
+  "orloj.v1.ManifestService/DeleteResource": DELETE,
   "orloj.v1.WorkflowService/Invoke": INVOKE,
   "orloj.v1.WorkflowService/InvokeBatch": INVOKE,
   "orloj.v1.WorkflowService/GetRun": READ,

@@ -59,6 +59,25 @@ test("writing, switching and deleting policies are rights of their own, and admi
   await remove(ana);
 });
 
+test("who may change policies and has no role changes nothing else", async () => {
+  const author: Principal = { ...ana, roles: [], grants: [{ right: "policies.write" }, { right: "policies.delete" }] };
+  expect(await applied(author, policy("enforce", "a"))).toBe("created");
+  const tool = {
+    ...{ apiVersion: "orloj.dev/v1", kind: "Tool", metadata: { name: "strange" } },
+    spec: {
+      type: "command",
+      description: "x",
+      command: { argv: ["cat"] },
+      inputSchema: { type: "object" },
+      effect: "read",
+    },
+  };
+  await expect(applied(author, tool)).rejects.toMatchObject(denied("operator"));
+  const gone = deleteResource(context, author, "Agent", "default", "solo", true);
+  await expect(gone).rejects.toMatchObject(denied("operator"));
+  await remove(author);
+});
+
 test("a right of a namespace ends there", async () => {
   const here = operator({ right: "policies.write", namespace: "default" });
   await expect(applied(here, policy("enforce", "a", "other"))).rejects.toMatchObject(denied("policies.write"));

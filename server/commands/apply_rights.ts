@@ -1,5 +1,5 @@
-// Policies are changed by those who may change policies, whatever else they may apply: rights of their own, which the role admin includes.
-// Called by apply.ts, under its lock, for each document that changes something. A policy that stays as it is needs no right.
+// Who may change which document: policies those who may change policies, everything else operators. The role admin includes all of it.
+// Called by apply.ts, under its lock, for each document that changes something. What stays as it is needs no right.
 
 import { canonicalJson, type JsonObject } from "../../kit/json.ts";
 import { documentOf, manifestFromDocument } from "../manifests/document.ts";
@@ -8,10 +8,13 @@ import type { ResourceRow } from "../storage/resources.ts";
 import { requireRight } from "./rights.ts";
 import type { Principal } from "./views.ts";
 
-/** @throws PERMISSION_DENIED naming policies.write or policies.mode, if the document is a policy that the principal may not change in this way */
-export function requirePolicyRights(principal: Principal, manifest: Manifest, current: ResourceRow | undefined): void {
-  if (manifest.kind !== "Policy") return;
+/** @throws PERMISSION_DENIED naming what is missing: policies.write, policies.mode, or the role operator */
+export function requireApplyRights(principal: Principal, manifest: Manifest, current: ResourceRow | undefined): void {
   const { namespace, name } = manifest.metadata;
+  if (manifest.kind !== "Policy") {
+    requireRight(principal, "operator", namespace, `change the ${manifest.kind} ${name}`);
+    return;
+  }
   const before = current && policyOf(current);
   const after = manifest as Manifest<"Policy">;
   const rewrites = before === undefined || withoutMode(before) !== withoutMode(after);
