@@ -12,6 +12,9 @@ import { DomainError, messageOf } from "../../kit/errors.ts";
 import type { ListeningPort, PortOptions } from "./port.ts";
 import { guardSession } from "./session_guard.ts";
 
+/** Keys of 112 bits of security and more, in certificates too: no RSA below 2,048 bits, no SHA-1. */
+const STRONG = "DEFAULT:@SECLEVEL=2";
+
 /** Certificates and key, PEM. */
 export interface TlsMaterial {
   readonly cert: string;
@@ -139,7 +142,7 @@ export class TlsPort implements ListeningPort {
 }
 
 function secureContext({ cert, key, clientCa }: TlsMaterial): SecureContextOptions {
-  return { cert, key, ...(clientCa !== undefined && { ca: clientCa }) };
+  return { cert, key, ciphers: STRONG, ...(clientCa !== undefined && { ca: clientCa }) };
 }
 
 // A peer that only looks whether somebody listens, as health checks of balancers do, is no attempt at anything.

@@ -116,7 +116,7 @@ test.each<[string, () => Promise<Issued>]>([
   expect(plane.refusals.slice(refusals).map(({ listener }) => listener)).toContain("api");
 });
 
-test("a certificate with a key of 1,024 bits is refused in the handshake, whatever the peer would settle for", async () => {
+test("a certificate with a key of 1,024 bits is refused, whatever the peer would settle for", async () => {
   const algorithm = { name: "RSASSA-PKCS1-v1_5", publicExponent: new Uint8Array([1, 0, 1]), modulusLength: 1_024 };
   const weak = await issue({ algorithm: { ...algorithm, hash: "SHA-256" } });
   const before = plane.refusals.length;
@@ -124,7 +124,9 @@ test("a certificate with a key of 1,024 bits is refused in the handshake, whatev
   const answer = await new Promise<string>((resolve) => {
     socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? ""));
     socket.on("data", (data) => resolve(data.toString()));
-    socket.write("POST /orloj.v1.WorkflowService/ListRuns HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
+    socket.write(
+      "POST /orloj.v1.WorkflowService/ListRuns HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 0\r\n\r\n",
+    );
   });
   socket.destroy();
   expect(answer).toMatch(/^(HTTP\/1.1 401|ERR_SSL_|ECONNRESET)/);
