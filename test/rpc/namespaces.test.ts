@@ -37,6 +37,8 @@ const CROSSINGS: Readonly<Record<string, readonly [request: JsonObject, reason: 
   "AuditService/ListAuditRecords": [{ filter: { namespace: "other" } }, "PERMISSION_DENIED"],
   "AuditService/WatchAuditRecords": [{ filter: { namespace: "other" } }, "PERMISSION_DENIED"],
   "AuditService/ExportAuditRecords": [{}, "PERMISSION_DENIED"],
+  "PolicyService/Explain": [{ runId: HIDDEN }, "RUN_NOT_FOUND"],
+  "PolicyService/Can": [{ namespace: "other" }, "PERMISSION_DENIED"],
   "TokenService/CreateToken": [{}, "PERMISSION_DENIED"],
   "TokenService/ListTokens": [{}, "PERMISSION_DENIED"],
   "TokenService/RevokeToken": [{}, "PERMISSION_DENIED"],
