@@ -68,7 +68,7 @@ function isVisible({ within }: ApplyInput, namespace: string): boolean {
   return within === undefined || within.has(namespace) || namespace === SYSTEM_NAMESPACE;
 }
 
-// Library policies use others, which those to be applied do not name.
+// Library policies use others, and systems contain others, which those to be applied do not name.
 async function loadWithLibraries(
   find: (keys: readonly ResourceKey[]) => Promise<readonly ResourceRow[]>,
   keys: readonly ResourceKey[],
@@ -80,8 +80,8 @@ async function loadWithLibraries(
     for (const { kind, namespace, name } of next) asked.add(manifestKey(kind, namespace, name));
     const found = (await find(next)).map(manifestOf);
     loaded.push(...found);
-    const libraries = found.filter(({ kind }) => kind === "Policy");
-    next = keysNeeded(libraries).filter(({ kind, namespace, name }) => !asked.has(manifestKey(kind, namespace, name)));
+    const further = found.filter(({ kind }) => kind === "Policy" || kind === "AgentSystem");
+    next = keysNeeded(further).filter(({ kind, namespace, name }) => !asked.has(manifestKey(kind, namespace, name)));
   }
   return loaded;
 }

@@ -36,7 +36,8 @@ export async function readDeadLetter(context: ReadContext, taskId: string): Prom
     const journal = await queries.ledger.journal([taskId]);
     const calls = await reads.lineageCalls(row.origin_task_id);
     const { bundle } = await context.caches.bundle(queries, row.bundle_digest);
-    const used = [bundle.workflow, bundle.system, ...Object.values(bundle.agents), ...Object.values(bundle.tools)];
+    const systems = [bundle.system, ...(bundle.systems ?? [])];
+    const used = [bundle.workflow, ...systems, ...Object.values(bundle.agents), ...Object.values(bundle.tools)];
     return {
       ...letterView(row),
       inputJson: row.input,

@@ -1,6 +1,7 @@
 // Maps stored rows of runs, nodes, tasks and ledger to the views that people and programs get.
 // Called by read_runs.ts and watch_run.ts. Pure: no query, no clock.
 
+import { systemOf } from "../manifests/inline_systems.ts";
 import type { AuditReadRow } from "../storage/read_audit.ts";
 import type { runReads, TaskReadRow } from "../storage/read_runs.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
@@ -48,7 +49,8 @@ export function runView(row: RunRow): RunView {
 /** Nodes in the order of the system's manifest. A node without a row has not been reached. */
 export function nodeViews(bundle: CompiledBundle, rows: readonly NodeRow[], withOutputs: boolean): NodeView[] {
   const byName = new Map(rows.map((row) => [row.node, row]));
-  return bundle.bundle.system.spec.nodes.map((node): NodeView => {
+  const shown = bundle.bundle.system.spec.nodes.filter((node) => node.port !== "enter");
+  return shown.map((node): NodeView => {
     const row = byName.get(node.name);
     const target = node.agent ?? node.tool ?? "";
     if (row === undefined) return { name: node.name, state: "PENDING", iteration: 0, target };
@@ -65,8 +67,12 @@ export function nodeViews(bundle: CompiledBundle, rows: readonly NodeRow[], with
 
 /** Edges in file order. */
 export function edgeViews(bundle: CompiledBundle): EdgeView[] {
-  return bundle.bundle.system.spec.edges.map(({ from, to, when, otherwise, outcome }) => ({
-    ...{ from, to, otherwise, outcome },
+  const { nodes, edges } = bundle.bundle.system.spec;
+  const enters = new Map(nodes.flatMap(({ name, port }) => (port === "enter" ? [[name, systemOf(name)]] : [])));
+  // How a contained system is put in its place is nobody's business.
+  const shown = edges.filter(({ from, to }) => !enters.has(from) && !from.startsWith(`${to}/`));
+  return shown.map(({ from, to, when, otherwise, outcome }) => ({
+    ...{ from, to: enters.get(to) ?? to, otherwise, outcome },
     ...(when !== undefined && { when }),
   }));
 }

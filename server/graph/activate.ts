@@ -4,7 +4,7 @@
 
 import type { Json } from "../../kit/json.ts";
 import type { Evaluated } from "../../language/types.ts";
-import { boundNodes, iterationOf } from "./bindings.ts";
+import { boundNodes, inputOf, iterationOf } from "./bindings.ts";
 import { endFailed, succeedNode } from "./end_node.ts";
 import { activateMap } from "./map_items.ts";
 import type { Step } from "./step.ts";
@@ -30,26 +30,32 @@ function activateAgent(step: Step, node: PlanNode): void {
 
 function transform(step: Step, node: PlanNode, template: NonNullable<PlanNode["transform"]>): void {
   const evaluated = template.evaluate({
-    input: step.input,
-    nodes: boundNodes(step, template.nodesRead),
+    input: inputOf(step, node.inner),
+    nodes: boundNodes(step, template.nodesRead, node.inner),
     iteration: iterationOf(step, node),
   });
-  if (!evaluated.ok) {
-    endFailed(step, node.name, { class: "TransformFailed", message: evaluated.error }, { how: "fail" });
+  const made = evaluated.ok ? fitted(node, evaluated.value) : evaluated;
+  if (!made.ok) {
+    const failed = node.port === "enter" ? "InputInvalid" : node.port === "leave" ? "OutputInvalid" : "TransformFailed";
+    endFailed(step, node.name, { class: failed, message: made.error }, { how: "fail" });
     return;
   }
   step.move(node.name, "activate");
-  succeedNode(step, node.name, evaluated.value);
+  succeedNode(step, node.name, made.value);
 }
 
 function nodeInput(step: Step, node: PlanNode): Evaluated<Json> {
+  const input = inputOf(step, node.scope);
   const evaluated = node.input?.evaluate({
-    input: step.input,
-    nodes: boundNodes(step, node.input.nodesRead),
+    input,
+    nodes: boundNodes(step, node.input.nodesRead, node.scope),
     iteration: iterationOf(step, node),
-  }) ?? { ok: true, value: step.input };
-  if (!evaluated.ok) return evaluated;
-  const value = node.fillInput(evaluated.value);
+  }) ?? { ok: true, value: input };
+  return evaluated.ok ? fitted(node, evaluated.value) : evaluated;
+}
+
+function fitted(node: PlanNode, given: Json): Evaluated<Json> {
+  const value = node.fillInput(given);
   const problem = node.checkInput(value);
   return problem === undefined ? { ok: true, value } : { ok: false, error: problem };
 }

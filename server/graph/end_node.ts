@@ -58,6 +58,13 @@ export function endFailed(step: Step, name: string, failure: FailureValue, uncau
       return;
     }
   }
+  const { system } = node;
+  const ends = uncaught.how === "fail" || uncaught.how === "deny";
+  if (ends && system !== undefined && step.run === "RUNNING" && !UNCAUGHT.has(failure.class)) {
+    step.move(name, event, { failure });
+    failSystem(step, system, named(name, failure), uncaught);
+    return;
+  }
   switch (uncaught.how) {
     case "fail":
       // In a run that stops already this only records the outcome: the first cause stands.
@@ -76,6 +83,18 @@ export function endFailed(step: Step, name: string, failure: FailureValue, uncau
       succeedNode(step, name, uncaught.fallback, { failure });
       break;
   }
+}
+
+// A contained system fails with the node in it: what else is in it ends without effect, and the node in whose place it stands fails.
+function failSystem(step: Step, system: string, failure: FailureValue, uncaught: Uncaught): void {
+  for (const [name, row] of step.nodes) {
+    const live = row.state === "PENDING" || row.state === "ACTIVE" || row.state === "PARKED";
+    if (!live || !name.startsWith(`${system}/`)) continue;
+    step.supersede(name);
+    step.move(name, "cancel", { openTasks: 0 });
+  }
+  if (uncaught.how === "deny") step.move(system, "activate");
+  endFailed(step, system, failure, uncaught);
 }
 
 /** A PENDING node that nothing leads to. */

@@ -59,7 +59,7 @@ function succeed(step: Step): void {
 
 function runOutput(step: Step): Evaluated<Json> {
   const { output, fillOutput, checkOutput } = step.plan;
-  const evaluated = output.evaluate({ input: step.input, nodes: boundNodes(step, output.nodesRead) });
+  const evaluated = output.evaluate({ input: step.input, nodes: boundNodes(step, output.nodesRead, undefined) });
   if (!evaluated.ok) return evaluated;
   const value = fillOutput(evaluated.value);
   const problem = checkOutput(value);

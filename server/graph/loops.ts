@@ -37,8 +37,15 @@ export function reachedFrom(start: string, edges: readonly OrderedEdge[]): Reado
   return reached;
 }
 
-/** Target of the innermost loop of each node that is in one: what lies between the target and a source of its loop edges. */
-export function innermostLoops(order: readonly string[], edges: readonly OrderedEdge[]): ReadonlyMap<string, string> {
+/**
+ * Target of the innermost loop of each node that is in one: what lies between the target and a source of its loop edges, and in the
+ * same system.
+ */
+export function innermostLoops(
+  order: readonly string[],
+  edges: readonly OrderedEdge[],
+  scopeOf: (name: string) => string | undefined,
+): ReadonlyMap<string, string> {
   const backward = edges.map(({ from, to, loop }) => ({ from: to, to: from, loop }));
   const loops = new Map<string, string>();
   const targets = new Set(edges.flatMap((edge) => (edge.loop === undefined ? [] : [edge.to])));
@@ -47,7 +54,9 @@ export function innermostLoops(order: readonly string[], edges: readonly Ordered
     const after = reachedFrom(target, edges);
     for (const edge of edges) {
       if (edge.loop === undefined || edge.to !== target) continue;
-      for (const name of reachedFrom(edge.from, backward)) if (after.has(name)) loops.set(name, target);
+      for (const name of reachedFrom(edge.from, backward)) {
+        if (after.has(name) && scopeOf(name) === scopeOf(target)) loops.set(name, target);
+      }
     }
   }
   return loops;

@@ -6,7 +6,7 @@ import { assert } from "../../kit/errors.ts";
 import type { Json } from "../../kit/json.ts";
 import { MIB } from "../../kit/units.ts";
 import type { Evaluated } from "../../language/types.ts";
-import { boundNodes, iterationOf } from "./bindings.ts";
+import { boundNodes, inputOf, iterationOf } from "./bindings.ts";
 import { endFailed, succeedNode } from "./end_node.ts";
 import type { Step } from "./step.ts";
 import type { FailureValue, ItemResult, NewTask, PlanMap, PlanNode, TaskEnd } from "./types.ts";
@@ -42,14 +42,14 @@ export function activateMap(step: Step, node: PlanNode, map: PlanMap): void {
 }
 
 function itemInputs(step: Step, node: PlanNode, map: PlanMap): Evaluated<Json[]> {
-  const around = { input: step.input, iteration: iterationOf(step, node) };
-  const list = map.over.evaluate({ ...around, nodes: boundNodes(step, map.over.nodesRead) });
+  const around = { input: inputOf(step, node.scope), iteration: iterationOf(step, node) };
+  const list = map.over.evaluate({ ...around, nodes: boundNodes(step, map.over.nodesRead, node.scope) });
   if (!list.ok) return { ok: false, error: `over: ${list.error}` };
   if (!Array.isArray(list.value)) return { ok: false, error: "over is not a list" };
   if (list.value.length > ITEMS_MAX) {
     return { ok: false, error: `over has ${list.value.length} items, more than ${ITEMS_MAX}` };
   }
-  const bindings = { ...around, nodes: boundNodes(step, node.input?.nodesRead ?? []) };
+  const bindings = { ...around, nodes: boundNodes(step, node.input?.nodesRead ?? [], node.scope) };
   const inputs: Json[] = [];
   let size = 0;
   for (const [index, item] of list.value.entries()) {

@@ -2,6 +2,8 @@
 // Called by commands/settle.ts through advance.ts. A superset of what the event can read, never less: bindings.ts asserts it.
 
 import { ALL_NODES } from "../../language/template.ts";
+import type { Template } from "../../language/types.ts";
+import { fullName } from "./bindings.ts";
 import type { GraphPlan, PlanEdge, PlanNode } from "./types.ts";
 
 const cache = new WeakMap<GraphPlan, Map<string, readonly string[]>>();
@@ -20,11 +22,16 @@ export function outputsNeeded(plan: GraphPlan, node: string): readonly string[] 
 
 function compute(plan: GraphPlan, node: string): readonly string[] {
   const read = new Set<string>(plan.output.nodesRead);
-  const note = (target: PlanNode | undefined) => {
-    for (const template of [target?.input, target?.transform, target?.map?.over]) {
-      for (const name of template?.nodesRead ?? []) read.add(name);
-    }
+  const add = (template: Template | undefined, scope: string | undefined) => {
+    for (const name of template?.nodesRead ?? []) read.add(name === ALL_NODES ? name : fullName(name, scope));
   };
+  const note = (target: PlanNode | undefined) => {
+    add(target?.input, target?.scope);
+    add(target?.transform, target?.inner);
+    add(target?.map?.over, target?.scope);
+  };
+  // Whatever is evaluated in a contained system reads its input.
+  for (const { name, port } of plan.nodes.values()) if (port === "enter") read.add(name);
   const passed = new Set<string>();
   const passing = [node];
   for (let name = passing.pop(); name !== undefined; name = passing.pop()) {
@@ -53,6 +60,7 @@ function isSureToBeTaken(source: PlanNode | undefined, { when, otherwise }: Plan
 // A failure to make its input or its list ends a node at once as well; an edge may catch that.
 function endsAtOnce(node: PlanNode | undefined): boolean {
   return (
+    node?.system !== undefined ||
     node?.transform !== undefined ||
     node?.map !== undefined ||
     node?.quorum !== undefined ||

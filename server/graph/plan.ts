@@ -9,10 +9,11 @@ import { compileCondition } from "../../language/condition.ts";
 import { compileSchema, type SchemaCheck } from "../../language/json_schema.ts";
 import { compileTemplate } from "../../language/template.ts";
 import type { Template } from "../../language/types.ts";
-import type { Bundle, Resolved } from "../manifests/bundle.ts";
+import type { Bundle } from "../manifests/bundle.ts";
+import { enterName, systemOf } from "../manifests/inline_systems.ts";
 import { outputsSchema } from "../manifests/node_schemas.ts";
-import type { AgentSpec, EdgeSpec, MapSpec, NodeSpec } from "../manifests/specs.ts";
-import { agentOfNode } from "../manifests/tool_agent.ts";
+import type { EdgeSpec, MapSpec, NodeSpec } from "../manifests/specs.ts";
+import { localName } from "./bindings.ts";
 import { forwardOrder, innermostLoops, reachedFrom } from "./loops.ts";
 import type { GraphPlan, PlanEdge, PlanLoop, PlanMap, PlanNode } from "./types.ts";
 
@@ -26,7 +27,7 @@ export const OUTPUT_VARIABLES = ["input", "nodes"] as const;
 /** The plan of a bundle's graph. @throws INVARIANT_BROKEN for what apply refuses. */
 export function compilePlan(bundle: Bundle): GraphPlan {
   const { spec } = bundle.system;
-  const hints = schemaHints(bundle);
+  const hintsOf = scopedHints(bundle);
   const names = spec.nodes.map((node) => node.name);
   const declared = new Set(names);
   assert(declared.size === names.length, "node names of a system are unique");
@@ -35,9 +36,10 @@ export function compilePlan(bundle: Bundle): GraphPlan {
   }
   const order = forwardOrder(names, spec.edges);
   assert(order !== undefined, "no cycle but through loop edges");
-  const edges = spec.edges.map((edge, index) => compileEdge(edge, index, edgeHints(bundle, edge, hints)));
-  const shape = { edges, loops: innermostLoops(order, spec.edges) };
-  const nodes = new Map(spec.nodes.map((node) => [node.name, compileNode(bundle, node, hints, shape)]));
+  const edges = spec.edges.map((edge, index) => compileEdge(edge, index, edgeHints(bundle, edge, hintsOf)));
+  const scopes = new Map(spec.nodes.map((node) => [node.name, node.scope]));
+  const shape = { edges, loops: innermostLoops(order, spec.edges, (name) => scopes.get(name)) };
+  const nodes = new Map(spec.nodes.map((node) => [node.name, compileNode(bundle, node, hintsOf, shape)]));
   const output = joinSchemas([spec.output.schema, bundle.workflow.spec.output.schema]);
   return {
     nodes,
@@ -48,7 +50,7 @@ export function compilePlan(bundle: Bundle): GraphPlan {
     ),
     loops: compileLoops(names, edges),
     order,
-    output: template(spec.output.value, OUTPUT_VARIABLES, hints, "output of the system"),
+    output: template(spec.output.value, OUTPUT_VARIABLES, hintsOf(undefined), "output of the system"),
     checkOutput: output.check,
     fillOutput: output.fill,
   };
@@ -59,21 +61,28 @@ interface Shape {
   readonly loops: ReadonlyMap<string, string>;
 }
 
-function compileNode(bundle: Bundle, node: NodeSpec, hints: SchemaHints, { edges, loops }: Shape): PlanNode {
-  const { name, join } = node;
-  const agentName = agentOfNode(node);
-  const agent = agentOf(bundle, node);
-  assert(agent !== undefined || node.transform !== undefined, `bundle holds agent ${agentName} of node ${name}`);
-  const input = joinSchemas([agent?.spec.inputSchema]);
+function compileNode(bundle: Bundle, node: NodeSpec, hintsOf: HintsOf, { edges, loops }: Shape): PlanNode {
+  const { name, join, scope, port } = node;
+  const agent = node.agent === undefined ? undefined : bundle.agents[node.agent];
+  assert(agent !== undefined || node.transform !== undefined, `bundle holds agent ${node.agent} of node ${name}`);
+  const input = joinSchemas([agent?.spec.inputSchema ?? node.schema]);
+  const hints = hintsOf(scope);
+  // What a contained system gives is made of what is in it; a failure in it is one of the node in whose place it stands.
+  const inner = port === "leave" ? name : scope;
+  const system = port === "enter" ? systemOf(name) : scope;
   const quorum = join === "any" ? 1 : typeof join === "object" ? join.quorum : undefined;
   const variables = node.map === undefined ? INPUT_VARIABLES : [...INPUT_VARIABLES, node.map.as];
   const loop = loops.get(name);
   return {
     name,
-    agent: agentName ?? "",
+    agent: node.agent ?? "",
+    ...(scope !== undefined && { scope }),
+    ...(inner !== undefined && { inner }),
+    ...(system !== undefined && { system }),
+    ...(port && { port }),
     ...(node.input !== undefined && { input: template(node.input, variables, hints, `input of node ${name}`) }),
     ...(node.transform !== undefined && {
-      transform: template(node.transform, INPUT_VARIABLES, hints, `transform of node ${name}`),
+      transform: template(node.transform, INPUT_VARIABLES, hintsOf(inner), `transform of node ${name}`),
     }),
     ...(node.map && { map: compileMap(node.map, hints, name) }),
     checkInput: input.check,
@@ -86,9 +95,9 @@ function compileNode(bundle: Bundle, node: NodeSpec, hints: SchemaHints, { edges
   };
 }
 
-function agentOf(bundle: Bundle, node: NodeSpec): Resolved<AgentSpec> | undefined {
-  const name = agentOfNode(node);
-  return name === undefined ? undefined : bundle.agents[name];
+// What is known of what a node gives.
+function outputSchemaOf(bundle: Bundle, node: NodeSpec): JsonObject | undefined {
+  return node.agent === undefined ? node.schema : bundle.agents[node.agent]?.spec.outputSchema;
 }
 
 function compileMap(map: MapSpec, hints: SchemaHints, name: string): PlanMap {
@@ -109,9 +118,10 @@ function compileLoops(names: readonly string[], edges: readonly PlanEdge[]): Rea
 }
 
 // What the conditions of an edge see of the node that it leaves.
-function edgeHints(bundle: Bundle, edge: EdgeSpec, hints: SchemaHints): SchemaHints {
+function edgeHints(bundle: Bundle, edge: EdgeSpec, hintsOf: HintsOf): SchemaHints {
   const source = bundle.system.spec.nodes.find((node) => node.name === edge.from);
-  const schema = source && agentOf(bundle, source)?.spec.outputSchema;
+  const hints = hintsOf(source?.scope);
+  const schema = source && outputSchemaOf(bundle, source);
   return {
     ...(hints["input"] && { input: hints["input"] }),
     ...(schema && source?.map === undefined && { output: schema }),
@@ -135,17 +145,29 @@ function template(value: Json, variables: readonly string[], schemas: SchemaHint
   return compiled.value;
 }
 
-// What the variables look like, so that a property declared `number` binds as double whatever its value.
-function schemaHints(bundle: Bundle): SchemaHints {
+type HintsOf = (scope: string | undefined) => SchemaHints;
+
+// What the variables look like in each scope, so that a property declared `number` binds as double whatever its value.
+function scopedHints(bundle: Bundle): HintsOf {
   const { spec } = bundle.system;
-  const nodes: JsonObject = {};
-  for (const node of spec.nodes) {
-    const output = agentOf(bundle, node)?.spec.outputSchema;
-    if (output === undefined) continue;
-    const properties = node.map === undefined ? { output } : { outputs: outputsSchema(output, node.map) };
-    nodes[node.name] = { properties };
-  }
-  return { ...(spec.inputSchema && { input: spec.inputSchema }), nodes: { properties: nodes } };
+  const known = new Map<string | undefined, SchemaHints>();
+  const compute = (scope: string | undefined): SchemaHints => {
+    const nodes: JsonObject = {};
+    for (const node of spec.nodes) {
+      const output = node.scope === scope && node.port !== "enter" ? outputSchemaOf(bundle, node) : undefined;
+      if (output === undefined) continue;
+      const properties = node.map === undefined ? { output } : { outputs: outputsSchema(output, node.map) };
+      nodes[localName(node.name, scope)] = { properties };
+    }
+    const enter = scope === undefined ? undefined : spec.nodes.find((node) => node.name === enterName(scope));
+    const input = scope === undefined ? spec.inputSchema : enter?.schema;
+    return { ...(input && { input }), nodes: { properties: nodes } };
+  };
+  return (scope) => {
+    const hints = known.get(scope) ?? compute(scope);
+    known.set(scope, hints);
+    return hints;
+  };
 }
 
 function joinSchemas(schemas: readonly (JsonObject | undefined)[]): SchemaCheck {

@@ -4,7 +4,7 @@
 // only the first set that holds. A loop edge that was taken as often as it may counts as not taken, or fails the node.
 
 import type { Json } from "../../kit/json.ts";
-import { iterationOf } from "./bindings.ts";
+import { inputOf, iterationOf } from "./bindings.ts";
 import type { Step } from "./step.ts";
 import type { FailureValue, PlanEdge, PlanNode } from "./types.ts";
 
@@ -18,10 +18,8 @@ export type Ended = { readonly output: Json } | { readonly outputs: Json } | { r
 
 /** Routes one group: ConditionError if a condition errs, LoopExhausted if a loop edge that says so may not be taken again. */
 export function route(step: Step, node: PlanNode, group: readonly PlanEdge[], ended: Ended): Routed {
-  const bindings = { error: {}, ...ended, input: step.input, iteration: iterationOf(step, node) } as Record<
-    string,
-    Json
-  >;
+  const around = { input: inputOf(step, node.scope), iteration: iterationOf(step, node) };
+  const bindings = { error: {}, ...ended, ...around } as Record<string, Json>;
   const taken: PlanEdge[] = [];
   let conditionHeld = false;
   for (const edge of group) {

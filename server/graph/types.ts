@@ -31,12 +31,20 @@ export interface PlanNode {
   readonly name: string;
   /** Empty for a transform. */
   readonly agent: string;
+  /** The contained system that it is in: what `input` and `nodes` of its expressions mean. */
+  readonly scope?: string;
+  /** The scope of its transform: that of what makes the output of a contained system lies in it. */
+  readonly inner?: string;
+  /** The node that fails when this one does and no edge catches it: the one in whose place its system stands. */
+  readonly system?: string;
+  /** Takes the input of a contained system, or makes its output. */
+  readonly port?: "enter" | "leave";
   /** Absent: the system's input; of a mapped node, the item. */
   readonly input?: Template;
   /** Present: the node's output is made by the server, without a task. */
   readonly transform?: Template;
   readonly map?: PlanMap;
-  /** Input schema check of the agent; returns a message when the value does not fit. */
+  /** Input schema check of the agent, or of what a port gives; returns a message when the value does not fit. */
   readonly checkInput: (value: Json) => string | undefined;
   /** Fills in the defaults that the agent's input schema declares; before checkInput. */
   readonly fillInput: (value: Json) => Json;

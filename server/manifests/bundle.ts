@@ -17,7 +17,10 @@ export interface Resolved<Spec> {
 /** See the file header. Stored as canonical JSON; the digest is of that text. */
 export interface Bundle {
   readonly workflow: Resolved<WorkflowTemplateSpec>;
+  /** With the systems that it contains in their places. */
   readonly system: Resolved<AgentSystemSpec>;
+  /** Systems that it contains; absent: none. Their policies count for the whole run. */
+  readonly systems?: readonly Omit<Resolved<AgentSystemSpec>, "spec">[];
   /** By the name that nodes use. */
   readonly agents: Readonly<Record<string, Resolved<AgentSpec>>>;
   /** By the name that agents' `ref` uses. */

@@ -2,7 +2,7 @@
 // Called by agent_system.ts. Graph features of later versions are refused (E-NOT-YET), never ignored.
 // Never looks at the graph as a whole (graph_typing.ts) nor at the agents it names (references.ts).
 
-import type { JsonObject } from "../../kit/json.ts";
+import type { Json, JsonObject } from "../../kit/json.ts";
 import type { Findings } from "./diagnostics.ts";
 import { checkExpression, checkTemplate } from "./expressions.ts";
 import { compact, Fields, readLabel, readString } from "./fields.ts";
@@ -54,12 +54,13 @@ function readNode(findings: Findings, tree: Tree, path: string): NodeSpec | unde
   if (fields === undefined) return undefined;
   const nameTree = fields.required("name");
   const name = nameTree && readNodeName(findings, nameTree, fields.at("name"));
-  fields.notYet("system", `a node with "system"`);
   checkTarget(fields);
   const agentTree = fields.get("agent");
   const agent = agentTree && readLabel(findings, agentTree, fields.at("agent"));
   const toolTree = fields.get("tool");
   const tool = toolTree && readLabel(findings, toolTree, fields.at("tool"));
+  const systemTree = fields.get("system");
+  const system = systemTree && readLabel(findings, systemTree, fields.at("system"));
   const transformTree = fields.get("transform");
   if (transformTree) checkTemplate(findings, transformTree, fields.at("transform"), NODE_VARIABLES);
   const map = readMap(fields);
@@ -75,11 +76,27 @@ function readNode(findings: Findings, tree: Tree, path: string): NodeSpec | unde
   const transform = fields.json("transform");
   return {
     name,
-    ...(transform !== undefined ? { transform } : fields.has("tool") ? { tool: tool ?? "" } : { agent: agent ?? "" }),
+    ...targetOf({ transform, tool, system, agent }, fields),
     ...(map && { map }),
     ...{ join, route },
     ...(input !== undefined && { input }),
   };
+}
+
+// A key without a sound value still says what kind of node it is.
+function targetOf(
+  {
+    transform,
+    tool,
+    system,
+    agent,
+  }: { readonly transform: Json | undefined } & Record<"tool" | "system" | "agent", string | undefined>,
+  fields: Fields,
+): Partial<NodeSpec> {
+  if (transform !== undefined) return { transform };
+  if (fields.has("tool")) return { tool: tool ?? "" };
+  if (fields.has("system")) return { system: system ?? "" };
+  return { agent: agent ?? "" };
 }
 
 function checkTarget(fields: Fields): void {
@@ -90,6 +107,11 @@ function checkTarget(fields: Fields): void {
     fields.findings.error("E-UNION", fields.positionOf(second), fields.at(second), message);
   }
   if (targets.length === 0) fields.missing("agent");
+  if (fields.has("system") && fields.has("map")) {
+    const message = "a system is not mapped";
+    const hint = "map a node inside of it";
+    fields.findings.error("E-UNION", fields.positionOf("map"), fields.at("map"), message, hint);
+  }
   for (const key of ["input", "map"]) {
     if (!fields.has("transform") || !fields.has(key)) continue;
     const message = `a transform has no "${key}"`;
@@ -143,7 +165,7 @@ function readMap(parent: Fields): MapSpec | undefined {
 }
 
 /** A node as its manifest would say it, defaults filled in. */
-export function nodeJson({ name, agent, tool, transform, map, join, route, input }: NodeSpec): JsonObject {
+export function nodeJson({ name, agent, tool, system, transform, map, join, route, input }: NodeSpec): JsonObject {
   const joinJson = typeof join === "string" ? join : { quorum: join.quorum };
-  return compact({ name, agent, tool, transform, map: map && { ...map }, join: joinJson, route, input });
+  return compact({ name, agent, tool, system, transform, map: map && { ...map }, join: joinJson, route, input });
 }

@@ -40,8 +40,9 @@ export function referencesOfManifest(manifest: Manifest): ManifestReference[] {
   }
   if (manifest.kind === "AgentSystem") {
     const { nodes } = (manifest as Manifest<"AgentSystem">).spec;
-    return nodes.flatMap(({ agent, tool }, index): ManifestReference[] => {
+    return nodes.flatMap(({ agent, tool, system }, index): ManifestReference[] => {
       const path = (key: string) => ["spec", "nodes", index, key];
+      if (system !== undefined) return [{ kind: "AgentSystem", name: system, path: path("system") }];
       if (tool !== undefined) return [{ kind: "Tool", name: tool, path: path("tool") }];
       return agent === undefined ? [] : [{ kind: "Agent", name: agent, path: path("agent") }];
     });

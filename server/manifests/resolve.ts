@@ -5,13 +5,15 @@
 import { DomainError } from "../../kit/errors.ts";
 import { canonicalJson, type Json, sha256 } from "../../kit/json.ts";
 import type { AgentView, Bundle, Resolved, ToolView, WorkerViewDocument } from "./bundle.ts";
-import { type ManifestReference, referencesOfManifest, SYSTEM_NAMESPACE } from "./references.ts";
+import { inlineSystems } from "./inline_systems.ts";
+import { type ManifestReference, SYSTEM_NAMESPACE } from "./references.ts";
 import type {
   AgentSpec,
   AgentSystemSpec,
   AgentTool,
   Kind,
   Manifest,
+  NodeSpec,
   SpecOf,
   ToolSpec,
   WorkflowTemplateSpec,
@@ -53,26 +55,45 @@ export function resolveBundle(namespace: string, name: string, lookup: StoredLoo
   const systemStored = follow(template.manifest, { kind: "AgentSystem", name: workflow.spec.system, path: [] }, lookup);
   const agents: Record<string, Resolved<AgentSpec>> = {};
   const tools: Record<string, Resolved<ToolSpec>> = {};
-  for (const reference of referencesOfManifest(systemStored.manifest)) {
-    const found = reference.kind === "Tool" ? toolNode(systemStored, reference, tools, lookup) : undefined;
-    if (found !== undefined) agents[`tool:${reference.name}`] = found;
-    if (found !== undefined || agents[reference.name] !== undefined) continue;
-    const agent = follow(systemStored.manifest, reference, lookup);
-    agents[reference.name] = withTools(agent, tools, lookup);
-  }
-  const bundle: Bundle = { workflow, system: resolved<AgentSystemSpec>(systemStored), agents, tools };
+  const { nodes, edges, systems } = inlineSystems(systemStored, {
+    system: (from, sought) => follow(from.manifest, { kind: "AgentSystem", name: sought, path: [] }, lookup),
+    agent: (from, node) => keepAgent(from, node, agents, tools, lookup),
+  });
+  const { spec, ...identity } = resolved<AgentSystemSpec>(systemStored);
+  const contained = systems.map((one) => {
+    const { spec: _spec, ...known } = resolved<AgentSystemSpec>(one);
+    return known;
+  });
+  const bundle: Bundle = {
+    ...{ workflow, system: { ...identity, spec: { ...spec, nodes, edges } }, agents, tools },
+    ...(contained.length > 0 && { systems: contained }),
+  };
   const text = canonicalJson(bundle as unknown as Json);
   return { bundle, text, digest: sha256(text) };
 }
 
-function toolNode(
-  system: StoredManifest,
-  reference: ManifestReference,
+// What executes a node: an agent, or the one that stands for a tool. Of two namespaces, the second by one name is kept as namespace/name.
+function keepAgent(
+  from: StoredManifest,
+  { agent, tool }: NodeSpec,
+  agents: Record<string, Resolved<AgentSpec>>,
   tools: Record<string, Resolved<ToolSpec>>,
   lookup: StoredLookup,
-): Resolved<AgentSpec> {
-  const found = resolved<ToolSpec>(follow(system.manifest, reference, lookup));
-  return toolAgent(found, keepTool(tools, reference.name, found));
+): string | undefined {
+  const name = tool ?? agent;
+  if (name === undefined) return undefined;
+  const found = follow(from.manifest, { kind: tool === undefined ? "Agent" : "Tool", name, path: [] }, lookup);
+  const { namespace } = found.manifest.metadata;
+  const wanted = tool === undefined ? name : `tool:${name}`;
+  const taken = agents[wanted];
+  const key = taken === undefined || taken.namespace === namespace ? wanted : `${namespace}/${wanted}`;
+  if (agents[key] !== undefined) return key;
+  if (tool === undefined) agents[key] = withTools(found, tools, lookup);
+  else {
+    const made = resolved<ToolSpec>(found);
+    agents[key] = toolAgent(made, keepTool(tools, name, made));
+  }
+  return key;
 }
 
 // Agents of two namespaces may mean different tools by one name; the second is then kept, and referred to, as namespace/name.

@@ -214,6 +214,14 @@ export interface NodeSpec {
   readonly route: "all" | "first";
   /** Template over {input, nodes, iteration} and a map's item; absent: the system's input, or the item. */
   readonly input?: Json;
+  /** A system that this one contains; in a bundle it has been put in its place. */
+  readonly system?: string;
+  /** Bundles only: the node of the system that contains this one, in whose place it was put. */
+  readonly scope?: string;
+  /** Bundles only: a transform that takes the input of a contained system, or makes its output. */
+  readonly port?: "enter" | "leave";
+  /** Bundles only: what the value of a port must fit. */
+  readonly schema?: JsonObject;
 }
 
 /** Ends of a node that edges tell apart. */

@@ -4,7 +4,7 @@
 
 import { DAY, MINUTE } from "../../kit/units.ts";
 import type { Resolved } from "./bundle.ts";
-import type { AgentSpec, NodeSpec, RetryPolicy, ToolSpec } from "./specs.ts";
+import type { AgentSpec, RetryPolicy, ToolSpec } from "./specs.ts";
 
 /** The tool's own retry is the only one; then the node parks. */
 const NO_RETRY: RetryPolicy = {
@@ -13,11 +13,6 @@ const NO_RETRY: RetryPolicy = {
   backoff: { initialMs: 1_000, maxMs: 1_000, factor: 1, jitter: "none" },
 };
 const OUTPUT_BYTES_MAX = 1_048_576;
-
-/** Name that a node's tasks have for what executes them; undefined for a transform. */
-export function agentOfNode({ agent, tool }: NodeSpec): string | undefined {
-  return tool === undefined ? agent : `tool:${tool}`;
-}
 
 /** The agent that stands for a tool. @param ref name of the tool in the bundle */
 export function toolAgent(tool: Resolved<ToolSpec>, ref: string): Resolved<AgentSpec> {

@@ -2,6 +2,7 @@
 // Called in the pooled thread by the server and directly by the CLI (offline, with an empty catalog). Pure and synchronous.
 // All errors of all files in one pass, sorted by place. Never stores, never asks anybody but the lookup it is given.
 
+import { checkContained } from "./contained_systems.ts";
 import { compareDiagnostics, type Diagnostic, Findings } from "./diagnostics.ts";
 import { checkGraph, checkPrompt, checkToolReads, checkWorkflowInput } from "./graph_typing.ts";
 import { DEFAULT_NAMESPACE, type ReadDocument, readDocument } from "./kinds.ts";
@@ -148,12 +149,15 @@ function checkTogether(document: ReadDocument, lookup: Lookup, unsound: Readonly
   if (manifest.kind === "Agent") checkPrompt(document);
   else if (manifest.kind === "Policy") checkPolicyRefs(document, lookup);
   else if (manifest.kind === "Tool") checkToolReads(document);
-  else if (manifest.kind === "AgentSystem")
-    checkGraph(document, ({ agent, tool }) => {
-      const found = tool === undefined ? agent && find("Agent", agent) : find("Tool", tool);
-      return found === undefined || found === "" ? undefined : (found.spec as AgentSpec | ToolSpec);
+  else if (manifest.kind === "AgentSystem") {
+    checkGraph(document, ({ agent, tool, system }) => {
+      if (tool !== undefined) return find("Tool", tool)?.spec as ToolSpec | undefined;
+      if (system === undefined) return agent === undefined ? undefined : (find("Agent", agent)?.spec as AgentSpec);
+      const { inputSchema, output } = (find("AgentSystem", system)?.spec ?? { output: {} }) as Partial<AgentSystemSpec>;
+      return { ...(inputSchema && { inputSchema }), ...(output?.schema && { outputSchema: output.schema }) };
     });
-  else if (manifest.kind === "WorkflowTemplate") {
+    checkContained(document, lookup);
+  } else if (manifest.kind === "WorkflowTemplate") {
     const { system } = (manifest as Manifest<"WorkflowTemplate">).spec;
     checkWorkflowInput(document, find("AgentSystem", system)?.spec as AgentSystemSpec | undefined);
   }

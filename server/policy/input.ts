@@ -46,6 +46,11 @@ export function policyInput(subject: InputSubject): PolicyInput {
     requester: { id: requester.id, kind: requester.kind, groups: requester.groups, claims: requester.claims },
     workflow: { ...identityOf(workflow), labels },
     system: { ...identityOf(system), labels: live.labels("AgentSystem", system.namespace, system.name) },
+    ...(bundle.systems && {
+      systems: bundle.systems.map(({ name, namespace }) => {
+        return { name, namespace, labels: live.labels("AgentSystem", namespace, name) };
+      }),
+    }),
     run: { id: subject.runId },
     ...(agent && { agent: { ...identityOf(agent), labels: live.labels("Agent", agent.namespace, agent.name) } }),
     ...(tool && {

@@ -10,9 +10,14 @@ type Named = {
   readonly labels?: Readonly<Record<string, string>>;
 };
 
-/** Targets at workflow.run: the workflow, its system, and their namespaces. */
-export function workflowTargets(of: { readonly workflow: Named; readonly system: Named }): AttachmentTarget[] {
-  return withNamespaces([target("WorkflowTemplate", of.workflow), target("AgentSystem", of.system)]);
+/** Targets at workflow.run: the workflow, its system with those that it contains, and their namespaces. */
+export function workflowTargets(of: {
+  readonly workflow: Named;
+  readonly system: Named;
+  readonly systems?: readonly Named[];
+}): AttachmentTarget[] {
+  const systems = [of.system, ...(of.systems ?? [])].map((system) => target("AgentSystem", system));
+  return withNamespaces([target("WorkflowTemplate", of.workflow), ...systems]);
 }
 
 /** Targets at agent.run: those of the workflow, and the agent. */

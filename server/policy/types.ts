@@ -36,6 +36,12 @@ export interface PolicyInput {
     readonly namespace: string;
     readonly labels: Readonly<Record<string, string>>;
   };
+  /** Systems that the system contains: their policies count for the whole run. Conditions do not see them. */
+  readonly systems?: readonly {
+    readonly name: string;
+    readonly namespace: string;
+    readonly labels: Readonly<Record<string, string>>;
+  }[];
   readonly run: { readonly id: string };
   readonly agent?: {
     readonly name: string;

@@ -141,3 +141,29 @@ test("a tool is a node: called once with the node's input, on record like any ca
   const granted = await stage.trail(handle, "tool.granted");
   expect(granted.map(({ detail }) => detail["tool"])).toEqual(["place-order"]);
 });
+
+test("a system in a system runs as part of the run, and gives what its output says", async () => {
+  await stage.apply(
+    system("helper", {
+      inputSchema: { type: "object", required: ["n"], properties: { n: { type: "integer" } } },
+      nodes: [{ name: "twice", agent: "double", input: { n: "${{ input.n }}" } }],
+      output: { schema: { type: "object" }, value: { doubled: "${{ nodes.twice.output }}" } },
+    }),
+  );
+  const handle = await run(
+    "delegating",
+    {
+      nodes: [
+        { name: "left", system: "helper", input: { n: "${{ input.n }}" } },
+        { name: "right", system: "helper", input: { n: "${{ nodes.left.output.doubled }}" } },
+      ],
+      edges: [{ from: "left", to: "right" }],
+      output: { value: "${{ nodes.right.output.doubled }}" },
+    },
+    { n: 5 },
+  );
+  expect(await handle.result()).toBe(20);
+  expect(await states(handle)).toEqual({
+    ...{ "left/twice": "SUCCEEDED", left: "SUCCEEDED", "right/twice": "SUCCEEDED", right: "SUCCEEDED" },
+  });
+});

@@ -28,6 +28,8 @@ export interface GraphCase {
   readonly name: string;
   readonly nodes: readonly JsonObject[];
   readonly edges?: readonly JsonObject[];
+  /** Specs of systems that it contains, by name. */
+  readonly systems?: Readonly<Record<string, Omit<JsonObject, "nodes"> & { readonly nodes: readonly JsonObject[] }>>;
   readonly output?: Json;
   readonly input?: JsonObject;
   readonly steps: readonly string[];
@@ -64,7 +66,7 @@ export function graphCases(): { readonly file: string; readonly cases: readonly 
 
 /** A step's text, taken apart. */
 export function stepOf(text: string): CaseStep {
-  const match = /^(\w+)(?:\[(\d+)\])? (ok|fail|deny) ?(.*)$/.exec(text);
+  const match = /^([\w/]+)(?:\[(\d+)\])? (ok|fail|deny) ?(.*)$/.exec(text);
   if (match === null) throw new Error(`not a step: ${text}`);
   const [, node = "", item, how, rest = ""] = match;
   const end: StepEnd =
@@ -110,10 +112,18 @@ export function caseAgents(): object[] {
 }
 
 /** The system and the workflow of a case. */
-export function caseDocuments({ nodes, edges, output }: GraphCase, name: string): object[] {
-  const head = (kind: string) => ({ apiVersion: "orloj.dev/v1", kind, metadata: { name } });
+export function caseDocuments({ nodes, edges, systems, output }: GraphCase, name: string): object[] {
+  const head = (kind: string, own = name) => ({ apiVersion: "orloj.dev/v1", kind, metadata: { name: own } });
+  // Every case has systems of its own.
+  const named = (list: readonly JsonObject[]) =>
+    list.map((node) => ({ ...node, ...(node["system"] !== undefined && { system: `${name}-${node["system"]}` }) }));
+  const contained = Object.entries(systems ?? {}).map(([own, spec]) => ({
+    ...head("AgentSystem", `${name}-${own}`),
+    spec: { ...spec, nodes: named(spec.nodes) },
+  }));
   return [
-    { ...head("AgentSystem"), spec: { nodes, edges: edges ?? [], output: { value: output ?? OUTPUT } } },
+    ...contained,
+    { ...head("AgentSystem"), spec: { nodes: named(nodes), edges: edges ?? [], output: { value: output ?? OUTPUT } } },
     { ...head("WorkflowTemplate"), spec: { system: name, parameters: { type: "object" } } },
   ];
 }

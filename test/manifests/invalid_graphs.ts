@@ -32,10 +32,22 @@ export const INVALID_GRAPHS: readonly InvalidManifest[] = [
     "there is no Tool",
   ),
   row(
-    "E-NOT-YET",
-    "a system node",
-    system(`nodes: [{name: a, §system: desk}]\n${OUT}`),
-    "not supported by this version",
+    "E-CYCLE",
+    "a system that contains itself",
+    system(`nodes: [{name: a, system: §desk}]\n${OUT}`),
+    "contains itself: default/desk → default/desk",
+  ),
+  row(
+    "E-REFERENCE",
+    "a system node without its system",
+    system(`nodes: [{name: a, system: §dsk}]\n${OUT}`),
+    'did you mean "desk"?',
+  ),
+  row(
+    "E-UNION",
+    "a mapped system",
+    system(`nodes: [{name: a, system: desk, §map: {over: "[1]", as: x}}]\n${OUT}`),
+    "a system is not mapped",
   ),
   row(
     "E-UNION",
