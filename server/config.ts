@@ -12,7 +12,7 @@ import { type FileConfig, readConfigFile, type TlsFiles } from "./config_file.ts
 import { LEASE_TTL_MS } from "./dispatch/timing.ts";
 import { type IdentitySettings, NO_IDENTITY } from "./identity/settings.ts";
 import { isLoopback } from "./rpc/listeners.ts";
-import { type AllowanceList, readAllowanceFile } from "./secrets/allowances.ts";
+import type { AllowanceList } from "./secrets/allowances.ts";
 import type { LogLevel } from "./telemetry/log.ts";
 
 /** Environment of a process. */
@@ -60,7 +60,7 @@ export const SERVER_HELP = `Usage: orloj server [options]
 Runs the control plane. With no database of its own it starts an embedded Postgres under ORLOJ_HOME.
 
 Options:
-  --config FILE        who may call, and TLS: see docs/identity.md (ORLOJ_CONFIG)
+  --config FILE        who may call, TLS, who may name which secrets: see docs/configuration.md (ORLOJ_CONFIG)
   --host ADDR          address of the API; default 127.0.0.1, beyond loopback only with TLS and identities (ORLOJ_HOST)
   --database-url URL   Postgres to use instead (ORLOJ_DATABASE_URL)
   --maintenance-database-url URL  the same as the role that removes old audit records (ORLOJ_MAINTENANCE_DATABASE_URL)
@@ -78,7 +78,6 @@ Options:
   --dev-groups A,B     groups of the development principal; default ${DEVELOPMENT_GROUPS.join(",")}
   --log-level LEVEL    ${LOG_LEVELS.join(", ")} (ORLOJ_LOG_LEVEL)
   --secrets-dir DIR    secrets as files NAME/KEY (ORLOJ_SECRETS_DIR); else ORLOJ_SECRET_<NAME>_<KEY>
-  --secrets-allow FILE which secrets the manifests of a namespace may name; default: all (ORLOJ_SECRETS_ALLOW)
   -h, --help           this text
 
 Workers and operations are served on 127.0.0.1 only.
@@ -103,9 +102,9 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
   }
   const keyFile = flags["audit-key"] ?? env["ORLOJ_AUDIT_KEY"];
   const heads = flags["audit-heads"] ?? env["ORLOJ_AUDIT_HEADS"];
-  const allowed = flags["secrets-allow"] ?? env["ORLOJ_SECRETS_ALLOW"];
   const configFile = flags.config ?? env["ORLOJ_CONFIG"];
-  const file = configFile === undefined ? { identity: NO_IDENTITY } : readConfigFile(named("--config", configFile));
+  const file: FileConfig =
+    configFile === undefined ? { identity: NO_IDENTITY } : readConfigFile(named("--config", configFile));
   const secretsDirectory = flags["secrets-dir"] ?? env["ORLOJ_SECRETS_DIR"];
   const config: ServerConfig = {
     help: flags.help === true,
@@ -133,7 +132,7 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
     logLevel: oneOf("--log-level", flags["log-level"] ?? env["ORLOJ_LOG_LEVEL"] ?? "info", LOG_LEVELS),
     developmentGroups: groups(flags["dev-groups"]),
     ...(secretsDirectory !== undefined && { secretsDirectory }),
-    ...(allowed !== undefined && { secretAllowances: readAllowanceFile(named("--secrets-allow", allowed)) }),
+    ...(file.secretAllowances && { secretAllowances: file.secretAllowances }),
     poolMax: 12,
   };
   return Object.freeze(config);
@@ -147,8 +146,7 @@ function readFlags(argv: readonly string[]) {
       options: {
         ...{ "database-url": text, "maintenance-database-url": text },
         ...{ home: text, "api-port": text, "worker-port": text, "ops-port": text },
-        ...{ "lease-ttl": text, migrate: text, "dev-groups": text, "log-level": text },
-        ...{ "secrets-dir": text, "secrets-allow": text },
+        ...{ "lease-ttl": text, migrate: text, "dev-groups": text, "log-level": text, "secrets-dir": text },
         ...{ "run-retention": text, "dead-letter-retention": text, "audit-retention": text },
         ...{ "audit-key": text, "audit-heads": text, config: text, host: text },
         help: { type: "boolean", short: "h" },

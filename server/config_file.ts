@@ -1,4 +1,5 @@
-// The configuration file: who may call (identity), and the certificates of the API listener (tls). YAML, strict, with positions.
+// The configuration file: who may call (identity), the certificates of the API listener (tls), and which secrets the manifests of a
+// namespace may name (secrets). YAML, strict, with positions.
 // Called by config.ts once at start. Paths in it are taken from its folder. Holds names of files, never a secret.
 
 import { readFileSync } from "node:fs";
@@ -10,6 +11,8 @@ import { type Diagnostic, Findings, formatDiagnostic } from "./manifests/diagnos
 import { Fields } from "./manifests/fields.ts";
 import { parseFile } from "./manifests/parse.ts";
 import type { Tree } from "./manifests/tree.ts";
+import type { AllowanceList } from "./secrets/allowances.ts";
+import { readAllowances } from "./secrets/read_allowances.ts";
 
 /** Files of TLS, absolute; PEM. */
 export interface TlsFiles {
@@ -23,6 +26,8 @@ export interface TlsFiles {
 export interface FileConfig {
   readonly identity: IdentitySettings;
   readonly tls?: TlsFiles;
+  /** Which secrets a namespace's manifests may name. Absent: all. */
+  readonly secretAllowances?: AllowanceList;
 }
 
 /** Reads the file. @throws CONFIG_INVALID with every finding, one a line: file:line:column */
@@ -45,11 +50,13 @@ export function readConfigFile(file: string): FileConfig {
 }
 
 function readDocument(findings: Findings, document: Tree, folder: string): FileConfig {
-  const root = Fields.of(findings, document, "", ["identity", "tls"]);
+  const root = Fields.of(findings, document, "", ["identity", "tls", "secrets"]);
   if (root === undefined) return { identity: NO_IDENTITY };
   const tree = root.get("identity");
   const identity = tree === undefined ? NO_IDENTITY : readIdentity(findings, tree, "identity");
   const tls = readTls(root, folder);
+  const secrets = root.get("secrets");
+  const secretAllowances = secrets && readAllowances(findings, secrets, "secrets");
   if (identity.clients.length > 0 && tls?.clientCa === undefined) {
     const hint = "tls.clientCa names whose client certificates are taken";
     findings.error(
@@ -67,7 +74,7 @@ function readDocument(findings: Findings, document: Tree, folder: string): FileC
   const issuers = identity.issuers.map((issuer) =>
     issuer.jwksFile === undefined ? issuer : { ...issuer, jwksFile: resolve(folder, issuer.jwksFile) },
   );
-  return { identity: { ...identity, issuers }, ...(tls && { tls }) };
+  return { identity: { ...identity, issuers }, ...(tls && { tls }), ...(secretAllowances && { secretAllowances }) };
 }
 
 function readTls(root: Fields, folder: string): TlsFiles | undefined {

@@ -44,7 +44,8 @@ export async function runServer(argv: readonly string[], env: Environment): Prom
     return 0;
   } catch (error) {
     const bad = error instanceof DomainError && error.reason === "CONFIG_INVALID";
-    const message = escapeControls(redactor.text(messageOf(error)));
+    // Findings of a configuration file are a line each.
+    const message = redactor.text(messageOf(error)).split("\n").map(escapeControls).join("\n");
     process.stderr.write(`error[E-${bad ? "CONFIG-INVALID" : "SERVER-FAILED"}] ${message}\n`);
     if (!(error instanceof DomainError)) log.error("server.failed", { error });
     return bad ? 2 : 1;

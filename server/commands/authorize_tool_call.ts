@@ -10,7 +10,7 @@ import { workerActor } from "../audit/events.ts";
 import { auditRecord, tokenHash } from "../audit/record.ts";
 import { structuralDenial } from "../policy/evaluate.ts";
 import type { Decision, PolicyInput, Requester } from "../policy/types.ts";
-import { isAskedFor, isOfNode } from "../queue/asked_call.ts";
+import { argumentsAsked, isAskedFor, isOfNode } from "../queue/asked_call.ts";
 import { nextLedgerStep } from "../queue/ledger.ts";
 import { declaredRequestId, placedRequestId } from "../queue/request_id.ts";
 import type { ToolCallRow } from "../storage/ledger_queries.ts";
@@ -60,8 +60,8 @@ export async function authorizeToolCalls(
     const calls: (IdentifiedCall | undefined)[] = [];
     for (const fact of facts) {
       const task = isHeld(fact) ? tasks.get(`${fact.taskId} ${fact.turnSequence}`) : undefined;
-      const isAsked = task !== undefined && isAskedFor(task.turn, fact) && isOfNode(task.tool_input, fact);
-      calls.push(isAsked ? await identify(tx, context, fact, task) : undefined);
+      const asked = task && askedFact(context, task, fact);
+      calls.push(task && asked && (await identify(tx, context, asked, task)));
     }
     const ledger = await lockLedger(tx, calls, held);
     const results: Authorized[] = [];
@@ -88,6 +88,16 @@ function refuse(batch: ToolBatch, fact: ToolCallFact, isHeld: boolean): Authoriz
   };
   batch.audit.push(auditRecord({ kind: "fact.refused", taskId, actor: workerActor(worker), detail }));
   return { answer: { type: isHeld ? "not_asked" : "lease_lost" } };
+}
+
+// A turn that was recorded before this replica knew a secret in it stands as it was, and so does a node's input, while the fact comes
+// without it. The call is compared without the secret, and made as recorded: so its digest is the same whenever it is asked again.
+function askedFact({ redactor }: CommandContext, task: CallingTask, fact: ToolCallFact): ToolCallFact | undefined {
+  const { turn, tool_input: input } = task;
+  if (isAskedFor(turn, fact) && isOfNode(input, fact)) return fact;
+  if (!isAskedFor(turn && redactor.jsonText(turn), fact)) return undefined;
+  if (!isOfNode(input && redactor.jsonText(input), fact)) return undefined;
+  return { ...fact, argumentsJson: input ?? argumentsAsked(turn, fact.callIndex) ?? fact.argumentsJson };
 }
 
 /** A call of a held task with its identity, or why it has none. */

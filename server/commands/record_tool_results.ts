@@ -45,7 +45,7 @@ export async function recordToolResults(
     for (const fact of facts) {
       const row = answered.get(fact.grantId);
       if (row === undefined || !answers(fact)) {
-        recorded.push(repeatOrRefuse(fact, known.get(fact.grantId), audit));
+        recorded.push(repeatOrRefuse(context, fact, known.get(fact.grantId), audit));
         continue;
       }
       const holds = holding.has(`${fact.taskId} ${fact.token}`);
@@ -103,11 +103,14 @@ function answerOf({ result }: ToolResultFact): ToolAnswerFact {
 }
 
 function repeatOrRefuse(
+  { redactor }: CommandContext,
   fact: ToolResultFact,
   row: (AnsweredRow & { task_id: string; grant_token: string }) | undefined,
   audit: StoredRecord[],
 ): RecordedResult {
-  if (row !== undefined && isGrantee(fact, row) && isSameAnswer(row, answerOf(fact)))
+  // What was recorded before a secret in it was known is told again without it.
+  const told = row && { ...row, result: row.result && redactor.jsonText(row.result) };
+  if (told !== undefined && isGrantee(fact, told) && isSameAnswer(told, answerOf(fact)))
     return { verdict: { verdict: "duplicate" } };
   const detail = {
     fact: "tool_result",

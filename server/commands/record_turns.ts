@@ -69,7 +69,9 @@ export async function recordTurns(context: CommandContext, facts: readonly TurnF
         results.push({ verdict: "committed" });
       } else {
         const row = stored.find((entry) => entry.task_id === fact.taskId && entry.sequence === fact.sequence);
-        const judged = judgeOtherTurn(row, fact.turnJson);
+        // What was recorded before a secret in it was known is told again without it.
+        const told = row && { ...row, payload: row.payload && context.redactor.jsonText(row.payload) };
+        const judged = judgeOtherTurn(told, fact.turnJson);
         const error =
           judged === "gap"
             ? `journal entry ${fact.sequence} would leave a gap; the next one is ${(lengths.get(fact.taskId) ?? 0) + 1}`

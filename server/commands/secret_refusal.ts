@@ -23,7 +23,7 @@ export function forbiddenSecrets(access: SecretAccess, manifests: readonly Posit
     if (refused.length === 0) return [];
     const message = secretForbidden(refused, namespace);
     const place = { file, line, column, path: "spec" };
-    const hint = "name another one, or ask for it in the server's --secrets-allow";
+    const hint = "name another one, or ask for it in the section secrets of the server's configuration";
     return [{ severity: "error", code: "E-SECRET-FORBIDDEN", ...place, message, hint }];
   });
 }

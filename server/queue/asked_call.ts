@@ -39,6 +39,12 @@ export function isOfNode(toolInput: string | null, { argumentsJson }: Pick<Prese
   return toolInput === null || canonicalText(argumentsJson) === canonicalText(toolInput);
 }
 
+/** Arguments of a call in a turn, as canonical JSON; undefined if the turn has no such call. */
+export function argumentsAsked(turnJson: string | null, callIndex: number): string | undefined {
+  const asked = callsOf(turnJson)[callIndex];
+  return isJsonObject(asked) && asked["arguments"] !== undefined ? canonicalJson(asked["arguments"]) : undefined;
+}
+
 function callsOf(turnJson: string | null): readonly Json[] {
   if (turnJson === null) return [];
   const turn = parsed(turnJson);

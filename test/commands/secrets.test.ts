@@ -4,6 +4,8 @@ import { expect, test } from "vitest";
 import { authorizeToolCalls } from "../../server/commands/authorize_tool_call.ts";
 import type { Assigned } from "../../server/commands/claim.ts";
 import type { CommandContext } from "../../server/commands/context.ts";
+import { recordToolResults } from "../../server/commands/record_tool_results.ts";
+import { recordTurns } from "../../server/commands/record_turns.ts";
 import { validateManifests } from "../../server/commands/validate.ts";
 import { assignmentFrame } from "../../server/dispatch/assignment.ts";
 import { agent, flow } from "./command_manifests.ts";
@@ -132,4 +134,35 @@ test("a secret that is rotated between two grants: each carries the value of its
   ]);
   const { redactor } = stage.context;
   expect(redactor.text("canary-before-rotation, canary-after-rotation")).toBe("[redacted], [redacted]");
+});
+
+test("a turn, a call and a result from before a secret in them was known are the same when they are told again without it", async () => {
+  const one = await claimed("calls");
+  const fact = { taskId: one.task.id, token: one.token, sessionId: one.sessionId, worker: "w" };
+  const value = "canary-known-later";
+  const { redactor } = stage.context;
+  const argumentsJson = `{"n":1,"note":"${value}"}`;
+  const turnJson = `{"text":"${value}","toolCalls":[{"arguments":${argumentsJson},"name":"rewrite"}]}`;
+  const turn = { ...fact, sequence: 1, turnJson };
+  const asked = { ...fact, turnSequence: 1, callIndex: 0, tool: "rewrite", argumentsJson, attempt: 1 };
+  expect(await recordTurns(stage.context, [turn])).toEqual([{ verdict: "committed" }]);
+  const [before] = await authorizeToolCalls(stage.context, [asked]);
+  redactor.learn(value);
+  const clean = (text: string) => redactor.jsonText(text);
+  expect(await recordTurns(stage.context, [{ ...turn, turnJson: clean(turnJson) }])).toEqual([
+    { verdict: "duplicate" },
+  ]);
+  const [after] = await authorizeToolCalls(stage.context, [{ ...asked, argumentsJson: clean(argumentsJson) }]);
+  if (before?.answer.type !== "granted" || after?.answer.type !== "granted") throw new Error(after?.answer.type);
+  expect(after.answer.grant.grantId).toBe(before.answer.grant.grantId);
+  const other = { ...asked, argumentsJson: '{"n":2,"note":"[redacted]"}' };
+  expect(await authorizeToolCalls(stage.context, [other])).toMatchObject([{ answer: { type: "not_asked" } }]);
+
+  const result = { ...fact, grantId: after.answer.grant.grantId, durationMs: 1, journalSequence: 2 };
+  const tell = (resultJson: string) =>
+    recordToolResults(stage.context, [{ ...result, result: { ok: true as const, resultJson } }]);
+  const later = "canary-known-even-later";
+  expect(await tell(`"${later}"`)).toMatchObject([{ verdict: { verdict: "committed" } }]);
+  redactor.learn(later);
+  expect(await tell('"[redacted]"')).toMatchObject([{ verdict: { verdict: "duplicate" } }]);
 });

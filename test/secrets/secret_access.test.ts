@@ -4,7 +4,8 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { REDACTED, Redactor } from "../../kit/redactor.ts";
-import { type AllowanceList, Allowances, parseAllowances, readAllowanceFile } from "../../server/secrets/allowances.ts";
+import { readConfigFile } from "../../server/config_file.ts";
+import { type AllowanceList, Allowances } from "../../server/secrets/allowances.ts";
 import { SecretAccess } from "../../server/secrets/secret_access.ts";
 import { Secrets } from "../../server/secrets/secrets.ts";
 import { temporaryFolder } from "../harness/folders.ts";
@@ -55,32 +56,38 @@ describe("a list", () => {
     expect(redactor.text("canary-pay-token")).toBe("canary-pay-token");
   });
 
-  test("is read from YAML; a mistake is told with its place", async () => {
-    const folder = await temporaryFolder("allow");
-    const file = join(folder, "allow.yaml");
-    await writeFile(file, '# who may name what\npayments: [pay/token, "mail/*"]\n"*":\n  - sink/url\nidle: []\n');
-    expect({ ...readAllowanceFile(file) }).toEqual({ payments: ["pay/token", "mail/*"], "*": ["sink/url"], idle: [] });
-    expect(() => readAllowanceFile(join(folder, "none"))).toThrow(/--secrets-allow: .*none cannot be read \(ENOENT\)/);
+  test("is read from the configuration file", async () => {
+    const read = await fileReader();
+    const text = 'secrets:\n  allow:\n    payments: [pay/token, "mail/*"]\n    "*": [sink/url]\n    idle: []\n';
+    const list = { payments: ["pay/token", "mail/*"], "*": ["sink/url"], idle: [] };
+    expect((await read(text)).secretAllowances).toEqual(list);
+    expect((await read("tls: {cert: a, key: b}\n")).secretAllowances).toBeUndefined();
   });
 
   test.each([
-    ["", /a.yaml:1:1: write namespaces with their secrets/],
-    ["- pay/token", /a.yaml:1:1: write namespaces/],
-    ["payments: pay/token", /a.yaml:1:11: the secrets of payments are a list/],
-    ["payments:", /a.yaml:1:\d+: the secrets of payments are a list/],
-    ["payments:\n  - pay", /a.yaml:2:5: a secret is written as NAME\/KEY/],
-    ["payments: [pay/tok*]", /a.yaml:1:12: a secret is written as/],
-    ["payments: [../etc/passwd]", /a.yaml:1:12: a secret is written as/],
-    ["payments: [5]", /a.yaml:1:12: a secret is written as/],
-    ["Pay_ments: []", /a.yaml:1:1: a namespace is a name/],
-    ["a: []\na: []", /a.yaml:2:1: it is not YAML \(DUPLICATE_KEY\)/],
-    ["a: [", /a.yaml:1:\d+: it is not YAML/],
-    ["a: &x [pay/token]\nb: [*x]", /a.yaml:2:4: a secret is written as/],
-  ])("refuses %j", (text, message) => {
-    expect(() => parseAllowances("a.yaml", text)).toThrow(message);
-    expect(() => parseAllowances("a.yaml", text)).toThrow(expect.objectContaining({ reason: "CONFIG_INVALID" }));
+    ["secrets: {}", /:1:\d+: error\[E-MISSING\] secrets.allow/],
+    ["secrets: {deny: {}}", /E-UNKNOWN-KEY.*unknown key "deny"/],
+    ["secrets: {allow: [pay/token]}", /:1:18: error\[E-TYPE\] secrets.allow: expected a map, found a list/],
+    ["secrets: {allow: {payments: pay/token}}", /:1:29: error\[E-TYPE\] secrets.allow.payments: expected a list/],
+    ["secrets: {allow: {payments: [pay]}}", /E-VALUE\] secrets.allow.payments: "pay" names no secrets/],
+    ["secrets: {allow: {payments: [pay/tok*]}}", /"pay\/tok\*" names no secrets/],
+    ["secrets: {allow: {payments: [../etc/passwd]}}", /names no secrets/],
+    ["secrets: {allow: {payments: [5]}}", /E-TYPE\] secrets.allow.payments\[0\]/],
+    ["secrets: {allow: {Pay_ments: []}}", /:1:19: error\[E-VALUE\] secrets.allow.Pay_ments: is no namespace/],
+  ])("that is wrong is told with its place: %s", async (text, message) => {
+    const read = await fileReader();
+    await expect(read(text)).rejects.toThrow(message);
+    await expect(read(text)).rejects.toMatchObject({ reason: "CONFIG_INVALID" });
   });
 });
+
+async function fileReader() {
+  const file = join(await temporaryFolder("allow"), "orloj.yaml");
+  return async (text: string) => {
+    await writeFile(file, text);
+    return readConfigFile(file);
+  };
+}
 
 describe("a value that was handed out", () => {
   test("is redacted, before and after its file was rotated", async () => {

@@ -13,7 +13,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "server/audit": ["kit", "server/policy", "server/queue"],
   "server/grant": ["kit", "language", "server/manifests", "server/policy"],
   "server/identity": ["kit", "server/manifests"],
-  "server/secrets": ["kit"],
+  "server/secrets": ["kit", "server/manifests"],
   "server/telemetry": ["kit"],
   "server/storage": [
     "kit",
