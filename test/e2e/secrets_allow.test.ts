@@ -10,6 +10,9 @@ import { RETRY } from "./denials.ts";
 import { agent, httpTool, policy, single } from "./documents.ts";
 import { stageOf, startStage } from "./stage.ts";
 
+// Two servers, two workers and two verbs, one after the other.
+const TEST_MS = 120_000;
+
 async function listFile(allow: object): Promise<string> {
   const file = join(await temporaryFolder("allow"), "orloj.yaml");
   writeFileSync(file, JSON.stringify({ secrets: { allow } }));
@@ -23,7 +26,9 @@ const paying = [
   ...single("pay"),
 ];
 
-test("a list that is tightened refuses what is applied then, and fails what was applied before without a call or a retry", async () => {
+test("a list that is tightened refuses what is applied then, and fails what was applied before without a call or a retry", {
+  timeout: TEST_MS,
+}, async () => {
   const before = await startStage({ args: ["--config", await listFile({ default: ["sink/*"] })] });
   await before.apply(...paying);
   const worker = await before.worker("w");
