@@ -23,7 +23,20 @@ export function secretForms(value: string): string[] {
 function partsOf(value: string): string[] {
   const lines = value.split(/\r?\n/).map((line) => line.trim());
   const long = lines.filter((line) => line.length >= LINE_CHARACTERS_MIN && !/^-----(?:BEGIN|END) /.test(line));
-  return [value, value.trim(), ...(lines.length > 1 ? long : [])];
+  return [value, value.trim(), ...(lines.length > 1 ? long : []), ...passwordOf(value)];
+}
+
+// Of an address with a password in it, as of a database: programs name it apart from the rest, decoded or not. One that is the user's
+// name is no secret, and would be found in everything.
+function passwordOf(value: string): string[] {
+  if (!/^[a-z][a-z0-9+.-]*:\/\/[^/]*@/i.test(value) || !URL.canParse(value)) return [];
+  const { username, password } = new URL(value);
+  if (password === username) return [];
+  try {
+    return [password, decodeURIComponent(password)];
+  } catch {
+    return [password];
+  }
 }
 
 // As a JSON string, and as one inside of another.

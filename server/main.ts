@@ -38,8 +38,7 @@ export async function runServer(argv: readonly string[], env: Environment): Prom
       return 0;
     }
     log = createLogger({ clock, redactor, level: config.logLevel });
-    learnPassword(redactor, config.databaseUrl);
-    learnPassword(redactor, config.maintenanceDatabaseUrl);
+    for (const url of [config.databaseUrl, config.maintenanceDatabaseUrl]) redactor.learn(url ?? "");
     await serve(config, env, { log, redactor });
     return 0;
   } catch (error) {
@@ -148,13 +147,6 @@ async function requireCallers({ host, identity }: ServerConfig, { tokens }: Repl
     `--host: ${host} is beyond this machine, and nobody could call: name identity.clients or identity.oidc in the file of --config, ` +
     "or make a token first (start on 127.0.0.1 with this database, then orloj token create)";
   throw new DomainError("CONFIG_INVALID", message);
-}
-
-function learnPassword(redactor: Redactor, databaseUrl: string | undefined): void {
-  if (databaseUrl === undefined || !URL.canParse(databaseUrl)) return;
-  const { password } = new URL(databaseUrl);
-  redactor.learn(password);
-  redactor.learn(databaseUrl);
 }
 
 // A server that is told to stop while its database starts goes no further than that.

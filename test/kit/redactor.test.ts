@@ -73,6 +73,14 @@ describe("a known value is replaced", () => {
     expect(redactor.text("a short word -----BEGIN KEY-----")).toBe("a short word -----BEGIN KEY-----");
   });
 
+  test("also the password alone of an address that holds one", () => {
+    const redactor = knowing("postgres://robot:s3cr%40t-word@db.example:5432/shop", "https://example.com/@a/path");
+    expect(redactor.text('password "s3cr@t-word" of robot, s3cr%40t-word, db.example')).toBe(
+      `password "${REDACTED}" of robot, ${REDACTED}, db.example`,
+    );
+    expect(knowing("postgres://postgres:postgres@localhost/x").text("postgres")).toBe("postgres");
+  });
+
   test("the longer of two that begin alike", () => {
     const redactor = knowing("canary-1", "canary-1-longer");
     expect(redactor.text("canary-1-longer canary-1-long canary-10")).toBe(`${REDACTED} ${REDACTED}-long ${REDACTED}0`);
