@@ -1,7 +1,7 @@
 // Explain and can on a real server and worker: why a denied call was denied, that trying has no effect, and who may not ask.
 
 import { expect, test } from "vitest";
-import { createClient } from "../../sdk/index.ts";
+import { Code, createClient } from "../../sdk/index.ts";
 import { runOrloj } from "../harness/processes.ts";
 import { agent, httpTool, policy, single } from "./documents.ts";
 import { startStage } from "./stage.ts";
@@ -51,11 +51,11 @@ test("a denied run is explained down to the condition, can says so before there 
 
   const { token } = await stage.client.tokens.createToken({ name: "other", roles: ["auditor"], namespaces: ["other"] });
   const stranger = createClient({ endpoint: stage.server.api, token });
-  await expect(stranger.policies.explain({ runId: run.id })).rejects.toMatchObject({ reason: "RUN_NOT_FOUND" });
+  await expect(stranger.policies.explain({ runId: run.id })).rejects.toMatchObject({ code: Code.NotFound });
   await expect(stranger.policies.can({ as: { id: "dev" }, workflow: "clerk" })).rejects.toMatchObject({
-    reason: "PERMISSION_DENIED",
+    code: Code.PermissionDenied,
   });
   const invoker = await stage.client.tokens.createToken({ name: "ci", roles: ["invoker"] });
   const asInvoker = createClient({ endpoint: stage.server.api, token: invoker.token });
-  await expect(asInvoker.policies.explain({ runId: run.id })).rejects.toMatchObject({ reason: "PERMISSION_DENIED" });
+  await expect(asInvoker.policies.explain({ runId: run.id })).rejects.toMatchObject({ code: Code.PermissionDenied });
 });
