@@ -158,7 +158,7 @@ test("the product and the reference agree after every event", () => {
       }
       ended.set(reference.run, (ended.get(reference.run) ?? 0) + 1);
     }),
-    { numRuns: 3_000 },
+    { numRuns: 1_000 },
   );
   expect([...ended.keys()].sort(), "runs of every end were tried").toEqual(["FAILED", "POLICY_DENIED", "SUCCEEDED"]);
 });
@@ -198,7 +198,7 @@ test("where joins wait for all and nothing loops, every order of completion reac
         expect(drive((count) => (picks.next().value as number) % count)).toEqual(first);
       },
     ),
-    { numRuns: 2_000 },
+    { numRuns: 500 },
   );
-  expect(succeeded, "enough of them succeed").toBeGreaterThan(300);
+  expect(succeeded, "enough of them succeed").toBeGreaterThan(50);
 });
