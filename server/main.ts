@@ -127,6 +127,7 @@ async function run(
   await replica.start();
   try {
     const bound = await listeners.start();
+    replica.listening(bound);
     watch?.start();
     const handBack = await announce(config, home, replica, bound);
     await stopped;

@@ -46,6 +46,8 @@ import type { Timing } from "./dispatch/timing.ts";
 import { Identities } from "./identity/identify.ts";
 import type { IdentitySettings } from "./identity/settings.ts";
 import { ManifestPool } from "./manifests/pool.ts";
+import { databaseEndpoints, listenerEndpoints } from "./own_endpoints.ts";
+import type { ListenerPorts } from "./rpc/listeners.ts";
 import type { Allowances } from "./secrets/allowances.ts";
 import { SecretAccess } from "./secrets/secret_access.ts";
 import type { Secrets } from "./secrets/secrets.ts";
@@ -84,6 +86,8 @@ export interface Replica {
   readonly controlPlane: ControlPlane;
   readonly tokens: Tokens;
   start(): Promise<void>;
+  /** Where its listeners are, before the first worker is taken in. */
+  listening(bound: ListenerPorts): void;
   /** Tells workers goodbye; then stops the loops once what is under way has committed. */
   stop(): Promise<void>;
 }
@@ -92,6 +96,7 @@ export interface Replica {
 export function createReplica(options: ReplicaOptions): Replica {
   const { clock, random, log, store, ids, timing } = options;
   const replicaId = ids.next("rep");
+  const ownEndpoints = databaseEndpoints(options.databaseUrl);
   const changes = new Changes(clock);
   const notifier = createHintNotifier(options.pool);
   const hints: Hints = {
@@ -122,7 +127,7 @@ export function createReplica(options: ReplicaOptions): Replica {
   const forLeases: CommandContext = { ...context, store: options.leaseStore };
   const renewer: Renewer = new Renewer(forLeases, () => registry, clock, timing);
   const registry: SessionRegistry = new SessionRegistry({
-    ...{ context, services, timing, clock, replicaId },
+    ...{ context, services, timing, clock, replicaId, ownEndpoints },
     onCredit: () => claimer.wake(),
     onRenewal: () => renewer.pending(),
   });
@@ -158,6 +163,7 @@ export function createReplica(options: ReplicaOptions): Replica {
       heads.start();
       retention.start();
     },
+    listening: (bound) => void ownEndpoints.push(...listenerEndpoints(bound)),
     async stop() {
       await Promise.all([claimer.stop(), retention.stop()]);
       await registry.drain(timing.drainMs, clock);

@@ -13,6 +13,7 @@ import { type Log, redactingLog } from "./log.ts";
 import { createModelAdapters } from "./model/registry.ts";
 import { WorkerSession } from "./session/session.ts";
 import { grpcStreams } from "./session/stream.ts";
+import { ControlPlaneEndpoints } from "./tool/control_plane.ts";
 import { createToolExecutors } from "./tool/registry.ts";
 
 /** Agent runtimes that this version runs. */
@@ -83,7 +84,9 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
   const { joinToken, openAiApiKey = "", anthropicApiKey = "" } = options;
   for (const own of [joinToken, openAiApiKey, anthropicApiKey]) redactor.learn(own);
   const models = createModelAdapters(clock, options);
+  const controlPlane = new ControlPlaneEndpoints();
   const executors = createToolExecutors(clock, {
+    controlPlane,
     privateNetworks: options.privateNetworks ?? [],
     commandPath: options.commandPath ?? "/usr/local/bin:/usr/bin:/bin",
     workDir: options.workDir ?? process.cwd(),
@@ -104,6 +107,7 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
     version: VERSION,
     runTask: (task, port, signal) => runTask(task, port, signal, dependencies),
     supports: (agent) => agent.runtime === "model" && models[agent.model?.provider ?? ""] !== undefined,
+    onControlPlane: (told, endpoint) => void controlPlane.learn(told, endpoint.replace(/:\d+$/, "")),
     onReady: (sessionId) => {
       ready.resolve();
       options.onReady?.(sessionId);

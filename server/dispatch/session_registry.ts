@@ -25,6 +25,8 @@ export interface RegistryOptions {
   readonly timing: Timing;
   readonly clock: Clock;
   readonly replicaId: string;
+  /** host:port of the control plane, for workers; none by default. */
+  readonly ownEndpoints?: readonly string[];
   readonly onCredit: () => void;
   readonly onRenewal: () => void;
 }
@@ -117,6 +119,7 @@ export class SessionRegistry implements SessionHost {
       frameBytesMax: FRAME_BYTES_MAX,
       inlinePayloadBytesMax: INLINE_PAYLOAD_BYTES_MAX,
       held: hello.held.map(({ taskId, token }) => ({ taskId, token, keep: opened.held.has(token) })),
+      controlPlane: [...(this.#options.ownEndpoints ?? [])],
     });
   }
 

@@ -143,7 +143,7 @@ describe("forbidden addresses", () => {
   test.each(["8.8.8.8", "1.1.1.1", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8"])(
     "%s is public",
     (address) => {
-      expect(createAddressGuard([]).refusal(address, false)).toBeUndefined();
+      expect(createAddressGuard([]).refusal(address, false, 80)).toBeUndefined();
     },
   );
 

@@ -56,6 +56,8 @@ export interface SessionOptions {
   readonly supports: (agent: AgentView) => boolean;
   /** Called after the first Welcome. */
   readonly onReady: (sessionId: string) => void;
+  /** Called at each Welcome with where the control plane listens, and the endpoint that was dialled. */
+  readonly onControlPlane?: (told: readonly string[], endpoint: string) => void;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -225,6 +227,7 @@ export class WorkerSession {
               cancelWelcome();
               attached = true;
               if (this.#ending) return;
+              this.#options.onControlPlane?.(frame.value.controlPlane, endpoint);
               this.#attach(stream, frame.value, startMs);
             } else if (frame.case === "goodbye") {
               polite = `the server said goodbye: ${frame.value.reason}`;

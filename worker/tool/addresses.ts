@@ -5,6 +5,7 @@
 
 import { BlockList, isIP } from "node:net";
 import { DomainError } from "../../kit/errors.ts";
+import type { ControlPlaneEndpoints } from "./control_plane.ts";
 
 // Refused whatever the operator listed: nobody means these as an endpoint, and metadata services hand out credentials.
 const NEVER = blockList([
@@ -59,22 +60,27 @@ const PRIVATE = blockList([
 /** Judges addresses. */
 export interface AddressGuard {
   /** Why the address is refused; undefined if it is allowed. */
-  refusal(address: string, allowPrivateNetwork: boolean): string | undefined;
+  refusal(address: string, allowPrivateNetwork: boolean, port: number): string | undefined;
 }
 
 /**
  * A guard that lets tools with allowPrivateNetwork reach the listed networks.
  *
  * @param privateNetworks CIDR ranges, such as 10.1.0.0/16 or fd00::/8.
+ * @param reserved        the control plane's own endpoints, refused whatever is listed.
  * @throws DomainError CONFIG_INVALID for a text that is no CIDR range.
  */
-export function createAddressGuard(privateNetworks: readonly string[]): AddressGuard {
+export function createAddressGuard(
+  privateNetworks: readonly string[],
+  reserved: Pick<ControlPlaneEndpoints, "includes"> = { includes: () => false },
+): AddressGuard {
   const listed = blockList(privateNetworks);
   return {
-    refusal(address, allowPrivateNetwork) {
+    refusal(address, allowPrivateNetwork, port) {
       const plain = carried(address);
       if (plain === undefined) return "it is not an address";
       if (contains(NEVER, plain)) return "it is a metadata, multicast or unspecified address, which no tool may reach";
+      if (reserved.includes(plain, port)) return "it is the control plane's own, which no tool may reach";
       if (!contains(PRIVATE, plain)) return undefined;
       if (!allowPrivateNetwork) return "it is a private address and the tool does not say allowPrivateNetwork";
       if (contains(listed, plain)) return undefined;

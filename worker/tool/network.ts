@@ -40,7 +40,7 @@ export function checkLiteral(network: Network, host: string, destination: Destin
 
 /** Refuses an address that the guard refuses. @throws Refused */
 export function checkAddress({ guard }: Network, address: string, destination: Destination): void {
-  const refusal = guard.refusal(address, destination.allowPrivateNetwork);
+  const refusal = guard.refusal(address, destination.allowPrivateNetwork, destination.port);
   if (refusal !== undefined) throw new Refused(`the address of the endpoint is refused: ${refusal}`);
 }
 

@@ -5,6 +5,7 @@
 import type { Clock } from "../../kit/clock.ts";
 import { createAddressGuard } from "./addresses.ts";
 import { createCommandExecutor } from "./command.ts";
+import type { ControlPlaneEndpoints } from "./control_plane.ts";
 import { createDatabaseExecutor } from "./database.ts";
 import type { ToolExecutors } from "./executor.ts";
 import { createHttpExecutor } from "./http.ts";
@@ -17,6 +18,8 @@ export interface ToolOptions {
   readonly privateNetworks: readonly string[];
   readonly commandPath: string;
   readonly workDir: string;
+  /** What no tool may reach. */
+  readonly controlPlane: ControlPlaneEndpoints;
 }
 
 /**
@@ -25,7 +28,7 @@ export interface ToolOptions {
  * @throws DomainError CONFIG_INVALID for a range that is none.
  */
 export function createToolExecutors(clock: Clock, options: ToolOptions): ToolExecutors {
-  const network = { guard: createAddressGuard(options.privateNetworks), clock };
+  const network = { guard: createAddressGuard(options.privateNetworks, options.controlPlane), clock };
   return {
     http: createHttpExecutor(network),
     webhook: createWebhookExecutor(network),
