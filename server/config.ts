@@ -11,6 +11,7 @@ import { DEVELOPMENT_GROUPS } from "./commands/tokens.ts";
 import { type FileConfig, readConfigFile, type TlsFiles } from "./config_file.ts";
 import { LEASE_TTL_MS } from "./dispatch/timing.ts";
 import { type IdentitySettings, NO_IDENTITY } from "./identity/settings.ts";
+import type { PolicySet } from "./policy/types.ts";
 import { isLoopback } from "./rpc/listeners.ts";
 import type { AllowanceList } from "./secrets/allowances.ts";
 import type { LogLevel } from "./telemetry/log.ts";
@@ -40,6 +41,8 @@ export interface ServerConfig {
   readonly ports: { readonly api: number; readonly worker: number; readonly ops: number };
   readonly leaseTtlMs: number;
   readonly retention: RetentionSettings;
+  /** What becomes of something that no enforcing policy decides. */
+  readonly unattached: PolicySet["unattached"];
   /** The key that signs heads of the audit trail, and where they go: `stdout`, or a file. Absent: files under home. */
   readonly audit: { readonly keyFile?: string; readonly heads?: string };
   readonly logLevel: LogLevel;
@@ -74,6 +77,7 @@ Options:
   --audit-retention D  how long audit records are kept; default 365d, off: for ever (ORLOJ_AUDIT_RETENTION)
   --audit-key FILE     Ed25519 key (PEM) that signs heads of the audit trail; default: made under home (ORLOJ_AUDIT_KEY)
   --audit-heads WHERE  where signed heads go: a file, or stdout; default audit-heads.ndjson under home (ORLOJ_AUDIT_HEADS)
+  --unattached WHAT    allow (default) or deny what no enforcing policy is attached to (ORLOJ_UNATTACHED)
   --migrate MODE       auto (default) or check
   --dev-groups A,B     groups of the development principal; default ${DEVELOPMENT_GROUPS.join(",")}
   --log-level LEVEL    ${LOG_LEVELS.join(", ")} (ORLOJ_LOG_LEVEL)
@@ -125,6 +129,10 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
     },
     leaseTtlMs: leaseTtl(flags["lease-ttl"] ?? env["ORLOJ_LEASE_TTL"]),
     retention: retention(flags, env),
+    unattached: oneOf("--unattached", flags.unattached ?? env["ORLOJ_UNATTACHED"] ?? "allow", [
+      "allow",
+      "deny",
+    ] as const),
     audit: {
       ...(keyFile !== undefined && { keyFile: named("--audit-key", keyFile) }),
       ...(heads !== undefined && { heads: named("--audit-heads", heads) }),
@@ -148,6 +156,7 @@ function readFlags(argv: readonly string[]) {
         ...{ home: text, "api-port": text, "worker-port": text, "ops-port": text },
         ...{ "lease-ttl": text, migrate: text, "dev-groups": text, "log-level": text, "secrets-dir": text },
         ...{ "run-retention": text, "dead-letter-retention": text, "audit-retention": text },
+        unattached: text,
         ...{ "audit-key": text, "audit-heads": text, config: text, host: text },
         help: { type: "boolean", short: "h" },
       },

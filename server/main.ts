@@ -82,6 +82,7 @@ async function serve(config: ServerConfig, env: Environment, { log, redactor }: 
       ids: createIds(clock, random),
       timing: timingOf(config.leaseTtlMs),
       retention: config.retention,
+      unattached: config.unattached,
       audit,
       identity: config.identity,
       secrets: new Secrets({ directory: config.secretsDirectory, environment: env }),

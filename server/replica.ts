@@ -47,6 +47,7 @@ import { Identities } from "./identity/identify.ts";
 import type { IdentitySettings } from "./identity/settings.ts";
 import { ManifestPool } from "./manifests/pool.ts";
 import { databaseEndpoints, listenerEndpoints } from "./own_endpoints.ts";
+import type { PolicySet } from "./policy/types.ts";
 import type { ListenerPorts } from "./rpc/listeners.ts";
 import type { Allowances } from "./secrets/allowances.ts";
 import { SecretAccess } from "./secrets/secret_access.ts";
@@ -75,6 +76,8 @@ export interface ReplicaOptions {
   /** Learns what is handed out. */
   readonly redactor: Redactor;
   readonly retention: RetentionSettings;
+  /** What becomes of something that no enforcing policy decides. */
+  readonly unattached: PolicySet["unattached"];
   /** Who may call, beside those with tokens. */
   readonly identity: IdentitySettings;
   /** Signs heads of the audit trail, and where they go. */
@@ -117,7 +120,7 @@ export function createReplica(options: ReplicaOptions): Replica {
     onTrouble: (event, fields) => log.warn(event, fields),
   });
   const context: CommandContext = {
-    ...{ store, caches: new Caches(), ids, log, secrets, redactor: options.redactor, hints },
+    ...{ store, caches: new Caches(options.unattached), ids, log, secrets, redactor: options.redactor, hints },
   };
   const services = createServices(context);
   const sealer = new Sealer(context, clock);

@@ -71,6 +71,19 @@ export type DecisionDetail = {
   readonly agent?: string;
   readonly tool?: string;
   readonly argumentsDigest?: string;
+  /** Decided before anybody called the tool: whatever the arguments are. */
+  readonly argsDeferred?: boolean;
+  /** What was counted, or the limit that was full; count as it was then. */
+  readonly limits?: readonly {
+    readonly policy: string;
+    readonly limit: string;
+    readonly keyDigest: string;
+    /** Begin and length of the window, ms. */
+    readonly windowStartMs: number;
+    readonly windowMs: number;
+    readonly count: number;
+    readonly max: number;
+  }[];
 };
 
 /** Which stored manifest an event is about: its generation and digest. */
@@ -134,7 +147,10 @@ export type AuditDetails = {
       /** The agent's. */
       readonly target: TargetDetail;
       readonly decision?: DecisionDetail;
-      readonly withheldTools?: readonly string[];
+      /** workflow.run once more, before anything of the run left the server. */
+      readonly runDecision?: DecisionDetail;
+      /** Tools that the model does not hear of, as the agent declares them. */
+      readonly withheldTools?: readonly { readonly name: string; readonly decision: DecisionDetail }[];
     };
   /** READY again with the same attempt. */
   "task.requeued": TaskDetail & {

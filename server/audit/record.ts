@@ -40,12 +40,17 @@ export function decisionDetail(decision: Decision, input?: PolicyInput): Decisio
     mode: verdict.mode,
     reason: verdict.reason,
   }));
+  const limits = decision.counted?.map(({ policy, limit, keyDigest, windowStartMs, windowMs, count, max }) => {
+    return { policy, limit, keyDigest, windowStartMs, windowMs, count, max };
+  });
   return {
     ...{ checkpoint, allowed, reason, decidedBy, policyRevision, nowMs, inputDigest, verdicts },
     ...(input && { requester: input.requester.id, workflow: input.workflow.name }),
     ...(input?.agent && { agent: input.agent.name }),
     ...(input?.tool && { tool: input.tool.name }),
     ...(input?.args !== undefined && { argumentsDigest: jsonDigest(input.args) }),
+    ...(input?.argsDeferred && { argsDeferred: true }),
+    ...(limits !== undefined && limits.length > 0 && { limits }),
   };
 }
 

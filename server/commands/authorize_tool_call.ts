@@ -1,25 +1,23 @@
 // Decides tool calls, a batch in one transaction: structure (is the lease current, did the recorded turn ask for this), then policy, then the ledger, then a grant that carries the means.
 // Called through the authorize coalescer by dispatch/worker_facts. No record, no grant: both commit together.
-// Lock order: leases (so that no grant follows a cancel), ledger rows ascending. The graph is not touched: a denial is settled
+// Lock order: leases (so that no grant follows a cancel), ledger rows, counters of limits. The graph is not touched: a denial is settled
 // afterwards in the settling transaction, which records the decision together with the task's end.
 
 import { assert } from "../../kit/errors.ts";
-import { isJsonObject, type Json, jsonDigest, parseJson } from "../../kit/json.ts";
+import { type Json, jsonDigest } from "../../kit/json.ts";
 import { SECOND } from "../../kit/units.ts";
 import { workerActor } from "../audit/events.ts";
 import { auditRecord, tokenHash } from "../audit/record.ts";
 import { structuralDenial } from "../policy/evaluate.ts";
 import type { Decision, PolicyInput, Requester } from "../policy/types.ts";
-import { argumentsAsked, isAskedFor, isOfNode } from "../queue/asked_call.ts";
-import { nextLedgerStep } from "../queue/ledger.ts";
-import { declaredRequestId, placedRequestId } from "../queue/request_id.ts";
-import type { ToolCallRow } from "../storage/ledger_queries.ts";
+import { isFirstGrant, nextLedgerStep } from "../queue/ledger.ts";
 import type { StoreQueries } from "../storage/store.ts";
-import type { CallingTask } from "../storage/task_queries.ts";
-import type { CompiledBundle, CompiledTool } from "./compiled_bundle.ts";
+import type { CompiledTool } from "./compiled_bundle.ts";
 import type { CommandContext } from "./context.ts";
+import { decideLive, type Moment } from "./decide_live.ts";
 import { type Decided, decideSubject, noted } from "./decisions.ts";
 import { grantTool } from "./grant_tool.ts";
+import { askedFact, type IdentifiedCall, identify, type LockedLedger, lockLedger } from "./identify_calls.ts";
 import {
   callDetail,
   journalAnswer,
@@ -46,29 +44,35 @@ export async function authorizeToolCalls(
       facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })),
       true,
     );
-    const holding = new Set(held.map((lease) => `${lease.task_id} ${lease.token} ${lease.session_id}`));
-    const isHeld = (fact: ToolCallFact) => holding.has(`${fact.taskId} ${fact.token} ${fact.sessionId}`);
+    const leases = new Map(held.map((lease) => [`${lease.task_id} ${lease.token} ${lease.session_id}`, lease]));
+    const leaseOf = (fact: ToolCallFact) => leases.get(`${fact.taskId} ${fact.token} ${fact.sessionId}`);
     const placed = facts
-      .filter(isHeld)
+      .filter((fact) => leaseOf(fact) !== undefined)
       .map(({ taskId, turnSequence }) => ({ task_id: taskId, turn_sequence: turnSequence }));
     const tasks = new Map((await tx.tasks.calling(placed)).map((task) => [`${task.id} ${task.turn_sequence}`, task]));
-    const revisions = await tx.bundles.revisions();
-    const live = await context.caches.live(tx, revisions.policy);
     const begun = new Map(held.map((lease) => [lease.task_id, lease.attempt + lease.delivery]));
-    const writes = { calls: [], journal: [], audit: [] };
-    const batch: ToolBatch = { context, live, revision: revisions.policy, now: revisions.now, begun, ...writes };
     const calls: (IdentifiedCall | undefined)[] = [];
     for (const fact of facts) {
-      const task = isHeld(fact) ? tasks.get(`${fact.taskId} ${fact.turnSequence}`) : undefined;
+      const lease = leaseOf(fact);
+      const task = lease && tasks.get(`${fact.taskId} ${fact.turnSequence}`);
       const asked = task && askedFact(context, task, fact);
-      calls.push(task && asked && (await identify(tx, context, asked, task)));
+      calls.push(task && asked && (await identify(tx, context, asked, { task, withheld: lease.withheld })));
     }
     const ledger = await lockLedger(tx, calls, held);
+    const { judged, limits, moment } = await decideLive(
+      tx,
+      context,
+      (now) => calls.map((call) => call && judge(now, call)),
+      (all) => mayCount(all, ledger),
+    );
+    const batch: ToolBatch = { context, now: moment.now, begun, limits, calls: [], journal: [], audit: [] };
     const results: Authorized[] = [];
     for (const [index, fact] of facts.entries()) {
-      const call = calls[index];
-      results.push(call === undefined ? refuse(batch, fact, isHeld(fact)) : await authorize(tx, batch, call, ledger));
+      const one = judged[index];
+      const isHeld = leaseOf(fact) !== undefined;
+      results.push(one === undefined ? refuse(batch, fact, isHeld) : await authorize(tx, batch, one, ledger));
     }
+    await limits.giveBack(tx);
     await tx.ledger.putCalls(batch.calls);
     await tx.ledger.append(batch.journal);
     await tx.audit.insert(batch.audit);
@@ -90,109 +94,70 @@ function refuse(batch: ToolBatch, fact: ToolCallFact, isHeld: boolean): Authoriz
   return { answer: { type: isHeld ? "not_asked" : "lease_lost" } };
 }
 
-// A turn that was recorded before this replica knew a secret in it stands as it was, and so does a node's input, while the fact comes
-// without it. The call is compared without the secret, and made as recorded: so its digest is the same whenever it is asked again.
-function askedFact({ redactor }: CommandContext, task: CallingTask, fact: ToolCallFact): ToolCallFact | undefined {
-  const { turn, tool_input: input } = task;
-  if (isAskedFor(turn, fact) && isOfNode(input, fact)) return fact;
-  if (!isAskedFor(turn && redactor.jsonText(turn), fact)) return undefined;
-  if (!isOfNode(input && redactor.jsonText(input), fact)) return undefined;
-  return { ...fact, argumentsJson: input ?? argumentsAsked(turn, fact.callIndex) ?? fact.argumentsJson };
-}
+/** A call, and what structure and policies say of it. */
+type Judged = { readonly identified: IdentifiedCall } & (
+  | { readonly type: "stopping" }
+  | { readonly type: "undeclared"; readonly decision: Decision }
+  | { readonly type: "unsound"; readonly tool: CompiledTool; readonly problem: string }
+  | { readonly type: "decided"; readonly call: SoundCall; readonly decided: Decided }
+);
 
-/** A call of a held task with its identity, or why it has none. */
-interface IdentifiedCall {
-  readonly fact: ToolCallFact;
-  readonly task: CallingTask;
-  readonly bundle: CompiledBundle;
-  readonly tool: CompiledTool | undefined;
-  readonly args: Json | undefined;
-  readonly requestId: string;
-  /** What is wrong with the arguments, if anything. */
-  readonly problem: string | undefined;
-}
-
-/** The rows of a batch's calls, locked, and the tokens that hold their tasks. */
-interface LockedLedger {
-  readonly rows: Map<string, ToolCallRow>;
-  readonly living: ReadonlySet<string>;
-}
-
-async function identify(
-  tx: StoreQueries,
-  context: CommandContext,
-  fact: ToolCallFact,
-  task: CallingTask,
-): Promise<IdentifiedCall> {
-  const bundle = await context.caches.bundle(tx, task.bundle_digest);
-  const tool = bundle.agents.get(task.agent)?.tools.get(fact.tool);
-  const requestId = placedRequestId(task.origin_task_id, fact.turnSequence, fact.callIndex);
-  const args = parseArguments(fact.argumentsJson);
-  const problem = args === undefined ? "the arguments are not a JSON object" : tool?.input.check(args);
-  const call = { fact, task, bundle, tool, args, requestId, problem };
-  if (tool?.key === undefined || args === undefined || problem !== undefined) return call;
-  const key = tool.key.evaluate({ args });
-  const { namespace, name } = tool.tool;
-  const declared = key.ok
-    ? declaredRequestId(namespace, name, key.value)
-    : ({ ok: false, error: `idempotency.key: ${key.error}` } as const);
-  return declared.ok ? { ...call, requestId: declared.value } : { ...call, problem: declared.error };
-}
-
-async function lockLedger(
-  tx: StoreQueries,
-  calls: readonly (IdentifiedCall | undefined)[],
-  held: readonly { readonly token: string }[],
-): Promise<LockedLedger> {
-  const ids = [...new Set(calls.flatMap((call) => (call === undefined ? [] : [call.requestId])))].sort();
-  await tx.ledger.lockKeys(ids.filter((id) => id.startsWith("key:")));
-  const rows = await tx.ledger.lockCalls(ids);
-  const own = new Set(held.map((lease) => lease.token));
-  const others = rows.filter((row) => row.state === "granted" && !own.has(row.grant_token));
-  const living = await tx.ledger.livingTokens(others.map((row) => ({ task_id: row.task_id, token: row.grant_token })));
-  return { rows: new Map(rows.map((row) => [row.request_id, row])), living: new Set([...living, ...own]) };
-}
-
-async function authorize(
-  tx: StoreQueries,
-  batch: ToolBatch,
-  { fact, task, bundle, tool, args, requestId, problem }: IdentifiedCall,
-  ledger: LockedLedger,
-): Promise<Authorized> {
-  if (task.run_state !== "RUNNING") return { answer: { type: "retry_after", delayMs: STOPPING_RETRY_MS } };
+function judge({ live, policy, now }: Moment, identified: IdentifiedCall): Judged {
+  const { fact, task, bundle, tool, args, requestId, problem } = identified;
+  if (task.run_state !== "RUNNING") return { identified, type: "stopping" };
   if (tool === undefined) {
-    const decision = structuralDenial("undeclared", {
-      checkpoint: "tool.call",
-      policyRevision: batch.revision,
-      nowMs: batch.now.getTime(),
-    });
-    return deny(fact, { decision }, { tool: fact.tool, requestId });
+    const of = { checkpoint: "tool.call", policyRevision: policy, nowMs: now.getTime() } as const;
+    return { identified, type: "undeclared", decision: structuralDenial("undeclared", of) };
   }
-  if (args === undefined || problem !== undefined) {
-    return await refuseArguments(tx, batch, { fact, task, requestId, tool }, problem ?? "");
-  }
-  const call: SoundCall = { fact, task, requestId, args, argumentsDigest: jsonDigest(args), tool };
+  if (args === undefined || problem !== undefined) return { identified, type: "unsound", tool, problem: problem ?? "" };
   const decided = decideSubject({
     checkpoint: "tool.call",
-    ...{ live: batch.live, bundle, runId: task.run_id, tags: task.tags, metadata: task.metadata, now: batch.now },
+    ...{ live, bundle, runId: task.run_id, tags: task.tags, metadata: task.metadata, now },
     requester: JSON.parse(task.requester) as Requester,
     agent: task.agent,
     tool,
     args,
   });
-  if (!decided.decision.allowed) {
-    return deny(fact, decided, { tool: tool.tool.name, requestId, argumentsDigest: call.argumentsDigest });
-  }
-  return await useLedger(tx, batch, call, decided, ledger);
+  const call = { fact, task, requestId, args, argumentsDigest: jsonDigest(args), tool };
+  return { identified, type: "decided", call, decided };
 }
 
-function parseArguments(text: string): Json | undefined {
-  try {
-    const value = parseJson(text);
-    return isJsonObject(value) ? value : undefined;
-  } catch {
-    return undefined;
+// Decisions that limits may have to count: those of calls that were never granted.
+function mayCount(judged: readonly (Judged | undefined)[], { rows }: LockedLedger): Decision[] {
+  return judged.flatMap((one) => {
+    if (one?.type !== "decided" || !one.decided.decision.allowed) return [];
+    const { requestId, task } = one.call;
+    return isFirstGrant(rows.get(requestId), task.origin_task_id) ? [one.decided.decision] : [];
+  });
+}
+
+async function authorize(
+  tx: StoreQueries,
+  batch: ToolBatch,
+  judged: Judged,
+  ledger: LockedLedger,
+): Promise<Authorized> {
+  const { fact, requestId } = judged.identified;
+  switch (judged.type) {
+    case "stopping":
+      return { answer: { type: "retry_after", delayMs: STOPPING_RETRY_MS } };
+    case "undeclared":
+      return deny(fact, { decision: judged.decision }, { tool: fact.tool, requestId });
+    case "unsound": {
+      const { tool, problem, identified } = judged;
+      return await refuseArguments(tx, batch, { fact, task: identified.task, requestId, tool }, problem);
+    }
+    case "decided": {
+      const { call, decided } = judged;
+      return decided.decision.allowed
+        ? await useLedger(tx, batch, call, decided, ledger)
+        : deny(fact, decided, subjectOf(call));
+    }
   }
+}
+
+function subjectOf({ tool, requestId, argumentsDigest }: SoundCall) {
+  return { tool: tool.tool.name, requestId, argumentsDigest };
 }
 
 function deny(
@@ -263,6 +228,24 @@ async function useLedger(
       };
     }
     case "grant":
-      return await grantTool(tx, batch, call, decided, { ...step, ledger: ledger.rows });
+      return await grantWithinLimits(tx, batch, call, decided, { ...step, ledger: ledger.rows });
   }
+}
+
+// Repetitions of a call that was granted before count nothing.
+async function grantWithinLimits(
+  tx: StoreQueries,
+  batch: ToolBatch,
+  call: SoundCall,
+  decided: Decided,
+  of: Parameters<typeof grantTool>[4],
+): Promise<Authorized> {
+  if (!isFirstGrant(of.ledger.get(call.requestId), call.task.origin_task_id)) {
+    return await grantTool(tx, batch, call, decided, of);
+  }
+  const decision = batch.limits.consume(decided.decision);
+  if (!decision.allowed) return deny(call.fact, { ...decided, decision }, subjectOf(call));
+  const authorized = await grantTool(tx, batch, call, { ...decided, decision }, of);
+  if (authorized.answer.type !== "granted") batch.limits.restore(decision);
+  return authorized;
 }

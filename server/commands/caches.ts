@@ -32,7 +32,13 @@ export class Caches {
   readonly #stored = new Set<string>();
   #newRoutes = new Map<string, RouteRequirements>();
   #catalogRevision = "";
+  readonly #unattached: PolicySet["unattached"];
   #live: { revision: string; state: LiveState } | undefined;
+
+  /** @param unattached what becomes of something that no enforcing policy decides */
+  constructor(unattached: PolicySet["unattached"] = "allow") {
+    this.#unattached = unattached;
+  }
 
   /** Routes of bundles compiled since the last call. */
   takeNewRoutes(): Map<string, RouteRequirements> {
@@ -132,7 +138,7 @@ export class Caches {
     }));
     const facts = new Map(subjects.map((row) => [manifestKey(row.kind as Kind, row.namespace, row.name), row]));
     const state: LiveState = {
-      policies: compilePolicies(live, revision),
+      policies: compilePolicies(live, revision, this.#unattached),
       labels: (kind, namespace, name) => facts.get(manifestKey(kind, namespace, name))?.labels ?? {},
       annotations: (kind, namespace, name) => facts.get(manifestKey(kind, namespace, name))?.annotations ?? {},
       guarded: (namespace, tool) => facts.get(manifestKey("Tool", namespace, tool))?.guarded ?? false,

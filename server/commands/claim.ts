@@ -1,12 +1,13 @@
-// Takes ready tasks from the queue for sessions of this replica, decides agent.run for each, and leases them.
+// Takes ready tasks from the queue for sessions of this replica, decides for each whether it may leave, and leases them.
 // Called by dispatch/claimer with the free credits of one group of alike sessions. Claims, decisions, leases and records commit together.
 // Locks only the rows it takes (SKIP LOCKED); never locks a run. A denied task is leased too, never sent, and settled as POLICY_DENIED.
 
 import { assert } from "../../kit/errors.ts";
 import type { StoredRecord } from "../audit/events.ts";
-import { auditRecord, targetDetail } from "../audit/record.ts";
+import { auditRecord, decisionDetail, targetDetail } from "../audit/record.ts";
 import type { FailureValue } from "../graph/types.ts";
-import type { Requester } from "../policy/types.ts";
+import { isDecidedAt } from "../policy/compile.ts";
+import type { PolicySet } from "../policy/types.ts";
 import { matchTasks } from "../queue/match.ts";
 import type { Secret } from "../secrets/secret.ts";
 import type { NewLease } from "../storage/lease_queries.ts";
@@ -15,7 +16,8 @@ import type { StoreQueries } from "../storage/store.ts";
 import type { ClaimedTask } from "../storage/task_queries.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CommandContext } from "./context.ts";
-import { type Decided, decideSubject, noted } from "./decisions.ts";
+import { type DecidedAssignment, decideAssignment } from "./decide_assignment.ts";
+import { noted } from "./decisions.ts";
 import { modelKeyOf } from "./model_key.ts";
 import type { SettleItem } from "./settle_items.ts";
 
@@ -39,6 +41,8 @@ export interface Assigned {
   readonly journal: readonly JournalRow[];
   /** The key that the agent's model names; absent if it names none. */
   readonly modelKey?: Secret;
+  /** Tools that the model must not hear of, as the agent declares them. */
+  readonly withheldTools: readonly string[];
 }
 
 /** What a claim did. */
@@ -52,7 +56,7 @@ export interface Claimed {
 
 interface Leased extends Assigned {
   readonly lease: NewLease;
-  readonly decided: Decided;
+  readonly assignment: DecidedAssignment;
   /** Why it cannot be sent though it is allowed. */
   readonly failure?: FailureValue;
 }
@@ -100,6 +104,7 @@ async function lease(
   const revisions = await tx.bundles.revisions();
   const live = await context.caches.live(tx, revisions.policy);
   const journals = await journalsOf(tx, tasks);
+  const undispatched = await undispatchedRuns(tx, live.policies, tasks);
   const leased: Leased[] = [];
   for (const task of tasks) {
     const sessionId = sessionOf.get(task.id) as string;
@@ -107,12 +112,9 @@ async function lease(
     const token = context.ids.token();
     const journal = journals.get(task.id) ?? [];
     const worker = sessions.find((session) => session.sessionId === sessionId)?.worker ?? "";
-    const decided = decideSubject({
-      checkpoint: "agent.run",
-      ...{ live, bundle, runId: task.run_id, tags: task.tags, metadata: task.metadata, now: revisions.now },
-      requester: JSON.parse(task.requester) as Requester,
-      agent: task.agent,
-    });
+    const first = undispatched.has(task.run_id);
+    const assignment = decideAssignment(task, { live, now: revisions.now, bundle, first });
+    const withheldTools = assignment.withheld.map(({ name }) => name);
     const row = {
       task_id: task.id,
       run_id: task.run_id,
@@ -122,12 +124,26 @@ async function lease(
       attempt: task.attempt,
       delivery: task.deliveries,
       journal_length: journal.length,
+      withheld: withheldTools,
     };
     // A key leaves the server only after the agent was allowed.
-    const key = decided.decision.allowed ? modelKeyOf(context, bundle, task.agent) : {};
-    leased.push({ sessionId, token, task, bundle, journal, lease: row, decided, ...key });
+    const key = assignment.decided.decision.allowed ? modelKeyOf(context, bundle, task.agent) : {};
+    leased.push({ sessionId, token, task, bundle, journal, withheldTools, lease: row, assignment, ...key });
   }
   return leased;
+}
+
+// Runs of which nothing has left the server yet; not looked for unless a policy is decided at workflow.run.
+async function undispatchedRuns(
+  tx: StoreQueries,
+  policies: PolicySet,
+  tasks: readonly ClaimedTask[],
+): Promise<ReadonlySet<string>> {
+  if (!isDecidedAt(policies, "workflow.run")) return new Set();
+  const runs = new Set(tasks.filter(({ fresh }) => fresh).map((task) => task.run_id));
+  const claimed = tasks.map(({ id }) => id);
+  for (const run of await tx.tasks.dispatchedRuns([...runs], claimed)) runs.delete(run);
+  return runs;
 }
 
 // A task that was never claimed before has no journal.
@@ -136,7 +152,12 @@ async function journalsOf(tx: StoreQueries, tasks: readonly ClaimedTask[]): Prom
   return Map.groupBy(rows, (row) => row.task_id);
 }
 
-function leasedRecord({ task, lease, bundle, decided }: Leased): StoredRecord {
+function leasedRecord({ task, lease, bundle, assignment }: Leased): StoredRecord {
+  const { decided, run, withheld } = assignment;
+  const runDecision = run && noted(run).decision;
+  const withheldTools = withheld.map(({ name, decided: { decision, input } }) => {
+    return { name, decision: decisionDetail(decision, input) };
+  });
   const agent = bundle.agents.get(task.agent)?.agent;
   assert(agent !== undefined, `the bundle of task ${task.id} has agent ${task.agent}`);
   return auditRecord({
@@ -156,16 +177,19 @@ function leasedRecord({ task, lease, bundle, decided }: Leased): StoredRecord {
       worker: lease.worker,
       delivery: task.deliveries,
       ...noted(decided),
+      ...(runDecision && { runDecision }),
+      ...(withheldTools.length > 0 && { withheldTools }),
     },
   });
 }
 
-function isSendable({ decided, failure }: Leased): boolean {
-  return decided.decision.allowed && failure === undefined;
+function isSendable({ assignment, failure }: Leased): boolean {
+  return assignment.decided.decision.allowed && failure === undefined;
 }
 
-function unsendable({ task, token, sessionId, decided, failure }: Leased): SettleItem {
+function unsendable({ task, token, sessionId, assignment, failure }: Leased): SettleItem {
+  const { decided, subject } = assignment;
   const presented = { taskId: task.id, token, sessionId };
   if (failure !== undefined) return { type: "fail", ...presented, failure };
-  return { type: "denied", ...presented, ...decided, subject: {} };
+  return { type: "denied", ...presented, ...decided, subject };
 }

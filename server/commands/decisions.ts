@@ -3,7 +3,7 @@
 
 import type { DecisionDetail } from "../audit/events.ts";
 import { decisionDetail } from "../audit/record.ts";
-import { decide } from "../policy/evaluate.ts";
+import { decide, policiesFor } from "../policy/evaluate.ts";
 import { type InputSubject, policyInput } from "../policy/input.ts";
 import { targetsOf } from "../policy/targets.ts";
 import type { Decision, PolicyInput } from "../policy/types.ts";
@@ -24,11 +24,24 @@ export interface Decided {
   readonly input: PolicyInput;
 }
 
+function inputOf({ bundle, now, tool, ...rest }: DecisionSubject): PolicyInput {
+  return policyInput({ ...rest, bundle: bundle.bundle, nowMs: now.getTime(), tool: tool?.tool });
+}
+
 /** Decides; never throws: an error is a denial. */
 export function decideSubject(subject: DecisionSubject): Decided {
-  const { bundle, now, tool, ...rest } = subject;
-  const input = policyInput({ ...rest, bundle: bundle.bundle, nowMs: now.getTime(), tool: tool?.tool });
+  const input = inputOf(subject);
   return { input, decision: decide(subject.live.policies, input, targetsOf(input)) };
+}
+
+/** Decides unless nothing that could deny applies; for what is decided often and early. */
+export function decideIfAny(subject: DecisionSubject): Decided | undefined {
+  const { policies } = subject.live;
+  const input = inputOf(subject);
+  const targets = targetsOf(input);
+  const isOpen = policies.unattached === "allow" && input.tool?.guarded !== true;
+  if (isOpen && policiesFor(policies, subject.checkpoint, targets).length === 0) return undefined;
+  return { input, decision: decide(policies, input, targets) };
 }
 
 /** The decision as a member of its audit record; nothing when no policy applied and nothing was denied. */

@@ -5,10 +5,11 @@
 import { DomainError } from "../../kit/errors.ts";
 import { isJsonObject, type JsonObject, jsonDigest } from "../../kit/json.ts";
 import type { Bundle } from "../manifests/bundle.ts";
-import { decideDry, declaredTool } from "../policy/dry_decision.ts";
+import { declaredTool } from "../policy/dry_decision.ts";
 import type { Requester } from "../policy/types.ts";
 import { runReads } from "../storage/read_runs.ts";
 import type { StoreQueries } from "../storage/store.ts";
+import { decideCounted } from "./decide_counted.ts";
 import type { DecisionView, ExplainInput, RecordedDecisionView } from "./decision_views.ts";
 import { recordRead } from "./read_audit.ts";
 import { type ReadContext, runNotFound, taskNotFound } from "./read_runs.ts";
@@ -52,17 +53,19 @@ export async function explainDecisions(
     const { tags, metadata } = run;
     const common = { policies: live.policies, live, bundle, runId, tags, metadata, nowMs: now.getTime() };
     const requester = JSON.parse(run.requester) as Requester;
-    return subjects.map(({ taskId, ...of }): DecisionView => {
-      const decided = decideDry({ ...common, requester, ...of });
-      return {
+    const views: DecisionView[] = [];
+    for (const { taskId, ...of } of subjects) {
+      const decided = await decideCounted(queries, { ...common, requester, ...of });
+      views.push({
         ...decided,
         ...{ workflow: `${run.namespace}/${run.workflow}`, agent: of.agent ?? "", toolName: of.toolName ?? "", taskId },
         ...(of.args && { args: of.args }),
         recorded: records
           .filter((record) => isOf(record, bundle, decided.checkpoint, { taskId, ...of }))
           .slice(-RECORDED_MAX),
-      };
-    });
+      });
+    }
+    return views;
   });
 }
 

@@ -1,9 +1,10 @@
 // Invokes workflows: a batch of invocations, one transaction, a result or an error an item.
 // Called through the invoke coalescer by rpc/workflow_service (Invoke and InvokeBatch).
 // The bundle is built from the catalog revision that this transaction reads; a denial leaves a record and no run.
+// Lock order: counters of limits, then what is new; nothing that others hold is waited for after it but their keys and bundles.
 // Same key, requester and body: the first run. Another body: IDEMPOTENCY_CONFLICT.
 
-import { DomainError } from "../../kit/errors.ts";
+import { assert, DomainError } from "../../kit/errors.ts";
 import { canonicalJson, sha256 } from "../../kit/json.ts";
 import type { StoredRecord } from "../audit/events.ts";
 import { auditRecord, decisionDetail, targetDetail } from "../audit/record.ts";
@@ -12,24 +13,19 @@ import type { NewRun, NodeRecord } from "../storage/run_queries.ts";
 import type { RouteRequirements } from "../storage/schema.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { NewTaskRow, ReadyRow } from "../storage/task_queries.ts";
-import type { LiveState } from "./caches.ts";
 import type { CommandContext } from "./context.ts";
 import type { InvokeInput, InvokeResult } from "./control_plane.ts";
-import { decideSubject, noted } from "./decisions.ts";
-import { type PreparedInvocation, prepareInvocation, startRun } from "./prepare_invocation.ts";
+import { decideLive, type Moment } from "./decide_live.ts";
+import { noted } from "./decisions.ts";
+import { type InvokeItem, type JudgedInvocation, judgeInvocation } from "./judge_invocation.ts";
+import type { LimitCounts } from "./limit_counts.ts";
+import { type PreparedInvocation, startRun } from "./prepare_invocation.ts";
 import { readRun } from "./read_runs.ts";
 import { invokerOf, requesterView } from "./requester.ts";
 import { edgeViews, nodeViews, runView } from "./run_views.ts";
-import type { Principal } from "./views.ts";
 
 /** Times that a batch is planned anew because others used its idempotency keys first. */
 const KEY_TRIES_MAX = 5;
-
-/** One invocation with its requester. */
-export interface InvokeItem {
-  readonly principal: Principal;
-  readonly input: InvokeInput;
-}
 
 interface Writes {
   readonly bundles: Map<string, BundleRow>;
@@ -86,9 +82,13 @@ async function planAndStore(context: CommandContext, items: readonly InvokeItem[
 }
 
 async function plan(tx: StoreQueries, context: CommandContext, items: readonly InvokeItem[]) {
-  const revisions = await tx.bundles.revisions();
-  const live = await context.caches.live(tx, revisions.policy);
   const first = await findFirstRuns(tx, items);
+  const { judged, limits, moment } = await decideLive(
+    tx,
+    context,
+    (now) => judgeAll(tx, context, items, { first, moment: now }),
+    (all) => all.flatMap((one) => (one?.ok === true && one.decided.decision.allowed ? [one.decided.decision] : [])),
+  );
   const writes: Writes = {
     bundles: new Map(),
     routes: new Map(),
@@ -98,47 +98,61 @@ async function plan(tx: StoreQueries, context: CommandContext, items: readonly I
     ready: [],
     audit: [],
   };
-  const outcomes: Outcome[] = [];
-  for (const item of items) {
-    try {
-      outcomes.push(await planOne(tx, context, { item, revisions, live, first, writes }));
-    } catch (error) {
-      if (!(error instanceof DomainError) || error.reason === "STORAGE_UNAVAILABLE") throw error;
-      outcomes.push(error);
-    }
-  }
+  const planning = { first, limits, now: moment.now, writes };
+  const outcomes = items.map((item, index) => planOne(context, item, judged[index], planning));
+  await limits.giveBack(tx);
   return { outcomes, writes };
 }
 
+// Of an invocation whose key has a run already nothing is judged any more.
+async function judgeAll(
+  tx: StoreQueries,
+  context: CommandContext,
+  items: readonly InvokeItem[],
+  of: { first: FirstRuns; moment: Moment },
+): Promise<(JudgedInvocation | undefined)[]> {
+  const judged: (JudgedInvocation | undefined)[] = [];
+  for (const item of items) {
+    const isKnown = of.first.has(keyOf(item) ?? "");
+    judged.push(isKnown ? undefined : await judgeInvocation(tx, context, item, of.moment));
+  }
+  return judged;
+}
+
+/** The run of each idempotency key, with the digest of its request. */
+type FirstRuns = Map<string, { readonly id: string; readonly digest: string }>;
+
 interface Planning {
-  readonly item: InvokeItem;
-  readonly revisions: { readonly catalog: string; readonly now: Date };
-  readonly live: LiveState;
-  readonly first: Map<string, { id: string; digest: string }>;
+  /** Grows by the runs of this batch. */
+  readonly first: FirstRuns;
+  readonly limits: LimitCounts;
+  readonly now: Date;
   readonly writes: Writes;
 }
 
-async function planOne(tx: StoreQueries, context: CommandContext, planning: Planning): Promise<Outcome> {
-  const { item, revisions, live, first, writes } = planning;
+function planOne(
+  context: CommandContext,
+  item: InvokeItem,
+  judged: JudgedInvocation | undefined,
+  { first, limits, now, writes }: Planning,
+): Outcome {
   const { principal, input } = item;
   const key = keyOf(item);
   const digest = requestDigest(input);
   const known = key === undefined ? undefined : first.get(key);
   if (known !== undefined) {
     if (known.digest === digest) return { firstRunId: known.id };
-    throw new DomainError(
+    return new DomainError(
       "IDEMPOTENCY_CONFLICT",
       `idempotency key "${input.idempotencyKey}" was used for another invocation; use a new key`,
       { run: known.id },
     );
   }
-  const bundle = await context.caches.workflow(tx, revisions.catalog, input.namespace, input.workflow);
-  const prepared = prepareInvocation(bundle, principal, input);
-  const runId = context.ids.next("run");
-  const { tags, metadata } = prepared;
-  const decided = decideSubject({
-    ...{ checkpoint: "workflow.run", live, bundle, runId, requester: principal, tags, metadata, now: revisions.now },
-  });
+  assert(judged !== undefined, "an invocation without a first run was judged");
+  if (!judged.ok) return judged.error;
+  const { runId, prepared, decided: allowed } = judged;
+  const { bundle, tags } = prepared;
+  const decided = { ...allowed, decision: limits.consume(allowed.decision) };
   const requester = requesterView(principal);
   const target = targetDetail(bundle.bundle.workflow);
   const actor = invokerOf(principal);
@@ -149,7 +163,7 @@ async function planOne(tx: StoreQueries, context: CommandContext, planning: Plan
     writes.audit.push(auditRecord({ kind: "run.refused", namespace: input.namespace, actor, ...trace, detail }));
     return refusal(input, decision);
   }
-  const started = startRun(bundle, prepared, { runId, principal, input, digest, now: revisions.now, ids: context.ids });
+  const started = startRun(bundle, prepared, { runId, principal, input, digest, now, ids: context.ids });
   store(context, writes, bundle.row, prepared);
   writes.runs.push(started.run);
   writes.nodes.push(...started.nodes);
@@ -203,7 +217,7 @@ function keyOf({ principal, input }: InvokeItem): string | undefined {
     : JSON.stringify([input.namespace, principal.id, input.idempotencyKey]);
 }
 
-async function findFirstRuns(tx: StoreQueries, items: readonly InvokeItem[]) {
+async function findFirstRuns(tx: StoreQueries, items: readonly InvokeItem[]): Promise<FirstRuns> {
   const keyed = items.filter((item) => item.input.idempotencyKey !== "");
   const rows = await tx.runs.byIdempotencyKeys(
     keyed.map(({ principal, input }) => ({

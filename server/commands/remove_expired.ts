@@ -22,6 +22,8 @@ export const BATCH = { runs: 500, tasks: 5_000, segments: 20, rows: 500 } as con
 // A bundle may be stored moments before its first run; a revoked token may be asked about.
 const UNUSED_BUNDLE_MS = HOUR;
 const REVOKED_TOKEN_MS = DAY;
+// A decision counts in the window of its own time, which may be over by a moment when it commits.
+const WINDOW_OVER_MS = HOUR;
 
 /** Removes a batch of runs. @returns whether there may be more. @throws DomainError for database trouble */
 export async function removeExpiredRuns(store: Store, kept: KeptFor): Promise<boolean> {
@@ -57,12 +59,13 @@ export async function removeExpiredAudit(store: Store, auditMs: number): Promise
   });
 }
 
-/** Removes what no run needs any more: expired keys, unused bundles, revoked tokens. These have no state of their own to record. */
+/** Removes what nothing needs any more: expired keys, unused bundles, revoked tokens, counters of windows that are over. These have no state of their own to record. */
 export async function removeLeftovers(store: Store): Promise<boolean> {
-  const removed = await store.read(async ({ retention }) => [
+  const removed = await store.read(async ({ retention, limits }) => [
     await retention.deleteExpiredKeys(BATCH.rows),
     await retention.deleteUnusedBundles(UNUSED_BUNDLE_MS, BATCH.rows),
     await retention.deleteRevokedTokens(REVOKED_TOKEN_MS, BATCH.rows),
+    await limits.deleteOver(WINDOW_OVER_MS, BATCH.rows),
   ]);
   return removed.includes(BATCH.rows);
 }

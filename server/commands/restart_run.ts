@@ -1,7 +1,7 @@
 // Replays a dead letter of a finished run: a new run from that node. Nodes that succeeded keep their outputs and are not executed again;
 // the others begin with the journal of their last task, unless the replay begins anew.
-// Called by replay_dead_letters.ts. Lock order: the old run, the dead letter, the calls of its lineages.
-// The requester stays who invoked; who replays is in the records. workflow.run is decided again.
+// Called by replay_dead_letters.ts. Lock order: the old run, the dead letter, the calls of its lineages, counters of limits.
+// The requester stays who invoked; who replays is in the records. workflow.run is decided again, and counted; a denial is recorded.
 
 import { DomainError } from "../../kit/errors.ts";
 import { canonicalJson, type Json, sha256 } from "../../kit/json.ts";
@@ -20,6 +20,7 @@ import { beginReplay } from "./begin_replay.ts";
 import { callTrace } from "./call_trace.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CommandContext } from "./context.ts";
+import { decideLive } from "./decide_live.ts";
 import { type Decided, decideSubject, noted } from "./decisions.ts";
 import { nodeRecord } from "./node_rows.ts";
 import { madeTransitions, priorityOf, taskRows } from "./run_work.ts";
@@ -75,7 +76,7 @@ async function insertRun(
   restarting: Restarting,
 ): Promise<ReplayResult | DomainError> {
   const { principal, letter, plan, old, bundle } = restarting;
-  const { now, policy } = await tx.bundles.revisions();
+  const { now } = await tx.bundles.revisions();
   const runId = context.ids.next("run");
   const input = JSON.parse(old.run.input) as Json;
   const done = new Map(old.done.map((row) => [row.node, JSON.parse(row.output ?? "null") as Json]));
@@ -97,7 +98,7 @@ async function insertRun(
   ]);
   const refusal = refuseReplay(calls.get(letter.origin_task_id) ?? [], replayRequest(plan));
   if (refusal !== undefined) throw refusalError(letter.task_id, refusal);
-  const decided = await decide(tx, context, restarting, { runId, now, policy });
+  const decided = await decide(tx, context, restarting, runId);
   if (!decided.decision.allowed) {
     await tx.audit.insert([refusedRecord(restarting, decided)]);
     return denial(old, decided);
@@ -144,23 +145,25 @@ async function insertRun(
   return { taskId: letter.task_id, replayTaskId: plan.taskId, replayRunId: runId, duplicate: false };
 }
 
-async function decide(
-  tx: StoreQueries,
-  context: CommandContext,
-  { old, bundle }: Restarting,
-  of: { runId: string; now: Date; policy: string },
-) {
+async function decide(tx: StoreQueries, context: CommandContext, { old, bundle }: Restarting, runId: string) {
   const requester = JSON.parse(old.run.requester) as Requester;
   const { tags, metadata } = old.run;
-  const live = await context.caches.live(tx, of.policy);
-  return decideSubject({
-    ...{ checkpoint: "workflow.run", live, bundle, runId: of.runId, requester, tags, metadata, now: of.now },
-  });
+  const subject = { checkpoint: "workflow.run", bundle, runId, requester, tags, metadata } as const;
+  const { judged, limits } = await decideLive(
+    tx,
+    context,
+    ({ live, now }) => decideSubject({ ...subject, live, now }),
+    ({ decision }) => (decision.allowed ? [decision] : []),
+  );
+  const decided = { ...judged, decision: limits.consume(judged.decision) };
+  await limits.giveBack(tx);
+  return decided;
 }
 
-function denial({ run }: FinishedRun, { decision: { reason, decidedBy } }: Decided): DomainError {
-  const message = `a new run of ${run.workflow} for ${run.requester_id} was denied (${reason})`;
-  return new DomainError("POLICY_DENIED", message, { reason, policy: decidedBy });
+function denial({ run }: FinishedRun, { decision }: Decided): DomainError {
+  const words = decision.message === "" ? "" : `: ${decision.message}`;
+  const message = `a new run of ${run.workflow} for ${run.requester_id} was denied (${decision.reason})${words}`;
+  return new DomainError("POLICY_DENIED", message, { reason: decision.reason, policy: decision.decidedBy });
 }
 
 function refusedRecord({ principal, letter, old, bundle }: Restarting, { decision, input }: Decided): StoredRecord {

@@ -72,12 +72,19 @@ export function deny(holding: Holding, item: Extract<SettleItem, { type: "denied
   const { settlement, work, task, lease } = holding;
   const { decision, subject } = item;
   settlement.endLease(task.id);
-  const what = subject.tool === undefined ? `agent ${task.agent}` : `tool ${subject.tool} for agent ${task.agent}`;
+  const isRun = decision.checkpoint === "workflow.run";
+  const what = isRun
+    ? `workflow ${work.run.workflow}`
+    : subject.tool === undefined
+      ? `agent ${task.agent}`
+      : `tool ${subject.tool} for agent ${task.agent}`;
   const by = decision.decidedBy === "" ? "" : ` by policy ${decision.decidedBy}`;
   const words = decision.message === "" ? "" : `: ${decision.message}`;
   const message = `${what} was denied (${decision.reason})${by}${words}`;
   // The tool's name may be a model's invention.
   const failure = boundedFailure({ class: "PolicyDenied", message });
+  // The whole run was denied: it stops before its task ends, so that no edge of the graph catches that.
+  if (isRun) work.apply({ type: "stopped", cause: "policy_denied", failure });
   settlement.endTask(
     work,
     task,

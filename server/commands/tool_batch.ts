@@ -7,9 +7,9 @@ import { auditRecord, targetDetail } from "../audit/record.ts";
 import type { JournalRow, ToolCallRow } from "../storage/ledger_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { CallingTask } from "../storage/task_queries.ts";
-import type { LiveState } from "./caches.ts";
 import type { CompiledTool } from "./compiled_bundle.ts";
 import type { CommandContext } from "./context.ts";
+import type { LimitCounts } from "./limit_counts.ts";
 import type { Authorized, ToolCallFact } from "./tool_facts.ts";
 
 /** A call whose structure is sound: the task is held, the tool declared, the arguments fit. */
@@ -25,11 +25,10 @@ export interface SoundCall {
 /** See the file header. */
 export interface ToolBatch {
   readonly context: CommandContext;
-  readonly live: LiveState;
-  readonly revision: string;
   readonly now: Date;
   /** Attempts and deliveries of each held task. */
   readonly begun: ReadonlyMap<string, number>;
+  readonly limits: LimitCounts;
   readonly calls: ToolCallRow[];
   readonly journal: JournalRow[];
   readonly audit: StoredRecord[];

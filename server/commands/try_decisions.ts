@@ -3,9 +3,10 @@
 // Tags come from their declared sources, as at Invoke; parameters are not asked for, as no policy reads them.
 
 import { DomainError } from "../../kit/errors.ts";
-import { decideDry, declaredTool } from "../policy/dry_decision.ts";
+import { type DrySubject, declaredTool } from "../policy/dry_decision.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
+import { decideCounted } from "./decide_counted.ts";
 import type { DecisionView, TryInput } from "./decision_views.ts";
 import { tagsOf } from "./prepare_invocation.ts";
 import type { ReadContext } from "./read_runs.ts";
@@ -51,17 +52,17 @@ export async function tryDecisions(context: ReadContext, input: TryInput): Promi
           ...(input.tool === "" ? [] : [{ agent, toolName: input.tool, args }]),
         ]),
       ];
-      decisions.push(...subjects.map((of) => viewOf(`${namespace}/${name}`, { ...common, ...of })));
+      for (const of of subjects) decisions.push(await viewOf(queries, `${namespace}/${name}`, { ...common, ...of }));
     }
     if (decisions.length === 0) throw nothingFits(input);
     return decisions;
   });
 }
 
-function viewOf(workflow: string, subject: Parameters<typeof decideDry>[0]): DecisionView {
+async function viewOf(queries: StoreQueries, workflow: string, subject: DrySubject): Promise<DecisionView> {
   const { agent = "", toolName = "", args } = subject;
   return {
-    ...decideDry(subject),
+    ...(await decideCounted(queries, subject)),
     ...{ workflow, agent, toolName, taskId: "", recorded: [] },
     ...(toolName !== "" && args !== undefined && { args: args as NonNullable<TryInput["args"]> }),
   };

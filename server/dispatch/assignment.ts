@@ -76,6 +76,7 @@ export function assignmentFrame(assigned: Assigned, sequence: bigint): Assignmen
     journalTruncated: more,
     // The run's own deadline is the server's to keep: a task that it ends is TIMED_OUT, not failed.
     ...(agent && { timeout: durationOf(agent.limits.timeoutMs) }),
+    withheldTools: [...assigned.withheldTools],
     modelSecret: modelKey?.reveal() ?? "",
     toolCallsSpent: journal.filter((row) => row.kind !== "turn").length,
   });

@@ -152,10 +152,9 @@ function readToolEntry(findings: Findings, tree: Tree, path: string): AgentTool 
     );
   }
   const onDenied = fields.oneOf("onDenied", ["fail", "withhold"], "fail");
-  if (onDenied === "withhold") fields.notYet("onDenied", "onDenied: withhold");
   const onError = fields.oneOf("onError", ["tell", "fail"]);
   if (ref === undefined || as === undefined) return undefined;
-  return { ref, as, onDenied: "fail", ...(onError && { onError }) };
+  return { ref, as, onDenied: onDenied ?? "fail", ...(onError && { onError }) };
 }
 
 function readLimits(parent: Fields): AgentSpec["limits"] {

@@ -46,7 +46,6 @@ export function readPolicy(findings: Findings, tree: Tree, path: string): Policy
   if (!fields.has("allow") && !fields.has("deny")) {
     findings.error("E-MISSING", tree.at, path, "a policy needs `allow` or `deny`", "add one of them");
   }
-  fields.notYet("limits");
   const limits = readLimits(fields);
   const conditions = { ...(allow && { allow }), ...(deny && { deny }), limits };
   const checkpoints = readCheckpoints(fields, attachTo, pathsReadBy(conditions));

@@ -5,6 +5,7 @@
 import { locate } from "./expressions.ts";
 import type { ReadDocument } from "./kinds.ts";
 import { type ConditionRead, readsOf } from "./policy_condition.ts";
+import { parsePath } from "./policy_document.ts";
 import { ANY_NAMESPACE, type Lookup, SYSTEM_NAMESPACE } from "./references.ts";
 import type { Manifest } from "./specs.ts";
 import { strings, type Tree } from "./tree.ts";
@@ -18,11 +19,25 @@ export function checkUnverifiedReads(documents: readonly ReadDocument[], lookup:
   for (const document of documents) {
     if (document.manifest.kind !== "Policy") continue;
     const policy = document.manifest as Manifest<"Policy">;
-    const reads = [...readsOf(policy.spec.allow, ["spec", "allow"]), ...readsOf(policy.spec.deny, ["spec", "deny"])];
+    const reads = [
+      ...readsOf(policy.spec.allow, ["spec", "allow"]),
+      ...readsOf(policy.spec.deny, ["spec", "deny"]),
+      ...keysOf(policy),
+    ];
     const reached = [...reachedOf(policy, templates), ...(attachedTo(policy, "WorkflowTemplate", lookup) as Templates)];
     const guarded = guards(policy, manifests, lookup);
     for (const read of reads) report(document, read, reached, guarded);
   }
+}
+
+// A limit by something that the caller sets afresh each time limits nobody.
+function keysOf({ spec }: Manifest<"Policy">): ConditionRead[] {
+  return spec.limits.flatMap(({ key }, limit) =>
+    key.flatMap((text, index) => {
+      const path = parsePath(text);
+      return path.ok ? [{ members: path.members, at: ["spec", "limits", limit, "key", index] }] : [];
+    }),
+  );
 }
 
 function report(document: ReadDocument, read: ConditionRead, templates: Templates, guarded: boolean): void {

@@ -49,6 +49,7 @@ export function compilePolicies(
   const attached = new Map<string, CompiledPolicy[]>();
   const selected = new Map<string, SelectedPolicy[]>();
   const unreadable = new Map<string, CompiledPolicy[]>();
+  const decidedAt = new Set<Checkpoint>();
   const libraries = new Libraries(policies);
   for (const policy of policies) {
     const scope = policy.namespace === SYSTEM_NAMESPACE ? EVERYWHERE : policy.namespace;
@@ -56,10 +57,12 @@ export function compilePolicies(
     if (places === undefined) {
       const compiled = { policy, enforcing: true, allow: UNKNOWN, deny: UNKNOWN, limits: [] };
       push(unreadable, scope, compiled);
+      for (const checkpoint of CHECKPOINTS) decidedAt.add(checkpoint);
       continue;
     }
     const compiled = compile(policy, libraries);
     for (const { checkpoint, kind, name, selector } of places) {
+      decidedAt.add(checkpoint);
       if (selector === undefined && name !== undefined) {
         const key = attachmentKey(checkpoint, { kind, namespace: scope, name });
         if (attached.get(key)?.includes(compiled) !== true) push(attached, key, compiled);
@@ -70,7 +73,12 @@ export function compilePolicies(
       }
     }
   }
-  return { revision, size: policies.length, attached, selected, unreadable, unattached };
+  return { revision, size: policies.length, attached, selected, unreadable, decidedAt, unattached };
+}
+
+/** False if every decision at this checkpoint is an allowance with no verdict, but for guarded tools. */
+export function isDecidedAt(set: PolicySet, checkpoint: Checkpoint): boolean {
+  return set.unattached === "deny" || set.decidedAt.has(checkpoint);
 }
 
 // A condition that is there but null is unreadable, not absent; a policy with neither would pass everybody.

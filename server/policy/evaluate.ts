@@ -14,6 +14,7 @@ import type {
   CompiledPolicy,
   Decision,
   DecisionReason,
+  LimitCount,
   LimitUse,
   PolicyInput,
   PolicySet,
@@ -73,9 +74,10 @@ function countsOf({ policy, limits }: CompiledPolicy, input: PolicyInput): Limit
 }
 
 /** The denial of what a limit forbids, after everything else allowed it. */
-export function limitDenial(decision: Decision, exceeded: LimitUse): Decision {
+export function limitDenial(decision: Decision, exceeded: LimitCount): Decision {
   const { policy, message } = exceeded;
-  return { ...decision, allowed: false, reason: "limit_exceeded", decidedBy: policy, message, counts: [] };
+  const denied = { allowed: false, reason: "limit_exceeded", decidedBy: policy, message } as const;
+  return { ...decision, ...denied, counts: [], counted: [exceeded] };
 }
 
 /** Reasons that need no policy: the lease is stale, the agent does not declare the tool, the arguments do not fit. */

@@ -2,7 +2,7 @@
 // Called by compile.ts while it compiles a set. A name is looked for in the namespace of the policy that uses it, then in `system`.
 // What is missing, attached itself, or uses itself in a circle is undefined, which makes the condition that uses it Unknown.
 
-import { policyRefsOf } from "../manifests/policy_condition.ts";
+import { isJsonObject } from "../../kit/json.ts";
 import { compileRoot, type Library } from "./condition.ts";
 import type { LivePolicy } from "./types.ts";
 
@@ -47,14 +47,8 @@ export class Libraries {
     return false;
   }
 
-  // What cannot be read uses nothing: it is Unknown by itself.
   #usedBy({ namespace, spec }: LivePolicy): LivePolicy[] {
-    try {
-      const names = [...policyRefsOf(spec.allow), ...policyRefsOf(spec.deny)].map(({ name }) => name);
-      return names.flatMap((name) => this.#policyOf(namespace, name) ?? []);
-    } catch {
-      return [];
-    }
+    return refsIn([spec?.allow, spec?.deny]).flatMap((name) => this.#policyOf(namespace, name) ?? []);
   }
 
   #read(policy: LivePolicy): Library | undefined {
@@ -67,4 +61,13 @@ export class Libraries {
 
 function keyOf({ namespace, name }: LivePolicy): string {
   return `${namespace}/${name}`;
+}
+
+// Whatever may be compiled as a reference, also beside what cannot be read: a circle that is overlooked would be followed for ever.
+function refsIn(value: unknown): string[] {
+  if (Array.isArray(value)) return value.flatMap(refsIn);
+  if (!isJsonObject(value)) return [];
+  return Object.entries(value).flatMap(([member, inner]) =>
+    member === "policyRef" && typeof inner === "string" ? [inner] : refsIn(inner),
+  );
 }

@@ -108,6 +108,8 @@ export interface Decision {
   readonly nowMs: number;
   /** What an allowed workflow or tool call counts against; empty for denials and while args are deferred. */
   readonly counts: readonly LimitUse[];
+  /** Once the limits were looked at: what was counted, or the limit that was full. */
+  readonly counted?: readonly LimitCount[];
 }
 
 /** One count of one limit. */
@@ -124,6 +126,9 @@ export interface LimitUse {
   /** The policy's message for the requester. */
   readonly message: string;
 }
+
+/** A limit with what its counter shows after the decision. */
+export type LimitCount = LimitUse & { readonly count: number };
 
 /** Value of a condition: true, false, or undefined for Unknown (Kleene's third value). */
 export type Truth = boolean | undefined;
@@ -191,6 +196,8 @@ export interface PolicySet {
   readonly selected: ReadonlyMap<string, readonly SelectedPolicy[]>;
   /** Policies whose attachment cannot be read, by the namespace that they reach ("*": all). They deny there. */
   readonly unreadable: ReadonlyMap<string, readonly CompiledPolicy[]>;
+  /** Checkpoints at which some policy is decided; what cannot be read is decided at all of them. */
+  readonly decidedAt: ReadonlySet<Checkpoint>;
   /** What becomes of something that no enforcing policy decides. */
   readonly unattached: "allow" | "deny";
 }

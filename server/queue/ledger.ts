@@ -54,11 +54,16 @@ export interface AskingCall {
 export const IN_FLIGHT_MS_MAX = 2 * SECOND;
 const IN_FLIGHT_MS_MIN = 100;
 
+/** Whether a grant is the first one of its request id for this lineage, which is what limits count. */
+export function isFirstGrant(row: Pick<LedgerRow, "origin_task_id"> | undefined, originTaskId: string): boolean {
+  return row === undefined || (row.origin_task_id !== null && row.origin_task_id !== originTaskId);
+}
+
 /** See the file header. */
 export function nextLedgerStep(row: LedgerRow | undefined, call: AskingCall): LedgerStep {
   if (row === undefined) return { type: "grant", attempt: 1 };
   if (row.tool !== call.toolName) return { type: "conflict" };
-  const own = row.origin_task_id === null || row.origin_task_id === call.originTaskId;
+  const own = !isFirstGrant(row, call.originTaskId);
   const over = !own && row.expire_time !== null && row.expire_time.getTime() <= call.nowMs;
   // The ttl governs reuse by others: what is over its time is as if it had never been.
   if (over && (row.state === "done" || row.state === "failed" || row.state === "denied")) {

@@ -16,6 +16,8 @@ export interface NewLease {
   readonly attempt: number;
   readonly delivery: number;
   readonly journal_length: number;
+  /** Tools that its agent declares and may not call: denied whatever the arguments are. */
+  readonly withheld: readonly string[];
 }
 
 const LEASE_COLUMNS: Columns = {
@@ -27,6 +29,7 @@ const LEASE_COLUMNS: Columns = {
   attempt: "integer",
   delivery: "integer",
   journal_length: "integer",
+  withheld: "text[]",
 };
 
 /** A token as a session presents it. */
@@ -47,6 +50,8 @@ export interface HeldTask {
   readonly delivery: number;
   readonly accepted: boolean;
   readonly journal_length: number;
+  /** As of the assignment; none once the lease was lost and came back: policies decide its calls like any other. */
+  readonly withheld: readonly string[];
 }
 
 /** A leased task that may have lost its worker, with what decides whether it did; its lease row is locked. */
@@ -56,7 +61,7 @@ export interface LosingTask extends HeldTask {
 }
 
 const HELD = sql.raw(
-  "l.task_id, l.run_id, l.token, l.session_id, l.worker, l.attempt, l.delivery, l.accepted, l.journal_length",
+  "l.task_id, l.run_id, l.token, l.session_id, l.worker, l.attempt, l.delivery, l.accepted, l.journal_length, l.withheld",
 );
 
 /** Queries of the lease table. */

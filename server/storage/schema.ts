@@ -209,6 +209,7 @@ export interface LeaseTable {
   /** Journal length at the claim; a longer one resets the count of deliveries. */
   journal_length: number;
   claim_time: Time;
+  withheld: Generated<string[]>;
 }
 
 /** Sessions of workers. Expiry lives here: one HOT update a worker. */
@@ -337,6 +338,18 @@ export interface AuditCheckpointTable {
   signature: string;
 }
 
+/** How much of a policy's limit is used, for one key in one window. */
+export interface PolicyLimitTable {
+  policy: string;
+  limit_name: string;
+  checkpoint: string;
+  key_digest: string;
+  window_ms: bigint;
+  window_start: Time;
+  expire_time: Time;
+  count: number;
+}
+
 /** Bearer tokens, hashed. Roles hold everywhere; grants are rights, and roles in namespaces. */
 export interface AccessTokenTable {
   id: string;
@@ -375,5 +388,6 @@ export interface Database {
   audit_segment: AuditSegmentTable;
   audit_removal: AuditRemovalTable;
   audit_checkpoint: AuditCheckpointTable;
+  policy_limit: PolicyLimitTable;
   access_token: AccessTokenTable;
 }

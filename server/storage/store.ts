@@ -14,6 +14,7 @@ import { transaction } from "./database.ts";
 import { deadLetterQueries } from "./dead_letter_queries.ts";
 import { leaseQueries } from "./lease_queries.ts";
 import { ledgerQueries } from "./ledger_queries.ts";
+import { limitQueries } from "./limit_queries.ts";
 import { isCommitted } from "./read_back.ts";
 import { retentionQueries } from "./retention_queries.ts";
 import { runQueries } from "./run_queries.ts";
@@ -34,6 +35,7 @@ export interface StoreQueries {
   readonly leases: ReturnType<typeof leaseQueries>;
   readonly deadLetters: ReturnType<typeof deadLetterQueries>;
   readonly ledger: ReturnType<typeof ledgerQueries>;
+  readonly limits: ReturnType<typeof limitQueries>;
   readonly bundles: ReturnType<typeof bundleQueries>;
   readonly sessions: ReturnType<typeof sessionQueries>;
   readonly audit: ReturnType<typeof auditQueries>;
@@ -60,6 +62,7 @@ function bind(db: Queryable, onWritten?: (written: WrittenRecord) => void): Stor
     leases: leaseQueries(db),
     deadLetters: deadLetterQueries(db),
     ledger: ledgerQueries(db),
+    limits: limitQueries(db),
     bundles: bundleQueries(db),
     sessions: sessionQueries(db),
     audit: auditQueries(db, onWritten),

@@ -224,6 +224,19 @@ export function taskQueries(db: Queryable) {
       return result.rows;
     },
 
+    /**
+     * Runs of which some task was claimed before, but for the tasks that are being claimed now: it is leased, has ended, waits, or is
+     * queued again. Through task_run_idx; bound: the tasks of the runs.
+     */
+    async dispatchedRuns(runIds: readonly string[], claimed: readonly string[]): Promise<string[]> {
+      if (runIds.length === 0) return [];
+      const { rows } = await sql<{ run_id: string }>`
+        select distinct t.run_id from task t left join ready q on q.task_id = t.id
+        where t.run_id = any(${runIds}::text[]) and t.id <> all(${claimed}::text[])
+          and (t.state <> 'READY' or not q.fresh or exists (select from lease l where l.task_id = t.id))`.execute(db);
+      return rows.map(({ run_id }) => run_id);
+    },
+
     /** Takes every queued task of runs out of the queue. */
     async dequeueRuns(runIds: readonly string[]): Promise<{ task_id: string; run_id: string }[]> {
       if (runIds.length === 0) return [];

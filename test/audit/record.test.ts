@@ -78,24 +78,14 @@ describe("auditRecord", () => {
       fc.nat(80_000).map((length) => "é".repeat(length)),
     );
     fc.assert(
-      fc.property(text, text, fc.array(text, { maxLength: 4 }), (worker, reason, tools) => {
-        const detail = {
-          node: reason,
-          iteration: 0,
-          attempt: 1,
-          sessionId: "ses_1",
-          worker,
-          delivery: 1,
-          target: { generation: 1, digest: "sha256:00" },
-          withheldTools: tools,
-        };
+      fc.property(text, text, fc.array(text, { maxLength: 4 }), (worker, reason, referrers) => {
         const row = auditRecord({
-          kind: "task.leased",
+          kind: "resource.deleted",
           namespace: "n",
           runId: "r",
           taskId: "t",
           actor: workerActor(worker),
-          detail,
+          detail: { kind: "Tool", name: reason, generation: 1, digest: "", forced: true, referrers },
         });
         expect(Buffer.byteLength(row.record)).toBeLessThanOrEqual(RECORD_BYTES_MAX);
         expect(canonicalJson(JSON.parse(row.record))).toBe(row.record);

@@ -128,6 +128,10 @@ test("the policy is read anew for each call: applied between two, it flips the s
 });
 
 test("a denied requester gets no grant and no ledger row, and the record names the policy", async () => {
+  // Not denied before the task leaves: with other arguments it would be allowed.
+  const guarded = policy("guarded-engineering", "Tool", "guarded", ["engineering"], "tool.call");
+  const { allow } = guarded.spec as { allow: object };
+  await stage.applyAll([{ ...guarded, spec: { ...guarded.spec, allow: { any: [allow, { cel: "args.n > 5" }] } } }]);
   const { run } = await stage.invokeOne("calls", {}, { ...ana, id: "eve", groups: ["sales"] });
   const own = await claimOne("ses_e");
   const { answer, settle } = await ask("guarded", {}, own);
@@ -139,6 +143,7 @@ test("a denied requester gets no grant and no ledger row, and the record names t
     kind: "task.denied",
     detail: { decision: { decidedBy: "default/guarded-engineering" } },
   });
+  await stage.applyAll([guarded]);
 });
 
 test("done: the stored result is given again after a fresh decision, to this and to the next holder", async () => {

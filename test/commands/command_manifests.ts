@@ -22,7 +22,8 @@ export function agent(name: string, spec: Spec = {}) {
 
 const RETRY = { on: ["Timeout"], maxAttempts: 2, backoff: { initial: "1m", max: "1m", factor: 1, jitter: "none" } };
 
-function tool(name: string, effect: string, spec: Spec = {}, http: Spec = {}) {
+/** A tool that posts to the sink. */
+export function tool(name: string, effect: string, spec: Spec = {}, http: Spec = {}) {
   return document("Tool", name, {
     type: "http",
     description: name,

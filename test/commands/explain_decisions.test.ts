@@ -15,8 +15,12 @@ const bob: Principal = { ...ana, id: "bob", groups: ["finance"] };
 
 /** A run of bob whose agent asked for tools in its first turn; the last of them is decided and settled. */
 async function bobAsked(...calls: { name: string; arguments: object }[]) {
+  // Closed to bob only once the task has left: else it would be denied before.
+  const guard = (...groups: string[]) => policy("guarded-engineering", "Tool", "guarded", groups, "tool.call");
+  await stage.applyAll([guard("engineering", "finance")]);
   const { run } = await stage.invokeOne("calls", {}, bob);
   const held = (await stage.claimAs("ses_a")).assigned.at(-1);
+  await stage.applyAll([guard("engineering")]);
   if (held === undefined) throw new Error("nothing was claimed");
   const by = { taskId: held.task.id, token: held.token, sessionId: held.sessionId, worker: "w" };
   await recordTurns(stage.context, [{ ...by, sequence: 1, turnJson: JSON.stringify({ text: "", toolCalls: calls }) }]);
@@ -75,7 +79,7 @@ describe("explain", () => {
     const [now] = await explain({ taskId, tool: "guarded" });
     expect(now && brief(now)).toMatchObject({ reason: "allowed", recorded: ["task.denied not_permitted"] });
     expect(now?.recorded[0]?.decision.verdicts).toMatchObject([
-      { policy: "default/guarded-engineering", generation: 1 },
+      { policy: "default/guarded-engineering", reason: "not_permitted" },
     ]);
     expect(now?.explanation.policies).toMatchObject([{ verdict: { passes: true } }]);
     expect(await stage.everything()).toBe(before);

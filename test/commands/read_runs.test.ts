@@ -148,6 +148,7 @@ test("tasks are listed in creation order; one with a lease is LEASED and names i
         attempt: 1,
         delivery: 1,
         journal_length: 0,
+        withheld: [],
       },
     ]),
   );
@@ -253,6 +254,7 @@ test("workers are found by session or name, with their leases; closed ones are g
     attempt: 1,
     delivery: 2,
     journal_length: 0,
+    withheld: [],
   });
   await store.transaction((tx) =>
     tx.leases.insert([lease("task_d1", "ses_2"), lease("task_d2", "ses_2"), lease("task_d3", "ses_3")]),

@@ -55,9 +55,17 @@ test("neither the model, nor the frames to a worker, nor its logs tell why a cal
     }),
     template("barred"),
     ...[
-      ["tool", { attachTo: [{ kind: "Tool", name: "closed" }], checkpoints: ["tool.call"] }] as const,
+      [
+        "tool",
+        {
+          attachTo: [{ kind: "Tool", name: "closed" }],
+          checkpoints: ["tool.call"],
+          // By the arguments, so that the agent runs.
+          allow: { any: [NOTHING, { cel: 'args.order == "o-2"' }] },
+        },
+      ] as const,
       ["agent", { attachTo: [{ kind: "Agent", name: "barred" }], checkpoints: ["agent.run"] }] as const,
-    ].map(([of, spec]) => policy(`canary-policy-8841-${of}`, { ...spec, allow: NOTHING, message: MESSAGE })),
+    ].map(([of, spec]) => policy(`canary-policy-8841-${of}`, { allow: NOTHING, message: MESSAGE, ...spec })),
   );
   for (const workflow of ["caller", "stranger", "barred"]) {
     const run = await client.workflow(workflow).invoke();

@@ -161,10 +161,19 @@ const policy = fc
     allow: condition,
     message: text,
     kind: fc.constantFrom("Tool" as const, "Agent" as const, "WorkflowTemplate" as const),
+    limits: fc.array(
+      fc.record({
+        key: fc.subarray(["requester.id", "context.tags.customer-id", "run.id"]),
+        max: fc.integer({ min: 1, max: 1_000_000_000 }),
+        windowMs: fc.integer({ min: 1, max: 31 * 24 * 60 }).map((minutes) => minutes * 60_000),
+      }),
+      { maxLength: 3 },
+    ),
   })
   .map((raw): Manifest<"Policy"> => {
     const attachTo: PolicySpec["attachTo"] = [{ kind: raw.kind, name: "x" }];
-    const checkpoints = defaultCheckpoints(attachTo, pathsReadBy({ allow: raw.allow, limits: [] }));
+    const limits = raw.limits.map((limit, index) => ({ name: `l${index}`, ...limit }));
+    const checkpoints = defaultCheckpoints(attachTo, pathsReadBy({ allow: raw.allow, limits }));
     return {
       kind: "Policy",
       metadata: raw.metadata,
@@ -174,7 +183,7 @@ const policy = fc
         attachTo,
         checkpoints,
         allow: raw.allow,
-        limits: [],
+        limits,
         message: raw.message,
       },
     };

@@ -193,12 +193,6 @@ export const INVALID_MANIFESTS: readonly InvalidManifest[] = [
     agent("outputSchema: {type: object, required: [a]}\nerrorHandling: {onExhausted: continue, fallback: §{b: 1}}"),
     "does not fit the outputSchema",
   ),
-  row(
-    "E-NOT-YET",
-    "onDenied withhold",
-    agent("tools: [{ref: t, §onDenied: withhold}]"),
-    "not supported by this version",
-  ),
   row("E-DURATION", "a timeout without unit", agent("limits: {timeout: §30}"), "write it as 500ms"),
   row("E-DURATION", "a duration of an unknown unit", agent("limits: {timeout: §2w}"), "is not a duration"),
   row("E-TYPE", "a limit that is text", agent('limits: {maxTurns: §"8"}'), "expected a number"),

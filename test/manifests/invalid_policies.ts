@@ -4,6 +4,8 @@
 
 import { ATTACH, HTTP, head, type InvalidManifest, MATCH, policy, row, TOOL, template, tool } from "./invalid_row.ts";
 
+const limited = (limits: string) => policy(`${ATTACH}\n${MATCH}\nlimits: ${limits}`);
+
 /** Every row. */
 export const INVALID_POLICIES: readonly InvalidManifest[] = [
   row("E-MISSING", "a policy without allow and deny", policy(`§${ATTACH}`), "allow"),
@@ -113,7 +115,54 @@ export const INVALID_POLICIES: readonly InvalidManifest[] = [
     `${policy(`${ATTACH}\nallow: {all: [{policyRef: §calls}]}`)}---\n${head("Policy", "calls", "attachTo: []\nallow: {exists: tool.name}")}`,
     "set checkpoints: [tool.call]",
   ),
-  row("E-NOT-YET", "limits", policy(`${ATTACH}\n${MATCH}\n§limits: []`), "not supported by this version"),
+  row("E-MISSING", "a limit without max", limited("[§{name: a, key: [], window: 1h}]"), '"max" is missing'),
+  row("E-MISSING", "a limit without window", limited("[§{name: a, key: [], max: 1}]"), '"window" is missing'),
+  row("E-MISSING", "a limit without name", limited("[§{key: [], max: 1, window: 1h}]"), '"name" is missing'),
+  row("E-MISSING", "a limit without key", limited("[§{name: a, max: 1, window: 1h}]"), '"key" is missing'),
+  row("E-UNKNOWN-KEY", "a limit's other field", limited("[{name: a, key: [], max: 1, window: 1h, §per: 1h}]"), "per"),
+  row(
+    "E-DUPLICATE",
+    "two limits of one name",
+    limited("[{name: a, key: [], max: 1, window: 1h}, {§name: a, key: [], max: 2, window: 2h}]"),
+    "given twice",
+  ),
+  row("E-VALUE", "a limit of nothing", limited("[{name: a, key: [], max: §0, window: 1h}]"), "between 1"),
+  row("E-VALUE", "a window of a second", limited("[{name: a, key: [], max: 1, window: §1s}]"), "between 1m"),
+  row(
+    "E-VALUE",
+    "a key that is no path",
+    limited("[{name: a, key: [§requestor.id], max: 1, window: 1h}]"),
+    'did you mean "requester"?',
+  ),
+  row(
+    "E-CHECKPOINT",
+    "a limit of what runs, where nothing is counted",
+    policy(
+      "attachTo: [{kind: Agent, name: solo}]\nallow: {match: {agent.names: [solo]}}\ncheckpoints: [agent.run]\n§limits: [{name: a, key: [], max: 1, window: 1h}]",
+    ),
+    "limits count at workflow.run, tool.call",
+  ),
+  row(
+    "E-CHECKPOINT",
+    "a limit by arguments of a workflow",
+    policy(
+      "attachTo: [{kind: Namespace, name: default}]\nallow: {exists: requester.id}\ncheckpoints: [§workflow.run]\nlimits: [{name: a, key: [args.n], max: 1, window: 1h}]",
+    ),
+    "which does not exist at workflow.run",
+  ),
+  row(
+    "E-CHECKPOINT",
+    "a limit of a library policy",
+    policy(`attachTo: []\n${MATCH}\n§limits: [{name: a, key: [], max: 1, window: 1h}]`),
+    "counts nothing",
+  ),
+  row(
+    "W-UNVERIFIED",
+    "a limit by what the request says",
+    limited("[{name: a, key: [§context.metadata.who], max: 1, window: 1h}]"),
+    "anybody",
+    "warning",
+  ),
   row("E-UNION", "a condition of two members", policy(`${ATTACH}\nallow: §{all: [], not: {}}`), "exactly one"),
   row(
     "E-UNKNOWN-KEY",

@@ -1,7 +1,13 @@
 // What a call gets from its ledger row: every state, for the holder, its lineage and others, with the same and with other arguments.
 
 import { expect, test } from "vitest";
-import { type AskingCall, IN_FLIGHT_MS_MAX, type LedgerRow, nextLedgerStep } from "../../server/queue/ledger.ts";
+import {
+  type AskingCall,
+  IN_FLIGHT_MS_MAX,
+  isFirstGrant,
+  type LedgerRow,
+  nextLedgerStep,
+} from "../../server/queue/ledger.ts";
 import { declaredRequestId, placedRequestId } from "../../server/queue/request_id.ts";
 
 const NOW = 1_000_000;
@@ -126,4 +132,11 @@ test("request ids: by place, or by a declared key that reaches into no other too
   ]);
   expect(id("b/c", "a", "x")).not.toEqual(id("c", "a", "x/b"));
   for (const key of ["", null, [1], { a: 1 }, undefined, "x".repeat(257)]) expect(id(key).ok, String(key)).toBe(false);
+});
+
+test("a grant is the first one, which limits count, for a new request id and for each lineage that shares a declared key", () => {
+  expect(isFirstGrant(undefined, "task_1")).toBe(true);
+  expect(isFirstGrant({ origin_task_id: null }, "task_1")).toBe(false);
+  expect(isFirstGrant({ origin_task_id: "task_1" }, "task_1")).toBe(false);
+  expect(isFirstGrant({ origin_task_id: "task_9" }, "task_1")).toBe(true);
 });

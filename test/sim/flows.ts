@@ -142,16 +142,19 @@ export function policies(denied: "" | "agent" | "tool"): object[] {
     name: string,
     targets: readonly { kind: string; name: string }[],
     checkpoint: string,
-    allows: boolean,
+    allow: object,
   ) =>
     document("Policy", name, {
       ...{ mode: "enforce", attachTo: targets, checkpoints: [checkpoint] },
-      allow: { match: { "requester.groups": [allows ? "engineering" : "nobody"] } },
+      allow,
     });
   const agents = Object.values(AGENTS).map((name) => ({ kind: "Agent", name }));
   const tools = TOOL_NAMES.map((name) => ({ kind: "Tool", name }));
+  const group = (name: string) => ({ match: { "requester.groups": [name] } });
+  // By the arguments, so that the call is denied and not the task before it leaves.
+  const byArguments = { cel: "args.n < 0" };
   return [
-    policy("agents", agents, "agent.run", denied !== "agent"),
-    policy("tools", tools, "tool.call", denied !== "tool"),
+    policy("agents", agents, "agent.run", group(denied === "agent" ? "nobody" : "engineering")),
+    policy("tools", tools, "tool.call", denied === "tool" ? byArguments : group("engineering")),
   ];
 }

@@ -8,6 +8,8 @@ import { up as ledgerKeys } from "./0003_ledger_keys.ts";
 import { up as retention } from "./0004_retention.ts";
 import { up as sweep } from "./0005_sweep.ts";
 import { up as auditHeads } from "./0020_audit_heads.ts";
+import { up as policyLimits } from "./0021_policy_limits.ts";
+import { up as withheldTools } from "./0022_withheld_tools.ts";
 import { up as tokens } from "./0023_tokens.ts";
 import { up as nodeEdges } from "./0030_node_edges.ts";
 import { up as mapItems } from "./0031_map_items.ts";
@@ -26,6 +28,8 @@ export const migrations: readonly Migration[] = [
   { name: "0004_retention", up: retention },
   { name: "0005_sweep", up: sweep },
   { name: "0020_audit_heads", up: auditHeads },
+  { name: "0021_policy_limits", up: policyLimits },
+  { name: "0022_withheld_tools", up: withheldTools },
   { name: "0023_tokens", up: tokens },
   { name: "0030_node_edges", up: nodeEdges },
   { name: "0031_map_items", up: mapItems },
