@@ -9,7 +9,7 @@ import { parseArgs } from "node:util";
 import { unknownConfigNames } from "../kit/config_names.ts";
 import { DomainError, messageOf } from "../kit/errors.ts";
 import { isJsonObject } from "../kit/json.ts";
-import { parseDuration } from "../kit/units.ts";
+import { MIB, parseDuration } from "../kit/units.ts";
 import { LOG_LEVELS, type LogLevel } from "./log.ts";
 import type { ModelOptions } from "./model/registry.ts";
 import { DRAIN_WINDOW_MS, type WorkerOptions } from "./worker.ts";
@@ -46,6 +46,7 @@ Environment:
   ORLOJ_HOME               directory whose config.json names join token and endpoint (default .orloj)
   ORLOJ_PRIVATE_NETWORKS   address ranges that tools may reach although they are private, such as 10.1.0.0/16,127.0.0.0/8
   ORLOJ_COMMAND_PATH       where command tools are looked for (default /usr/local/bin:/usr/bin:/bin)
+  ORLOJ_TOOL_MEMORY_MIB    memory that the processes of one tool call may hold together (default 1024; kept on Linux)
   ORLOJ_WORK_DIR           directory that command tools may work in (default: the current one)
   ORLOJ_OPENAI_BASE_URL    endpoint of provider openai instead of OpenAI's own (or OPENAI_BASE_URL), with OPENAI_API_KEY
   ORLOJ_ANTHROPIC_BASE_URL endpoint of provider anthropic instead of Anthropic's own (or ANTHROPIC_BASE_URL), with ANTHROPIC_API_KEY
@@ -92,6 +93,7 @@ export function readConfig(argv: readonly string[], env: Environment): WorkerCon
       drainWindowMs: drainWindowOf(flags["drain-window"] ?? env.ORLOJ_DRAIN_WINDOW),
       ...(env.ORLOJ_COMMAND_PATH === undefined ? {} : { commandPath: env.ORLOJ_COMMAND_PATH }),
       ...(env.ORLOJ_WORK_DIR === undefined ? {} : { workDir: env.ORLOJ_WORK_DIR }),
+      ...(env.ORLOJ_TOOL_MEMORY_MIB === undefined ? {} : { toolMemoryBytes: memoryOf(env.ORLOJ_TOOL_MEMORY_MIB) }),
       ...modelsOf(env),
     },
   };
@@ -160,6 +162,12 @@ function slotsOf(text: string | undefined): number {
   const slots = /^\d{1,4}$/.test(text) ? Number(text) : 0;
   if (slots < 1 || slots > 1_000) throw invalid(`slots must be a whole number from 1 to 1000, not "${text}"`);
   return slots;
+}
+
+function memoryOf(text: string): number {
+  const mebibytes = /^\d{1,7}$/.test(text) ? Number(text) : 0;
+  if (mebibytes < 16) throw invalid(`ORLOJ_TOOL_MEMORY_MIB must be a whole number from 16, not "${text}"`);
+  return mebibytes * MIB;
 }
 
 function drainWindowOf(text: string | undefined): number {

@@ -7,7 +7,7 @@ import { DomainError } from "../kit/errors.ts";
 import { createIds } from "../kit/ids.ts";
 import type { Random } from "../kit/random.ts";
 import { Redactor } from "../kit/redactor.ts";
-import { SECOND } from "../kit/units.ts";
+import { MIB, SECOND } from "../kit/units.ts";
 import { runTask } from "./agent/loop.ts";
 import { type Log, redactingLog } from "./log.ts";
 import { createModelAdapters } from "./model/registry.ts";
@@ -20,6 +20,8 @@ import { createToolExecutors } from "./tool/registry.ts";
 const RUNTIMES = ["model"];
 /** Version that Hello carries. */
 const VERSION = "0.1.0";
+/** Default of WorkerOptions.toolMemoryBytes. */
+export const TOOL_MEMORY_BYTES = 1_024 * MIB;
 /** Default of WorkerOptions.drainWindowMs. */
 export const DRAIN_WINDOW_MS = 20 * SECOND;
 
@@ -41,6 +43,8 @@ export interface WorkerOptions {
   readonly commandPath?: string;
   /** Directory that command tools may work in; the process's own by default. */
   readonly workDir?: string;
+  /** Memory that the processes of one tool call may hold together, in bytes; 1 GiB by default. Kept on Linux. */
+  readonly toolMemoryBytes?: number;
   /** Endpoint for agents of provider openai, and for openai-compatible ones without baseUrl; OpenAI's own API by default. */
   readonly openAiBaseUrl?: string;
   /** Key for that endpoint; never logged. */
@@ -90,6 +94,7 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
     privateNetworks: options.privateNetworks ?? [],
     commandPath: options.commandPath ?? "/usr/local/bin:/usr/bin:/bin",
     workDir: options.workDir ?? process.cwd(),
+    memoryBytes: options.toolMemoryBytes ?? TOOL_MEMORY_BYTES,
   });
   const ready = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<void>();

@@ -24,6 +24,7 @@ export const TOOL_CLASSES = [
   "ResultInvalid",
   "ExitStatus",
   "OutputTooLarge",
+  "MemoryExceeded",
   "Signal",
   "SqlError",
   "SqlConflict",

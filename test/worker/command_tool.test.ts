@@ -18,6 +18,7 @@ import { systemClock } from "../../kit/clock.ts";
 import { Redactor } from "../../kit/redactor.ts";
 import { createCommandExecutor } from "../../worker/tool/command.ts";
 import type { CommandMeans, ToolRun } from "../../worker/tool/executor.ts";
+import { MemoryWatch } from "../../worker/tool/memory_watch.ts";
 
 let folder = "";
 beforeEach(() => {
@@ -31,6 +32,7 @@ interface Options {
   readonly signal?: AbortSignal;
   readonly commandPath?: string;
   readonly redactor?: Redactor;
+  readonly memory?: MemoryWatch;
 }
 
 function run(means: Partial<CommandMeans> & { argv: string[] }, options: Options = {}): Promise<ToolRun> {
@@ -38,6 +40,7 @@ function run(means: Partial<CommandMeans> & { argv: string[] }, options: Options
     clock: systemClock(),
     commandPath: options.commandPath ?? "/usr/local/bin:/usr/bin:/bin",
     workDir: folder,
+    ...(options.memory && { memory: options.memory }),
   });
   return executor.run({
     means: { kind: "command", env: {}, workDir: "", ...means },
@@ -182,4 +185,19 @@ test("a call that was stopped before it began starts nothing", async () => {
   const run1 = await run({ argv: ["touch", "made"] }, { signal: AbortSignal.abort() });
   expect(run1).toMatchObject(failure("Cancelled", false));
   expect(await run({ argv: ["ls"] })).toMatchObject({ result: { stdout: "" } });
+});
+
+test("a command that holds too much memory ends, children counted; one that does not goes on", async () => {
+  const memory = new MemoryWatch(systemClock(), 120_000_000);
+  const hoard = (bytes: number) =>
+    `const held = Buffer.alloc(${bytes}, 1); setTimeout(() => { console.log(held.length); process.exit(0); }, 2000);`;
+  const node = process.execPath;
+  const small = await run({ argv: [node, "-e", hoard(1_000_000)] }, { memory });
+  expect(stdoutOf(small)).toBe("1000000\n");
+  expect(await run({ argv: [node, "-e", hoard(200_000_000)] }, { memory })).toMatchObject(
+    failure("MemoryExceeded", true),
+  );
+  const family = `for (const _ of [1, 2]) require("node:child_process").spawn(process.execPath, ["-e", ${JSON.stringify(hoard(60_000_000))}], { stdio: "ignore" });
+    setTimeout(() => {}, 20000);`;
+  expect(await run({ argv: [node, "-e", family] }, { memory })).toMatchObject(failure("MemoryExceeded", true));
 });

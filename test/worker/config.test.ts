@@ -41,6 +41,8 @@ test.each<[string, string[], Record<string, string>]>([
   ["an endpoint without port", ["--server", "host"], {}],
   ["a label without value", ["--label", "region"], {}],
   ["an unknown log level", [], { ORLOJ_LOG_LEVEL: "loud" }],
+  ["a memory that is no number", [], { ORLOJ_TOOL_MEMORY_MIB: "1GiB" }],
+  ["a model endpoint that is no address", [], { ORLOJ_ANTHROPIC_BASE_URL: "api.example" }],
   ["a drain window without unit", ["--drain-window", "20"], {}],
 ])("%s is refused with what to do, and no secret", (_, argv, changes) => {
   let message = "";

@@ -7,6 +7,7 @@ import type { Clock } from "../../kit/clock.ts";
 import { type Json, parseJson } from "../../kit/json.ts";
 import type { Redactor } from "../../kit/redactor.ts";
 import { type CommandMeans, failedRun, type ToolExecution, type ToolExecutor, type ToolRun } from "./executor.ts";
+import type { MemoryWatch } from "./memory_watch.ts";
 import { printed, processFailure, runProcess, stderrBytesKept } from "./process.ts";
 import { insideWorkDir } from "./work_dir.ts";
 
@@ -17,6 +18,8 @@ export interface CommandToolOptions {
   readonly commandPath: string;
   /** Directory that work directories must lie in. */
   readonly workDir: string;
+  /** Bounds the memory of a command; absent: nothing does. */
+  readonly memory?: MemoryWatch;
 }
 
 /** See the file header. */
@@ -56,7 +59,7 @@ async function runCommand(
     ...{ file, args: means.argv.slice(1), cwd, env: { PATH: options.commandPath, ...means.env } },
     ...(means.stdin === undefined ? {} : { stdin: means.stdin }),
     ...{ timeoutMs, outputBytesMax: resultBytesMax, stderrBytesMax: stderrBytesKept(redactor) },
-    ...{ signal, clock: options.clock },
+    ...{ signal, clock: options.clock, memory: options.memory },
   });
   if (end.kind !== "exited") return processFailure("command", end, { timeoutMs, outputBytesMax: resultBytesMax });
   if (end.code !== 0) return failedRun("ExitStatus", exitMessage(end.code, end.stderr, redactor), false);

@@ -4,6 +4,7 @@
 
 import { sqlProblem } from "../../language/sql_statement.ts";
 import { type DatabaseMeans, failedRun, type ToolExecutor } from "./executor.ts";
+import type { MemoryWatch } from "./memory_watch.ts";
 import type { Network } from "./network.ts";
 import { runPostgres } from "./postgres.ts";
 import { runSqlite } from "./sqlite.ts";
@@ -12,6 +13,8 @@ import { runSqlite } from "./sqlite.ts";
 export interface DatabaseToolOptions extends Network {
   /** Directory that SQLite files must lie in. */
   readonly workDir: string;
+  /** Bounds the memory of a SQLite statement; absent: nothing does. */
+  readonly memory?: MemoryWatch;
 }
 
 /** See the file header. */

@@ -93,6 +93,7 @@ export type ToolFailureClass =
   | "CommandNotFound"
   | "WorkDirForbidden"
   | "OutputTooLarge"
+  | "MemoryExceeded"
   | "Signal"
   | "SqlError"
   | "SqlConflict"

@@ -13,6 +13,7 @@ import { failedRun, type McpMeans, type ToolExecution, type ToolExecutor, type T
 import { createGuardedFetch, type GuardedFetch } from "./guarded_fetch.ts";
 import { classify } from "./http_exchange.ts";
 import { McpProcess } from "./mcp_process.ts";
+import type { MemoryWatch } from "./memory_watch.ts";
 import { type Network, Refused } from "./network.ts";
 import { printed, stderrBytesKept } from "./process.ts";
 import { insideWorkDir } from "./work_dir.ts";
@@ -31,6 +32,8 @@ export interface McpToolOptions extends Network {
   readonly commandPath: string;
   /** Directory that work directories must lie in. */
   readonly workDir: string;
+  /** Bounds the memory of a server that is started; absent: nothing does. */
+  readonly memory?: MemoryWatch;
 }
 
 /** One conversation: its way to the server, and what is known about its end. */
@@ -126,6 +129,7 @@ function openLocal(
     outputBytesMax,
     stderrBytesMax: stderrBytesKept(redactor),
     clock: options.clock,
+    memory: options.memory,
   });
   return {
     transport,
@@ -133,6 +137,9 @@ function openLocal(
     failure(error, asked) {
       if (transport.tooLarge)
         return failedRun("OutputTooLarge", `the server wrote more than ${outputBytesMax} bytes`, asked);
+      if (transport.outOfMemory) {
+        return failedRun("MemoryExceeded", "the server held more memory than this worker allows it", asked);
+      }
       const rpc = rpcFailure(error, redactor);
       if (rpc !== undefined) return rpc;
       const said = printed(transport.stderr, redactor);

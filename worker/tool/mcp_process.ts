@@ -7,6 +7,7 @@ import { ReadBuffer, serializeMessage } from "@modelcontextprotocol/sdk/shared/s
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 import type { JSONRPCMessage } from "@modelcontextprotocol/sdk/types.js";
 import type { Clock } from "../../kit/clock.ts";
+import type { MemoryWatch } from "./memory_watch.ts";
 import { endGroup, KILL_GRACE_MS, signalGroup } from "./process.ts";
 
 /** Between the end of a server's input and SIGTERM. */
@@ -25,6 +26,7 @@ export interface McpProcessOptions {
   /** How much of the end of standard error is kept. */
   readonly stderrBytesMax: number;
   readonly clock: Clock;
+  readonly memory?: MemoryWatch | undefined;
 }
 
 /** See the file header. */
@@ -34,6 +36,8 @@ export class McpProcess implements Transport {
   onmessage?: Transport["onmessage"];
   /** The server wrote more than it may. */
   tooLarge = false;
+  /** The server held more memory than it may. */
+  outOfMemory = false;
   readonly #options: McpProcessOptions;
   readonly #lines: ReadBuffer;
   #child: ChildProcessWithoutNullStreams | undefined;
@@ -65,7 +69,14 @@ export class McpProcess implements Transport {
       const cancel = this.#options.clock.after(KILL_GRACE_MS, () => child.stdout.destroy());
       child.once("close", cancel);
     });
-    child.on("close", () => this.onclose?.());
+    const cancelMemory = this.#options.memory?.watch(child.pid, () => {
+      this.outOfMemory = true;
+      this.kill();
+    });
+    child.on("close", () => {
+      cancelMemory?.();
+      this.onclose?.();
+    });
     return new Promise((resolve, reject) => {
       child.once("spawn", resolve);
       child.on("error", reject);

@@ -7,6 +7,7 @@ import type { Clock } from "../../kit/clock.ts";
 import type { Redactor } from "../../kit/redactor.ts";
 import { KIB, SECOND } from "../../kit/units.ts";
 import { failedRun, type ToolRun } from "./executor.ts";
+import type { MemoryWatch } from "./memory_watch.ts";
 
 /** Between SIGTERM and SIGKILL of a group that is to end. */
 export const KILL_GRACE_MS = 2 * SECOND;
@@ -31,13 +32,15 @@ export interface ProcessRun {
   readonly stderrBytesMax: number;
   readonly signal: AbortSignal;
   readonly clock: Clock;
+  /** Bounds the memory of the group; absent: nothing does. */
+  readonly memory?: MemoryWatch | undefined;
 }
 
 /** How a process ended. */
 export type ProcessEnd =
   | { readonly kind: "exited"; readonly code: number; readonly stdout: Buffer; readonly stderr: Buffer }
   | { readonly kind: "signalled"; readonly signal: string }
-  | { readonly kind: "stopped"; readonly reason: "Timeout" | "Cancelled" | "OutputTooLarge" }
+  | { readonly kind: "stopped"; readonly reason: "Timeout" | "Cancelled" | "OutputTooLarge" | "MemoryExceeded" }
   | { readonly kind: "unstartable" };
 
 /** Runs a process to its end; never rejects. */
@@ -66,11 +69,13 @@ export function runProcess(run: ProcessRun): Promise<ProcessEnd> {
       cancelKill = endGroup(child.pid, run.clock);
     };
     const cancelTimeout = run.clock.after(run.timeoutMs, () => end("Timeout"));
+    const cancelMemory = run.memory?.watch(child.pid, () => end("MemoryExceeded")) ?? (() => {});
     const stop = () => end("Cancelled");
     if (run.signal.aborted) stop();
     run.signal.addEventListener("abort", stop, { once: true });
     const finish = (how: ProcessEnd) => {
       cancelTimeout();
+      cancelMemory();
       cancelKill();
       cancelDetach();
       run.signal.removeEventListener("abort", stop);
@@ -143,6 +148,9 @@ export function processFailure(
   if (end.kind === "signalled") return failedRun("Signal", `the ${what} was ended by ${end.signal}`, ambiguous);
   if (end.reason === "Timeout") {
     return failedRun("Timeout", `the ${what} did not end within ${bounds.timeoutMs} ms`, ambiguous);
+  }
+  if (end.reason === "MemoryExceeded") {
+    return failedRun("MemoryExceeded", `the ${what} held more memory than this worker allows it`, ambiguous);
   }
   if (end.reason === "Cancelled") return failedRun("Cancelled", "the call was stopped", ambiguous);
   return failedRun("OutputTooLarge", `the ${what} wrote more than ${bounds.outputBytesMax} bytes`, ambiguous);

@@ -10,6 +10,7 @@ import { createDatabaseExecutor } from "./database.ts";
 import type { ToolExecutors } from "./executor.ts";
 import { createHttpExecutor } from "./http.ts";
 import { createMcpExecutor } from "./mcp.ts";
+import { MemoryWatch } from "./memory_watch.ts";
 import { createWebhookExecutor } from "./webhook.ts";
 
 /** What the operator allows tools on this worker. */
@@ -18,6 +19,8 @@ export interface ToolOptions {
   readonly privateNetworks: readonly string[];
   readonly commandPath: string;
   readonly workDir: string;
+  /** Memory that the processes of one call may hold together. */
+  readonly memoryBytes: number;
   /** What no tool may reach. */
   readonly controlPlane: ControlPlaneEndpoints;
 }
@@ -29,11 +32,13 @@ export interface ToolOptions {
  */
 export function createToolExecutors(clock: Clock, options: ToolOptions): ToolExecutors {
   const network = { guard: createAddressGuard(options.privateNetworks, options.controlPlane), clock };
+  const { commandPath, workDir } = options;
+  const memory = new MemoryWatch(clock, options.memoryBytes);
   return {
     http: createHttpExecutor(network),
     webhook: createWebhookExecutor(network),
-    database: createDatabaseExecutor({ ...network, workDir: options.workDir }),
-    mcp: createMcpExecutor({ ...network, commandPath: options.commandPath, workDir: options.workDir }),
-    command: createCommandExecutor({ clock, commandPath: options.commandPath, workDir: options.workDir }),
+    database: createDatabaseExecutor({ ...network, workDir, memory }),
+    mcp: createMcpExecutor({ ...network, commandPath, workDir, memory }),
+    command: createCommandExecutor({ clock, commandPath, workDir, memory }),
   };
 }
