@@ -4,6 +4,7 @@
 import { DomainError } from "../../kit/errors.ts";
 import { auditRecord } from "../audit/record.ts";
 import type { TokenListRow } from "../storage/token_queries.ts";
+import { callTrace } from "./call_trace.ts";
 import type { CommandContext } from "./context.ts";
 import { readPage } from "./page_token.ts";
 import { FINE_RIGHTS, ROLES } from "./rights.ts";
@@ -42,7 +43,7 @@ export async function createToken(
     : rights.map((right) => ({ right }));
   const { id, token } = await tokens.make(
     { id: name, kind, groups, claims, roles: scoped ? [] : roles, grants, method: "token" },
-    { actor: principal.id, ...(ttlMs !== undefined && { ttlMs }) },
+    { actor: principal.id, ...callTrace(principal), ...(ttlMs !== undefined && { ttlMs }) },
   );
   return { token, view: await readToken(context, id) };
 }
@@ -69,7 +70,8 @@ export async function revokeToken(context: Context, principal: Principal, tokenI
     const row = revoked ? await tx.tokens.one(tokenId) : undefined;
     if (row === undefined) return;
     const detail = { tokenId, principal: row.principal_id };
-    await tx.audit.insert([auditRecord({ kind: "token.revoked", actor: principal.id, detail })]);
+    const event = { kind: "token.revoked", actor: principal.id, ...callTrace(principal), detail } as const;
+    await tx.audit.insert([auditRecord(event)]);
   });
   return await readToken(context, tokenId);
 }

@@ -89,7 +89,7 @@ export class Tokens {
   /** Makes a token and its record. @param how.ttlMs from now, in ms; absent: until it is revoked */
   async make(
     principal: NewPrincipal,
-    how: { readonly actor: string; readonly ttlMs?: number },
+    how: { readonly actor: string; readonly traceId?: string; readonly ttlMs?: number },
   ): Promise<{ id: string; token: string }> {
     const token = `orloj_${Buffer.from(this.#random.bytes(TOKEN_BYTES)).toString("base64url")}`;
     const tokenId = this.#context.ids.next("tok");
@@ -103,7 +103,9 @@ export class Tokens {
         ...(grants.length > 0 && { grants: grants.map(({ right, namespace }) => namespaced(right, namespace)) }),
         ...(how.ttlMs !== undefined && { ttlMs: how.ttlMs }),
       };
-      await tx.audit.insert([auditRecord({ kind: "token.created", actor: how.actor, detail })]);
+      const { actor, traceId } = how;
+      const event = { kind: "token.created", actor, ...(traceId !== undefined && { traceId }), detail } as const;
+      await tx.audit.insert([auditRecord(event)]);
     });
     return { id: tokenId, token };
   }
