@@ -18,7 +18,7 @@ import type {
   ToolSpec,
   WorkflowTemplateSpec,
 } from "./specs.ts";
-import { toolAgent } from "./tool_agent.ts";
+import { TOOL_AGENT_PREFIX, toolAgent } from "./tool_agent.ts";
 
 /** A manifest as it is stored. */
 export interface StoredManifest {
@@ -84,9 +84,9 @@ function keepAgent(
   if (name === undefined) return undefined;
   const found = follow(from.manifest, { kind: tool === undefined ? "Agent" : "Tool", name, path: [] }, lookup);
   const { namespace } = found.manifest.metadata;
-  const wanted = tool === undefined ? name : `tool:${name}`;
-  const taken = agents[wanted];
-  const key = taken === undefined || taken.namespace === namespace ? wanted : `${namespace}/${wanted}`;
+  const prefix = tool === undefined ? "" : TOOL_AGENT_PREFIX;
+  const taken = agents[`${prefix}${name}`];
+  const key = `${prefix}${taken === undefined || taken.namespace === namespace ? "" : `${namespace}/`}${name}`;
   if (agents[key] !== undefined) return key;
   if (tool === undefined) agents[key] = withTools(found, tools, lookup);
   else {

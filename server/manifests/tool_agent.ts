@@ -14,12 +14,15 @@ const NO_RETRY: RetryPolicy = {
 };
 const OUTPUT_BYTES_MAX = 1_048_576;
 
+/** What the names of agents that stand for tools begin with; no resource has such a name. */
+export const TOOL_AGENT_PREFIX = "tool:";
+
 /** The agent that stands for a tool. @param ref name of the tool in the bundle */
 export function toolAgent(tool: Resolved<ToolSpec>, ref: string): Resolved<AgentSpec> {
   const { name, namespace, generation, digest, spec } = tool;
   const { retry, timeoutMs, inputSchema, outputSchema } = spec;
   return {
-    ...{ namespace, name: `tool:${name}`, generation, digest },
+    ...{ namespace, name: `${TOOL_AGENT_PREFIX}${name}`, generation, digest },
     spec: {
       description: spec.description,
       runtime: "model",
