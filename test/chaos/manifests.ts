@@ -46,7 +46,8 @@ export const DOCUMENTS: readonly object[] = [
   httpTool("once", "/once", { effect: "write", timeout: "30s" }),
   httpTool("look", "/read", { effect: "read", retry: RETRY, timeout: "30s", http: lookHttp() }),
   httpTool("denied", "/denied", { effect: "write" }),
-  policy("never", { attachTo: [{ kind: "Tool", name: "denied" }], deny: { match: { "requester.kinds": ["user"] } } }),
+  // By the arguments, so that the call is denied and not the task before it leaves.
+  policy("never", { attachTo: [{ kind: "Tool", name: "denied" }], deny: { exists: "args" } }),
 
   calling("charge", "honour", op("charge")),
   calling("left", "honour", op("left")),
