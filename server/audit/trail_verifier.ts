@@ -204,6 +204,8 @@ export class TrailVerifier {
     if (this.#foreign !== undefined) this.#searchForeign(segment, this.#foreign);
     else if (firstFinding(this.#findings) === result.foreign?.finding) this.#foreign = result.foreign;
     this.#carried = result.carried;
+    // One that stands there again is named; the chain goes on from the first.
+    if (segment.number <= this.#previous.number) return;
     this.#previous = segment;
     this.#other = result.other;
     this.#linked = result.linked;

@@ -118,7 +118,9 @@ class Campaign {
     if (found !== undefined && isNamed(found, attack.expected)) this.#counts.named += 1;
     else if (this.#misses.length < MISSES_SHOWN) {
       const wanted = JSON.stringify(attack.expected);
-      this.#misses.push(`${name}, trail ${this.#counts.trails}: expected ${wanted}, found ${JSON.stringify(found)}`);
+      const miss = `${name}, trail ${this.#counts.trails}: expected ${wanted}, found ${JSON.stringify(found)}`;
+      this.#misses.push(miss);
+      this.#options.progress?.(`missed: ${miss}`);
     }
   }
 
