@@ -160,6 +160,39 @@ test("a case has its own time; the other pairs keep that of the test", () => {
   expect(problems(result)).toEqual([]);
 });
 
+test("a limit decides by what a case says was counted before; no case counts for another", () => {
+  const limited = MANIFESTS.replace(
+    "  deny: {match: {context.tags",
+    "  limits: [{name: per-hour, key: [requester.id], max: 2, window: 1h}]\n  deny: {match: {context.tags",
+  );
+  const result = tested(
+    `
+    - {requester: ana, target: [small, any], expect: allow}
+    - {requester: ana, target: small, used: {pay-policy/per-hour: 1}, expect: allow}
+    - {requester: ana, target: small, used: {default/pay-policy/per-hour: 2}, expect: deny, reason: limit_exceeded, decidedBy: pay-policy}
+    - {requester: ana, target: small, used: {pay-policy/per-hour: 3}, expect: allow}
+    - {requester: ana, target: large, used: {pay-policy/per-hour: 3}, expect: deny, reason: not_permitted}
+`,
+    limited,
+  );
+  expect(result.diagnostics).toEqual([]);
+  expect(problems(result)).toEqual([
+    "19: ana × small: expected allow, but it is denied: limit_exceeded by default/pay-policy",
+  ]);
+  const lineOf = (text: string) => limited.split("\n").findIndex((line) => line.includes(text)) + 1;
+  expect(result.pairs.find(({ problem }) => problem !== "")?.deciding).toMatchObject({
+    path: "spec.limits[0]",
+    place: { file: "m.yaml", line: lineOf("limits:") },
+  });
+  const unknown = tested(
+    "\n    - {requester: ana, target: small, used: {pay-policy/per-day: 1}, expect: allow}\n",
+    limited,
+  );
+  expect(unknown.diagnostics).toMatchObject([
+    { line: 16, code: "E-REFERENCE", hint: "known: default/pay-policy/per-hour, pay-policy/per-hour" },
+  ]);
+});
+
 test("coverage counts true, false and unknown of each leaf once, and leaves of a library policy that nobody uses", () => {
   const { leaves } = tested(`
     - {requester: ana, target: [small, any], expect: allow}
