@@ -31,11 +31,12 @@ const on = (side: string) => ({ requirements: { labels: { side } }, errorHandlin
 // Hostile clients play the worker of these agents: the script is never asked.
 const played = [{ output: { ok: true } }];
 const NUMBER = { type: "object", required: ["n"], properties: { n: { type: "integer" } }, additionalProperties: false };
+// By the arguments as well, so that it is the call that is denied and not the task before it leaves.
 const closed = (name: string, tool: string, groups: readonly string[]) =>
   policy(name, {
     attachTo: [{ kind: "Tool", name: tool }],
     checkpoints: ["tool.call"],
-    allow: { match: { "requester.groups": groups } },
+    allow: { any: [{ match: { "requester.groups": groups } }, { cel: "has(args.open_sesame)" }] },
   });
 
 const MANIFESTS = [
