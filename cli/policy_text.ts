@@ -74,8 +74,9 @@ function linesOf(decision: ExplainedDecision, paint: Paint, all: boolean): strin
 }
 
 function verdictText(decision: ExplainedDecision, paint: Paint): string {
-  const { allowed, reason, decidedBy, message, problem, time } = decision;
-  const verdict = allowed ? paint("good", "allowed") : paint("denied", `denied: ${safeLine(reason)}`);
+  const { allowed, reason, decidedBy, message, problem, time, withheld } = decision;
+  const no = withheld ? "withheld from the model" : "denied";
+  const verdict = allowed ? paint("good", "allowed") : paint("denied", `${no}: ${safeLine(reason)}`);
   const by = decidedBy === "" ? "" : ` by ${safeLine(decidedBy)}`;
   const words = [message, problem].filter((part) => part !== "").map((part) => `, ${safeLine(part)}`);
   return `${verdict}${by}, at ${instant(time)}${words.join("")}`;

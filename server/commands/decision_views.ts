@@ -49,6 +49,8 @@ export interface DecisionView extends DryDecision {
   readonly agent: string;
   /** Empty but at tool.call. */
   readonly toolName: string;
+  /** True for a tool that is denied before its agent runs and hidden from the model; the agent runs without it. */
+  readonly withheld: boolean;
   /** Empty if it is about no task. */
   readonly taskId: string;
   readonly args?: JsonObject;

@@ -60,6 +60,7 @@ export async function explainDecisions(
         ...decided,
         ...{ workflow: `${run.namespace}/${run.workflow}`, agent: of.agent ?? "", toolName: of.toolName ?? "", taskId },
         ...(of.args && { args: of.args }),
+        withheld: false,
         recorded: records
           .filter((record) => isOf(record, bundle, decided.checkpoint, { taskId, ...of }))
           .slice(-RECORDED_MAX),

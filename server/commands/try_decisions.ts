@@ -44,26 +44,41 @@ export async function tryDecisions(context: ReadContext, input: TryInput): Promi
         metadata,
         nowMs,
       };
-      const args = input.args;
-      const subjects = [
-        {},
-        ...agents.flatMap((agent) => [
-          { agent },
-          ...(input.tool === "" ? [] : [{ agent, toolName: input.tool, args }]),
-        ]),
-      ];
-      for (const of of subjects) decisions.push(await viewOf(queries, `${namespace}/${name}`, { ...common, ...of }));
+      const decideOne = (of: Partial<DrySubject>) => viewOf(queries, `${namespace}/${name}`, { ...common, ...of });
+      decisions.push(await decideOne({}));
+      for (const agent of agents) {
+        decisions.push(await decideOne({ agent }), ...(await earlyDecisions(bundle, agent, input, decideOne)));
+        if (input.tool !== "") decisions.push(await decideOne({ agent, toolName: input.tool, args: input.args }));
+      }
     }
     if (decisions.length === 0) throw nothingFits(input);
     return decisions;
   });
 }
 
+// Before an agent runs, each tool that it declares is decided with its arguments left open. Of those beside the one that is asked
+// about only denials are told: they end the task before it begins, or hide the tool.
+async function earlyDecisions(
+  { bundle }: CompiledBundle,
+  agent: string,
+  { tool: asked }: TryInput,
+  decideOne: (of: Partial<DrySubject>) => Promise<DecisionView>,
+): Promise<DecisionView[]> {
+  const early: DecisionView[] = [];
+  for (const { ref, as, onDenied } of bundle.agents[agent]?.spec.tools ?? []) {
+    if (asked === as || asked === bundle.tools[ref]?.name) continue;
+    const view = await decideOne({ agent, toolName: as });
+    const { allowed } = view.explanation.decision;
+    if (asked === "" || !allowed) early.push({ ...view, withheld: !allowed && onDenied === "withhold" });
+  }
+  return early;
+}
+
 async function viewOf(queries: StoreQueries, workflow: string, subject: DrySubject): Promise<DecisionView> {
   const { agent = "", toolName = "", args } = subject;
   return {
     ...(await decideCounted(queries, subject)),
-    ...{ workflow, agent, toolName, taskId: "", recorded: [] },
+    ...{ workflow, agent, toolName, taskId: "", recorded: [], withheld: false },
     ...(toolName !== "" && args !== undefined && { args: args as NonNullable<TryInput["args"]> }),
   };
 }

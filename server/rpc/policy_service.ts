@@ -65,7 +65,7 @@ export function policyService(): ServiceImpl<typeof PolicyService> {
         ...{ tags: textMap("tags", request.tags), metadata: textMap("metadata", request.metadata) },
         ...(request.time && { time: timeOf("time", request.time) }),
       });
-      const allowed = decisions.every(({ explanation }) => explanation.decision.allowed);
+      const allowed = decisions.every(({ explanation, withheld }) => explanation.decision.allowed || withheld);
       return { allowed, decisions: decisions.map(decisionToWire) };
     },
   };
@@ -98,10 +98,10 @@ function requesterOf(as: Principal | undefined): Requester {
 }
 
 function decisionToWire(view: DecisionView): MessageInitShape<typeof ExplainedDecisionSchema> {
-  const { checkpoint, workflow, agent, toolName, taskId, args, problem, explanation, recorded } = view;
+  const { checkpoint, workflow, agent, toolName, taskId, args, problem, explanation, recorded, withheld } = view;
   const { allowed, reason, decidedBy, message, policyRevision, nowMs } = explanation.decision;
   return {
-    ...{ checkpoint, workflow, agent, tool: toolName, taskId, problem },
+    ...{ checkpoint, workflow, agent, tool: toolName, taskId, problem, withheld },
     ...{ allowed, reason, decidedBy, message, policyRevision, time: timestampFromMs(nowMs) },
     argumentsJson: args === undefined ? "" : canonicalJson(args),
     decidingPath: explanation.deciding?.path ?? "",

@@ -7,7 +7,7 @@ import { explainDecisions } from "../../server/commands/explain_decisions.ts";
 import { recordTurns } from "../../server/commands/record_turns.ts";
 import { tryDecisions } from "../../server/commands/try_decisions.ts";
 import type { Principal } from "../../server/commands/views.ts";
-import { document, policy } from "./command_manifests.ts";
+import { agent, document, flow, policy } from "./command_manifests.ts";
 import { ana, commandStage } from "./command_stage.ts";
 
 const stage = await commandStage();
@@ -173,6 +173,43 @@ describe("can", () => {
       "default/denied agent.run not_permitted",
     ]);
     expect(words(await can({ workflow: "closed" }))).toEqual(["default/closed workflow.run not_permitted"]);
+  });
+
+  test("the tools of an agent are decided as before it runs: a denied one ends the task, or is only withheld", async () => {
+    await stage.applyAll([
+      policy("guarded-engineering", "Tool", "guarded", ["engineering"], "tool.call"),
+      agent("picky", { tools: ["look", { ref: "guarded", as: "dangerous", onDenied: "withhold" }] }),
+      ...flow("picks", { nodes: [{ name: "only", agent: "picky" }] }),
+    ]);
+    const told = (decisions: readonly DecisionView[]) =>
+      decisions.map(({ toolName, explanation, withheld }) => [toolName, explanation.decision.reason, withheld]);
+    const [run, started] = [
+      ["", "allowed", false],
+      ["", "allowed", false],
+    ] as const;
+    expect(told(await can({ agent: "picky", requester: bob }))).toEqual([
+      run,
+      started,
+      ["look", "allowed", false],
+      ["dangerous", "not_permitted", true],
+    ]);
+    expect(told(await can({ workflow: "picks", tool: "look", requester: bob, args: { n: 1 } }))).toEqual([
+      run,
+      started,
+      ["dangerous", "not_permitted", true],
+      ["look", "allowed", false],
+    ]);
+    expect(told(await can({ workflow: "picks", tool: "guarded", requester: bob }))).toEqual([
+      run,
+      started,
+      ["guarded", "not_permitted", false],
+    ]);
+    expect(told(await can({ workflow: "calls", tool: "look", requester: bob, args: { n: 1 } }))).toEqual([
+      run,
+      started,
+      ["guarded", "not_permitted", false],
+      ["look", "allowed", false],
+    ]);
   });
 
   test("tags come from their sources, and a time may be given", async () => {

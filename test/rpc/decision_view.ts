@@ -15,6 +15,7 @@ export const DECISION: DecisionView = {
   ...{ checkpoint: "tool.call", workflow: "default/hello", agent: "a", toolName: "t", taskId: "task_1" },
   args: { amount: 7 },
   problem: "",
+  withheld: false,
   explanation: {
     decision: {
       ...{ checkpoint: "tool.call", allowed: false, reason: "not_permitted", decidedBy: "default/p", message: "no" },
