@@ -114,6 +114,7 @@ test("apply creates, then leaves alone what is equal, then configures what chang
     action: "configured",
     generation: 2,
     digest: third.results[0]?.digest,
+    previousGeneration: 1,
     previousDigest: first.results[1]?.digest,
   });
   const revisions = await database.db
