@@ -1,5 +1,5 @@
 // Watches over one HTTP/2 connection: settings in time, then a ping every 10 s that must be answered within 5 s.
-// Called by port.ts for every session; Node's HTTP/2 server does neither by itself, and a black-holed peer stays unseen for
+// Called by connections.ts for every session; Node's HTTP/2 server does neither by itself, and a black-holed peer stays unseen for
 // over 40 s even while writing.
 // Never ends a connection whose peer answers.
 

@@ -5,12 +5,12 @@
 // Port: new → listening → draining (stopAccepting) → closed (destroy).
 
 import { constants } from "node:crypto";
-import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from "node:http2";
-import type { AddressInfo, Socket } from "node:net";
+import { createSecureServer, type Http2SecureServer } from "node:http2";
+import type { Socket } from "node:net";
 import type { SecureContextOptions } from "node:tls";
-import { DomainError, messageOf } from "../../kit/errors.ts";
+import { messageOf } from "../../kit/errors.ts";
+import { Connections, http2Limits } from "./connections.ts";
 import type { ListeningPort, PortOptions } from "./port.ts";
-import { guardSession } from "./session_guard.ts";
 
 /** Keys of 112 bits of security and more, in certificates too: no RSA below 2,048 bits, no SHA-1. */
 const STRONG = "DEFAULT:@SECLEVEL=2";
@@ -32,15 +32,11 @@ export interface TlsPortOptions extends Omit<PortOptions, "http1"> {
 
 /** See the file header. */
 export class TlsPort implements ListeningPort {
-  readonly #options: TlsPortOptions;
   readonly #server: Http2SecureServer;
-  readonly #sockets = new Set<Socket>();
-  readonly #sessions = new Set<ServerHttp2Session>();
-  #onIdle: (() => void)[] = [];
+  readonly #connections: Connections;
 
   constructor(options: TlsPortOptions) {
-    this.#options = options;
-    const { limits, handler, log, name } = options;
+    const { limits, handler } = options;
     // Options of the HTTP/1.1 side, which the types of this server do not know.
     const http1 = { maxHeaderSize: limits.headerBytesMax, connectionsCheckingInterval: limits.handshakeMs };
     this.#server = createSecureServer(
@@ -53,24 +49,16 @@ export class TlsPort implements ListeningPort {
         rejectUnauthorized: false,
         secureOptions: constants.SSL_OP_NO_TICKET,
         handshakeTimeout: limits.handshakeMs,
-        maxHeaderListPairs: limits.headerFieldsMax,
-        streamResetBurst: limits.streamResetBurst,
-        streamResetRate: limits.streamResetRate,
-        settings: {
-          maxConcurrentStreams: limits.streamsMax,
-          maxHeaderListSize: limits.headerBytesMax,
-          enableConnectProtocol: false,
-        },
+        ...http2Limits(limits),
       },
       handler,
     );
     const server = this.#server;
     Object.assign(server, { headersTimeout: limits.handshakeMs, requestTimeout: limits.requestMs });
     Object.assign(server, { maxHeadersCount: limits.headerFieldsMax });
-    server.maxConnections = limits.connectionsMax;
-    server.on("drop", () => log.warn("rpc.connection_refused", { listener: name, why: "too many" }));
-    server.on("connection", (socket: Socket) => this.#track(socket));
-    server.on("session", (session) => this.#guard(session));
+    this.#connections = new Connections(server, options);
+    server.on("connection", (socket: Socket) => this.#connections.track(socket));
+    server.on("session", (session) => this.#connections.guard(session));
     server.on("sessionError", () => undefined);
     server.on("tlsClientError", (error, socket) => {
       const address = socket.remoteAddress ?? "";
@@ -79,23 +67,8 @@ export class TlsPort implements ListeningPort {
     });
   }
 
-  /** Listens. @param port 0 for any free one. @returns the real port. @throws CONFIG_INVALID if the address cannot be had. */
   listen(host: string, port: number): Promise<number> {
-    const { name, log } = this.#options;
-    return new Promise((resolve, reject) => {
-      const onError = (error: NodeJS.ErrnoException) => {
-        const why =
-          error.code === "EADDRINUSE" ? "it is in use: stop what holds it or choose another port" : error.message;
-        const message = `the ${name} listener cannot have ${host}:${port}: ${why}`;
-        reject(new DomainError("CONFIG_INVALID", message, { listener: name }, error));
-      };
-      this.#server.once("error", onError);
-      this.#server.listen(port, host, () => {
-        this.#server.off("error", onError);
-        this.#server.on("error", (error) => log.error("rpc.listener", { error }));
-        resolve((this.#server.address() as AddressInfo).port);
-      });
-    });
+    return this.#connections.listen(host, port);
   }
 
   /** New connections get other certificates. */
@@ -108,36 +81,15 @@ export class TlsPort implements ListeningPort {
   }
 
   stopAccepting(): void {
-    if (this.#server.listening) this.#server.close();
-    for (const session of this.#sessions) session.close();
+    this.#connections.stopAccepting();
   }
 
   idle(): Promise<void> {
-    if (this.#sockets.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#onIdle.push(resolve));
+    return this.#connections.idle();
   }
 
-  async destroy(): Promise<void> {
-    this.stopAccepting();
-    for (const session of this.#sessions) session.destroy();
-    for (const socket of this.#sockets) socket.destroy();
-    await this.idle();
-  }
-
-  #track(socket: Socket): void {
-    this.#sockets.add(socket);
-    socket.setNoDelay(true);
-    socket.once("close", () => {
-      this.#sockets.delete(socket);
-      if (this.#sockets.size === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
-    });
-  }
-
-  #guard(session: ServerHttp2Session): void {
-    this.#sessions.add(session);
-    session.once("close", () => this.#sessions.delete(session));
-    const { clock, limits, log, name } = this.#options;
-    guardSession(session, clock, limits, (why) => log.info("rpc.connection_ended", { listener: name, why }));
+  destroy(): Promise<void> {
+    return this.#connections.destroy();
   }
 }
 
