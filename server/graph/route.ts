@@ -4,6 +4,7 @@
 // only the first set that holds. A loop edge that was taken as often as it may counts as not taken, or fails the node.
 
 import type { Json } from "../../kit/json.ts";
+import type { LoopSpec } from "../manifests/specs.ts";
 import { inputOf, iterationOf } from "./bindings.ts";
 import type { Step } from "./step.ts";
 import type { FailureValue, PlanEdge, PlanNode } from "./types.ts";
@@ -34,16 +35,18 @@ export function route(step: Step, node: PlanNode, group: readonly PlanEdge[], en
       }
       if (!result.value) continue;
     }
-    if (edge.loop !== undefined && timesTaken(step, edge) >= edge.loop.max) {
+    if (isExhausted(step, edge)) {
       if (edge.loop.onExhausted === "continue") continue;
-      const message = `the loop ${edge.from} → ${edge.to} went round ${edge.loop.max} times, as often as it may`;
-      return { ok: false, failure: { class: "LoopExhausted", message } };
+      return exhausted(edge);
     }
     if (edge.when !== undefined) conditionHeld = true;
     taken.push(edge);
   }
   const otherwise = node.first ? taken.length === 0 : !conditionHeld;
-  if (otherwise) taken.push(...group.filter((edge) => edge.otherwise));
+  for (const edge of otherwise ? group.filter((each) => each.otherwise) : []) {
+    if (!isExhausted(step, edge)) taken.push(edge);
+    else if (edge.loop.onExhausted === "fail") return exhausted(edge);
+  }
   return { ok: true, taken };
 }
 
@@ -54,6 +57,14 @@ export function noRoute(group: readonly PlanEdge[], taken: readonly PlanEdge[]):
   return { class: "NoRoute", message };
 }
 
-function timesTaken(step: Step, edge: PlanEdge): number {
-  return step.row(edge.to).loop?.taken[edge.index] ?? 0;
+type LoopEdge = PlanEdge & { readonly loop: LoopSpec };
+
+/** True for a loop edge that was taken as often as it may. */
+function isExhausted(step: Step, edge: PlanEdge): edge is LoopEdge {
+  return edge.loop !== undefined && (step.row(edge.to).loop?.taken[edge.index] ?? 0) >= edge.loop.max;
+}
+
+function exhausted({ from, to, loop }: LoopEdge): Routed {
+  const message = `the loop ${from} → ${to} went round ${loop.max} times, as often as it may`;
+  return { ok: false, failure: { class: "LoopExhausted", message } };
 }

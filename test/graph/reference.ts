@@ -94,17 +94,24 @@ export class Reference {
     for (const edge of plain) {
       if (first && chosen.length > 0) break;
       if (edge.when !== undefined && output?.[edge.when] !== true) continue;
-      if (edge.loop !== undefined && (this.#rounds.get(edge) ?? 0) === edge.loop.max) {
-        if (edge.loop.onExhausted === "fail") return "LoopExhausted";
+      if (!this.#hasRounds(edge)) {
+        if (edge.loop?.onExhausted === "fail") return "LoopExhausted";
         continue;
       }
       chosen.push(edge);
     }
     const useOtherwise = first ? chosen.length === 0 : chosen.every((edge) => edge.when === undefined);
-    if (useOtherwise) chosen.push(...group.filter((edge) => edge.otherwise === true));
+    for (const edge of useOtherwise ? group.filter((one) => one.otherwise === true) : []) {
+      if (this.#hasRounds(edge)) chosen.push(edge);
+      else if (edge.loop?.onExhausted === "fail") return "LoopExhausted";
+    }
     const conditional = group.some((edge) => edge.when !== undefined && edge.loop === undefined);
     if (outcome === "succeeded" && chosen.length === 0 && conditional) return "NoRoute";
     return chosen;
+  }
+
+  #hasRounds(edge: RefEdge): boolean {
+    return edge.loop === undefined || (this.#rounds.get(edge) ?? 0) < edge.loop.max;
   }
 
   #succeed(name: string, output: Flags): void {
