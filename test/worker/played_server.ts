@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { systemClock } from "../../kit/clock.ts";
+import { type Clock, systemClock } from "../../kit/clock.ts";
 import { seededRandom } from "../../kit/random.ts";
 import {
   type Hello,
@@ -209,7 +209,11 @@ export class PlayedServer {
 }
 
 /** A worker for a played server. */
-export function playedWorker(endpoints: readonly string[], changes: Partial<WorkerOptions> = {}): Worker {
+export function playedWorker(
+  endpoints: readonly string[],
+  changes: Partial<WorkerOptions> = {},
+  clock: Clock = systemClock(),
+): Worker {
   const options = { endpoints, joinToken: "join-me", name: "w1", slots: 2, ...changes };
-  return assembleWorker(options, systemClock(), seededRandom(7));
+  return assembleWorker(options, clock, seededRandom(7));
 }

@@ -2,6 +2,7 @@
 
 import { Code } from "@connectrpc/connect";
 import { expect, test } from "vitest";
+import { systemClock } from "../../kit/clock.ts";
 import { FactVerdict } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import { PlayedServer, playedWorker } from "./played_server.ts";
 import {
@@ -236,6 +237,30 @@ test("a worker waits for a server that is not there yet", async () => {
   closers.push(() => server.close());
   (await server.stream()).welcome();
   await started;
+});
+
+test("a worker that lost its server tries again at least as often as it would renew", async () => {
+  const server = await played();
+  const { sleep, ...clock } = systemClock();
+  const waits: number[] = [];
+  const enough = Promise.withResolvers<void>();
+  const hasty = (ms: number, signal?: AbortSignal) => {
+    waits.push(ms);
+    if (waits.length === 30) enough.resolve();
+    return sleep(Math.min(ms, 2), signal);
+  };
+  const worker = playedWorker([server.endpoint], {}, { ...clock, sleep: hasty });
+  closeAtEnd(worker);
+  const started = worker.start();
+  const stream = await server.stream();
+  stream.welcome({ ttlMs: 1_500 });
+  await started;
+  waits.length = 0;
+  await server.close();
+  closers.shift();
+  await enough.promise;
+  expect(Math.max(...waits)).toBeLessThanOrEqual(500);
+  expect(Math.max(...waits)).toBeGreaterThan(250);
 });
 
 test("many facts of one moment share a frame", async () => {

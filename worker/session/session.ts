@@ -5,7 +5,7 @@
 // States: connecting → greeting (Hello sent) → attached (Welcome came) → connecting … → ended.
 
 import { create } from "@bufbuild/protobuf";
-import { backoffDelay } from "../../kit/backoff.ts";
+import { type Backoff, backoffDelay } from "../../kit/backoff.ts";
 import type { Clock } from "../../kit/clock.ts";
 import { DomainError, messageOf } from "../../kit/errors.ts";
 import type { Random } from "../../kit/random.ts";
@@ -30,8 +30,8 @@ import { durationMs, durationOf } from "./translate.ts";
 
 /** Version of the protocol that this worker speaks. */
 export const PROTOCOL_VERSION = 1;
-/** Waits between connections. */
-export const RECONNECT_BACKOFF = { initialMs: 100, maxMs: 5 * SECOND, factor: 2, jitter: "full" } as const;
+/** Waits between connections; never longer than a worker waits between renewals, which it would miss. */
+const RECONNECT_BACKOFF = { initialMs: 100, maxMs: 5 * SECOND, factor: 2, jitter: "full" } as const;
 /** Waits between tries to find another replica while a drained one still serves. */
 const MOVE_BACKOFF = { initialMs: 50, maxMs: 500, factor: 2, jitter: "full" } as const;
 /** Longest wait for Welcome. */
@@ -90,6 +90,7 @@ export class WorkerSession {
   #next: Promise<Connected> | undefined;
   #sessionId = "";
   #frameBytesMax = FRAME_BYTES_DEFAULT;
+  #reconnect: Backoff = RECONNECT_BACKOFF;
   #callId = 0n;
   /** Told to every stream once known: this worker takes nothing more, by its own stop or by an operator. */
   #drain: { readonly windowMs: number; readonly reason: string } | undefined;
@@ -202,7 +203,7 @@ export class WorkerSession {
       log(end.polite ? "info" : "warn", "not connected, trying again", { endpoint, reason: end.message });
       // After a polite end the next replica is dialled at once, if there is one and this one was of use.
       if (end.polite && attached && endpoints.length > 1 && failures <= endpoints.length) continue;
-      await clock.sleep(backoffDelay(RECONNECT_BACKOFF, failures, random), this.#stopping.signal);
+      await clock.sleep(backoffDelay(this.#reconnect, failures, random), this.#stopping.signal);
     }
   }
 
@@ -299,6 +300,7 @@ export class WorkerSession {
     if (welcome.frameBytesMax > 0) this.#frameBytesMax = welcome.frameBytesMax;
     const ttlMs = durationMs(welcome.leaseTtl) ?? 30 * SECOND;
     const renewMs = durationMs(welcome.renewInterval) ?? ttlMs / 3;
+    this.#reconnect = { ...RECONNECT_BACKOFF, maxMs: Math.min(RECONNECT_BACKOFF.maxMs, renewMs) };
     const drained = this.#stream;
     this.#stream = stream;
     this.#outbox.attach(stream);
