@@ -10,7 +10,7 @@ const HARNESSES: readonly (readonly string[])[] = [
   ["test/sim/main.ts", "--planted", "--json"],
   ["test/tamper/main.ts", "--mutations", "3000", "--json"],
   ["test/fuzz/main.ts", "--yaml", "20000", "--frames", "30000", "--json"],
-  ["test/hostile/main.ts", "--attempts", "3000", "--json"],
+  ["test/hostile/main.ts", "--json"],
   ["test/chaos/main.ts", "--profile", "ci", "--json"],
 ];
 
