@@ -35,6 +35,14 @@ const remove = (principal: Principal, namespace = "default") =>
   deleteResource(context, principal, "Policy", namespace, "rule", false);
 const denied = (right: string) => ({ reason: "PERMISSION_DENIED", metadata: { right } });
 
+const commandTool = (name: string) => ({
+  ...{ apiVersion: "orloj.dev/v1", kind: "Tool", metadata: { name } },
+  spec: {
+    ...{ type: "command", description: "x", command: { argv: ["cat"] } },
+    ...{ inputSchema: { type: "object" }, effect: "read" },
+  },
+});
+
 test("writing, switching and deleting policies are rights of their own, and admin has them all", async () => {
   const plain = operator();
   const [write, mode, gone] = (["policies.write", "policies.mode", "policies.delete"] as const).map((right) =>
@@ -62,16 +70,7 @@ test("writing, switching and deleting policies are rights of their own, and admi
 test("who may change policies and has no role changes nothing else", async () => {
   const author: Principal = { ...ana, roles: [], grants: [{ right: "policies.write" }, { right: "policies.delete" }] };
   expect(await applied(author, policy("enforce", "a"))).toBe("created");
-  const tool = {
-    ...{ apiVersion: "orloj.dev/v1", kind: "Tool", metadata: { name: "strange" } },
-    spec: {
-      type: "command",
-      description: "x",
-      command: { argv: ["cat"] },
-      inputSchema: { type: "object" },
-      effect: "read",
-    },
-  };
+  const tool = commandTool("strange");
   await expect(applied(author, tool)).rejects.toMatchObject(denied("operator"));
   const gone = deleteResource(context, author, "Agent", "default", "solo", true);
   await expect(gone).rejects.toMatchObject(denied("operator"));
@@ -88,16 +87,7 @@ test("a right of a namespace ends there", async () => {
 });
 
 test("a refused apply changes nothing, whatever else was in it", async () => {
-  const tool = {
-    ...{ apiVersion: "orloj.dev/v1", kind: "Tool", metadata: { name: "along" } },
-    spec: {
-      type: "command",
-      description: "x",
-      command: { argv: ["cat"] },
-      inputSchema: { type: "object" },
-      effect: "read",
-    },
-  };
+  const tool = commandTool("along");
   const content = `${JSON.stringify(tool)}\n---\n${JSON.stringify(policy("enforce", "a"))}`;
   const input = { files: [{ name: "a.yaml", content }], defaultNamespace: "", strict: false };
   await expect(apply({ ...context, pool: stage.pool }, operator(), input)).rejects.toMatchObject(

@@ -8,13 +8,14 @@ import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../kit/clock.ts";
 import type { JsonObject } from "../../kit/json.ts";
 import { Redactor } from "../../kit/redactor.ts";
 import { createAddressGuard } from "../../worker/tool/addresses.ts";
 import type { McpMeans, ToolRun } from "../../worker/tool/executor.ts";
 import { createMcpExecutor } from "../../worker/tool/mcp.ts";
+import { startLoopbackServer } from "../harness/loopback_server.ts";
 
 const require = createRequire(import.meta.url);
 const program = (name: string) =>
@@ -234,19 +235,11 @@ describe("reference server everything, over streamable HTTP", () => {
 describe("over HTTP", () => {
   async function endpoint(listener: RequestListener) {
     const seen: { method: string | undefined; headers: Record<string, unknown> }[] = [];
-    const server = createServer((request, response) => {
+    const base = await startLoopbackServer((request, response) => {
       seen.push({ method: request.method, headers: request.headers });
       listener(request, response);
     });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    onTestFinished(
-      () =>
-        new Promise<void>((resolve) => {
-          server.close(() => resolve());
-          server.closeAllConnections();
-        }),
-    );
-    return { seen, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp` };
+    return { seen, url: `${base}/mcp` };
   }
 
   test.each<[number, Record<string, string>, string]>([

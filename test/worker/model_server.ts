@@ -1,11 +1,10 @@
 // A local server that plays a model provider, and the request that a turn is asked with.
 // Called by the tests of the model adapters. Keeps every request that it got; closes with the test.
 
-import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { onTestFinished } from "vitest";
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import type { Json, JsonObject } from "../../kit/json.ts";
 import type { ModelRequest } from "../../worker/model/adapter.ts";
+import { startLoopbackServer } from "../harness/loopback_server.ts";
 
 /** One request as it came in. */
 export interface SeenRequest {
@@ -33,7 +32,7 @@ export function modelRequest(changes: Partial<ModelRequest> = {}): ModelRequest 
 /** Starts a server that answers so; `url` is its base, `seen` what it was asked. */
 export async function modelServer(answer: (response: ServerResponse, request: IncomingMessage) => void) {
   const seen: SeenRequest[] = [];
-  const server = createServer((incoming, response) => {
+  const base = await startLoopbackServer((incoming, response) => {
     let text = "";
     incoming.on("data", (chunk) => {
       text += chunk;
@@ -43,15 +42,7 @@ export async function modelServer(answer: (response: ServerResponse, request: In
       answer(response, incoming);
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(
-    () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  );
-  return { seen, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1` };
+  return { seen, url: `${base}/v1` };
 }
 
 /** Streams events as providers do, in pieces that end anywhere: each write is `size` bytes. */

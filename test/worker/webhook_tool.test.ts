@@ -1,33 +1,25 @@
 // The webhook tool: what counts as delivered, which class everything else has, and that a signature goes to one receiver.
 
-import { createServer, type RequestListener } from "node:http";
-import type { AddressInfo } from "node:net";
-import { expect, onTestFinished, test } from "vitest";
+import type { RequestListener } from "node:http";
+import { expect, test } from "vitest";
 import { systemClock } from "../../kit/clock.ts";
 import { Redactor } from "../../kit/redactor.ts";
 import { createAddressGuard } from "../../worker/tool/addresses.ts";
 import { createWebhookExecutor } from "../../worker/tool/webhook.ts";
+import { startLoopbackServer } from "../harness/loopback_server.ts";
 
 const clock = systemClock();
 const HEADERS = { "content-type": "application/json", "webhook-id": "auto:t/1/0", "webhook-signature": "v1,abc" };
 
 async function receiver(listener: RequestListener) {
   const seen: { method: string | undefined; headers: Record<string, unknown>; body: string }[] = [];
-  const server = createServer(async (request, response) => {
+  const base = await startLoopbackServer(async (request, response) => {
     let body = "";
     for await (const chunk of request) body += chunk;
     seen.push({ method: request.method, headers: request.headers, body });
     listener(request, response);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(
-    () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  );
-  return { seen, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook` };
+  return { seen, url: `${base}/hook` };
 }
 
 function deliver(url: string, options: { networks?: string[]; timeoutMs?: number; signal?: AbortSignal } = {}) {
