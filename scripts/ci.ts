@@ -1,6 +1,6 @@
 // Everything that is run for each change: gates and tests, then the harnesses that break things on purpose.
 // Called by .ci/run. Each harness ends with one JSON object and counts as one check, failed when it exits with anything but 0.
-// The last line is `N passed, N failed`; the exit code is 0 only when nothing failed.
+// The last lines name what failed, and end with `N passed, N failed`; the exit code is 0 only when nothing failed.
 
 import { spawn } from "node:child_process";
 import { ROOT } from "./command.ts";
@@ -15,22 +15,27 @@ const HARNESSES: readonly (readonly string[])[] = [
 ];
 
 const tests = await run(["scripts/test.ts"]);
-const [, passedTests = "0", failedTests = "1"] = /^(\d+) passed, (\d+) failed$/.exec(tests.lastLine) ?? [];
+const [, passedTests = "0", failedTests = "1"] = /^(\d+) passed, (\d+) failed$/.exec(tests.lines.at(-1) ?? "") ?? [];
 let passed = Number(passedTests);
 let failed = Number(failedTests);
+const failures = tests.lines.filter((line) => line.startsWith("failed: "));
 if (tests.code !== 0 && failed === 0) failed += 1;
 
 for (const harness of HARNESSES) {
   const { code, seconds } = await run(harness);
   if (code === 0) passed += 1;
-  else failed += 1;
+  else {
+    failed += 1;
+    failures.push(`failed: ${harness.join(" ")}: exit ${code}`);
+  }
   console.log(`${code === 0 ? "✓" : "✗"} ${harness.join(" ")}: ${seconds} s`);
 }
+for (const failure of failures) console.log(failure);
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
 
-/** Runs a program of this repository with its output shown; keeps its last line. */
-function run(args: readonly string[]): Promise<{ code: number | null; lastLine: string; seconds: number }> {
+/** Runs a program of this repository with its output shown; keeps its last lines. */
+function run(args: readonly string[]): Promise<{ code: number | null; lines: string[]; seconds: number }> {
   const start = performance.now();
   const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
   let tail = "";
@@ -41,8 +46,8 @@ function run(args: readonly string[]): Promise<{ code: number | null; lastLine: 
   return new Promise((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (code) => {
-      const lastLine = tail.trimEnd().split("\n").at(-1) ?? "";
-      resolve({ code, lastLine, seconds: Math.round((performance.now() - start) / 1_000) });
+      const lines = tail.trimEnd().split("\n");
+      resolve({ code, lines, seconds: Math.round((performance.now() - start) / 1_000) });
     });
   });
 }

@@ -1,12 +1,13 @@
 // Everything that must hold, and its totals: gates first, then the tests.
 // Called by `npm test` and, with --check, by `npm run check` (without the tests that start processes). Other arguments narrow the
 // tests and leave the gates out: `npm test -- test/storage`.
-// The last line is `N passed, N failed`; the exit code is 0 only when nothing failed and nothing was left behind.
+// The last lines name what failed, and end with `N passed, N failed`; the exit code is 0 only when nothing failed and nothing was
+// left behind.
 
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { command } from "./command.ts";
+import { join, relative } from "node:path";
+import { command, ROOT } from "./command.ts";
 import { GATES } from "./gates.ts";
 
 interface Totals {
@@ -18,17 +19,24 @@ interface VitestReport {
   readonly testResults: readonly {
     readonly name: string;
     readonly status: string;
-    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+    readonly message: string;
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly fullName: string;
+      readonly failureMessages?: readonly string[];
+    }[];
   }[];
 }
 
 const totals: Totals = { passed: 0, failed: 0 };
+const failures: string[] = [];
 const args = process.argv.slice(2);
 const check = args.includes("--check");
 const filters = args.filter((arg) => arg !== "--check");
 
 if (filters.length === 0) for (const gate of GATES) await runGate(gate.name, gate.run);
 await runTests(check ? ["--exclude", "test/e2e/**", ...filters] : filters);
+for (const failure of failures) console.log(`failed: ${failure}`);
 console.log(`${totals.passed} passed, ${totals.failed} failed`);
 process.exitCode = totals.failed === 0 && totals.passed > 0 ? 0 : 1;
 
@@ -38,7 +46,7 @@ async function runGate(name: string, run: () => Promise<string | undefined>): Pr
     if (nothing === undefined) totals.passed += 1;
     console.log(nothing === undefined ? `✓ ${name}` : `- ${name}: nothing to compare, ${nothing}`);
   } catch (error) {
-    totals.failed += 1;
+    fail(`${name}: ${firstLine((error as Error).message)}`);
     console.log(`✗ ${name}\n${(error as Error).message}`);
   }
 }
@@ -53,7 +61,8 @@ async function runTests(extra: readonly string[]): Promise<void> {
     const text = await readFile(file, "utf8").catch(() => undefined);
     if (text !== undefined) count(JSON.parse(text) as VitestReport);
     // Unhandled errors and things left behind fail the run without failing a test.
-    if (code !== 0 && totals.failed === failedBefore) totals.failed += 1;
+    if (code !== 0 && totals.failed === failedBefore)
+      fail(`vitest ended with ${code}, though no test failed: see above`);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -61,12 +70,23 @@ async function runTests(extra: readonly string[]): Promise<void> {
 
 function count(report: VitestReport): void {
   for (const file of report.testResults) {
+    const name = relative(ROOT, file.name);
     const failed = file.assertionResults.filter((result) => result.status !== "passed");
-    for (const result of failed)
-      if (result.status !== "failed") console.log(`not run, which counts as failed: ${result.fullName}`);
     totals.passed += file.assertionResults.length - failed.length;
-    totals.failed += failed.length;
+    for (const { status, fullName, failureMessages = [] } of failed) {
+      const why = status === "failed" ? firstLine(failureMessages[0] ?? "") : "not run, which counts as failed";
+      fail(`${name}: ${fullName}: ${why}`);
+    }
     // A file that does not load, or whose hooks fail, has no failed test to show for it.
-    if (file.status === "failed" && failed.length === 0) totals.failed += 1;
+    if (file.status === "failed" && failed.length === 0) fail(`${name}: ${firstLine(file.message)}`);
   }
+}
+
+function fail(what: string): void {
+  totals.failed += 1;
+  failures.push(what);
+}
+
+function firstLine(text: string): string {
+  return text.split("\n", 1)[0] ?? "";
 }
