@@ -5,6 +5,8 @@
 import type { Json, JsonObject } from "../../kit/json.ts";
 import { HOUR, KIB, MIB, MINUTE } from "../../kit/units.ts";
 import { compileSchema } from "../../language/json_schema.ts";
+import { checkLimits, checkRuntime, readRuntimeBlock, runtimeJson, takesTurns } from "./agent_blocks.ts";
+import { AGENT_RUNTIMES } from "./agent_spec.ts";
 import type { Findings } from "./diagnostics.ts";
 import { checkSchema, checkTemplate } from "./expressions.ts";
 import { compact, Fields, formatDuration, notYet, readLabel, readString } from "./fields.ts";
@@ -31,7 +33,6 @@ const KEYS = [
   "errorHandling",
   "requirements",
 ];
-const RUNTIMES = ["model", "http", "command", "handler"] as const;
 const ALIAS = /^[a-z][a-z0-9_-]{0,62}$/;
 /** Limits of an agent that declares none. */
 export const AGENT_LIMITS: AgentSpec["limits"] = {
@@ -48,7 +49,6 @@ export function readAgent(findings: Findings, tree: Tree, path: string): AgentSp
   const runtime = readRuntime(fields);
   const modelTree = fields.get("model");
   const model = modelTree === undefined ? undefined : readModel(findings, modelTree, fields.at("model"));
-  if (runtime === "model" && !fields.has("model")) fields.missing("model");
   const prompt = fields.string("prompt");
   const promptTree = fields.get("prompt");
   if (prompt !== undefined && promptTree !== undefined)
@@ -70,32 +70,23 @@ export function readAgent(findings: Findings, tree: Tree, path: string): AgentSp
     description: fields.string("description") ?? "",
     runtime,
     ...(model && { model }),
+    ...readRuntimeBlock(fields, runtime),
     systemPrompt,
     ...(prompt !== undefined && { prompt }),
     tools: readTools(fields),
     ...schemas,
     repairAttempts,
-    limits: readLimits(fields),
+    limits: readLimits(fields, runtime),
     errorHandling: readErrorHandling(fields, schemas.outputSchema),
     requirements: readRequirements(fields),
   };
 }
 
 function readRuntime(fields: Fields): AgentSpec["runtime"] {
-  const runtime = fields.oneOf("runtime", RUNTIMES, "model");
+  const runtime = fields.oneOf("runtime", AGENT_RUNTIMES, "model");
   if (runtime !== "model")
     notYet(fields.findings, fields.positionOf("runtime"), fields.at("runtime"), `runtime "${runtime}"`);
-  for (const block of RUNTIMES) {
-    if (block === runtime || !fields.has(block)) continue;
-    const message = `"${block}" does not belong to runtime "${runtime}"`;
-    fields.findings.error(
-      "E-UNION",
-      fields.positionOf(block),
-      fields.at(block),
-      message,
-      `remove it or set runtime: ${block}`,
-    );
-  }
+  checkRuntime(fields, runtime);
   return runtime;
 }
 
@@ -157,12 +148,13 @@ function readToolEntry(findings: Findings, tree: Tree, path: string): AgentTool 
   return { ref, as, onDenied: onDenied ?? "fail", ...(onError && { onError }) };
 }
 
-function readLimits(parent: Fields): AgentSpec["limits"] {
+function readLimits(parent: Fields, runtime: AgentSpec["runtime"]): AgentSpec["limits"] {
   const tree = parent.get("limits");
   const fields =
     tree &&
     Fields.of(parent.findings, tree, parent.at("limits"), ["maxTurns", "maxToolCalls", "timeout", "maxOutputBytes"]);
   if (fields === undefined) return AGENT_LIMITS;
+  checkLimits(fields, runtime);
   return {
     maxTurns: fields.integer("maxTurns", { min: 1, max: 1_000 }, AGENT_LIMITS.maxTurns),
     maxToolCalls: fields.integer("maxToolCalls", { min: 0, max: 10_000 }, AGENT_LIMITS.maxToolCalls),
@@ -208,25 +200,30 @@ function readRequirements(parent: Fields): AgentSpec["requirements"] {
   return { labels: fields?.strings("labels") ?? {} };
 }
 
-/** Spec of an Agent as its manifest would say it, defaults filled in. */
+/** Spec of an Agent as its manifest would say it, defaults filled in. What does not belong to its runtime is left out. */
 export function agentJson(spec: AgentSpec): JsonObject {
-  const { limits, errorHandling } = spec;
+  const { limits, errorHandling, runtime } = spec;
+  const asksModel = runtime === "model";
+  const turns = takesTurns(runtime);
   return compact({
     description: spec.description,
-    runtime: spec.runtime,
+    runtime,
     model: spec.model && modelJson(spec.model),
-    systemPrompt: spec.systemPrompt,
+    ...runtimeJson(spec),
+    systemPrompt: asksModel ? spec.systemPrompt : undefined,
     prompt: spec.prompt,
-    tools: spec.tools.map(({ ref, as, onDenied, onError }) => compact({ ref, as, onDenied, onError })),
+    tools: turns
+      ? spec.tools.map(({ ref, as, onDenied, onError }) => compact({ ref, as, onDenied, onError }))
+      : undefined,
     inputSchema: spec.inputSchema,
     outputSchema: spec.outputSchema,
-    repairAttempts: spec.repairAttempts,
-    limits: {
-      maxTurns: limits.maxTurns,
-      maxToolCalls: limits.maxToolCalls,
+    repairAttempts: asksModel ? spec.repairAttempts : undefined,
+    limits: compact({
+      maxTurns: turns ? limits.maxTurns : undefined,
+      maxToolCalls: turns ? limits.maxToolCalls : undefined,
       timeout: formatDuration(limits.timeoutMs),
       maxOutputBytes: limits.maxOutputBytes,
-    },
+    }),
     errorHandling: compact({
       retry: errorHandling.retry && retryJson(errorHandling.retry),
       onExhausted: errorHandling.onExhausted,

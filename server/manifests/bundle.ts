@@ -27,10 +27,10 @@ export interface Bundle {
   readonly tools: Readonly<Record<string, Resolved<ToolSpec>>>;
 }
 
-/** What a worker may know of an agent: no endpoint, header, argv, statement or secret of any tool. */
+/** What a worker may know of an agent: no endpoint, header, argv, environment, statement or secret, of it or of any tool. */
 export interface AgentView {
   readonly name: string;
-  readonly spec: Omit<AgentSpec, "errorHandling" | "requirements">;
+  readonly spec: Omit<AgentSpec, "http" | "command" | "errorHandling" | "requirements">;
   /** Tools as the model sees them, by alias, in declared order. */
   readonly tools: readonly ToolView[];
 }

@@ -9,7 +9,7 @@ import { compact, Fields } from "./fields.ts";
 import { checkSecrets } from "./secret_rule.ts";
 import type { ToolSpec } from "./specs.ts";
 import { readAddress, readHeaders, TOOL_VARIABLES } from "./tool_address.ts";
-import { readArgv, readEnvironment, readWorkDir } from "./tool_blocks.ts";
+import { readArgv, readEnvironment, readWorkDir, refuseInsertions } from "./tool_blocks.ts";
 import type { Tree } from "./tree.ts";
 
 const LOCAL = ["command", "env", "workDir"];
@@ -61,12 +61,7 @@ function checkUnion(fields: Fields, remote: boolean): void {
 function readLocal(fields: Fields): Pick<Mcp, "local"> | undefined {
   const tree = fields.get("command");
   const argv = tree && readArgv(fields.findings, tree, fields.at("command"));
-  const inserting = argv?.findIndex((word) => word.includes("${{")) ?? -1;
-  if (tree?.kind === "list" && inserting > 0) {
-    const message = "the command of an MCP server takes no insertion";
-    const at = tree.items[inserting]?.at ?? tree.at;
-    fields.findings.error("E-VALUE", at, `${fields.at("command")}[${inserting}]`, message, "hand secrets over in env");
-  }
+  if (tree && argv) refuseInsertions(fields.findings, tree, argv, fields.at("command"), "the command of an MCP server");
   const env = readEnvironment(fields);
   const workDir = readWorkDir(fields);
   return argv && { local: { argv, env, ...(workDir !== undefined && { workDir }) } };

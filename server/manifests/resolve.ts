@@ -1,6 +1,6 @@
 // Resolves a workflow to its bundle: the specs that a run uses, content-addressed; and the worker's view of a bundle.
 // Called by commands at Invoke with a lookup over one catalog revision. Pure.
-// The worker view never holds an endpoint, header, argv, environment or secret of a tool: it is built member by member.
+// The worker view never holds an endpoint, header, argv, environment or secret of an agent or tool.
 
 import { DomainError } from "../../kit/errors.ts";
 import { canonicalJson, type Json, sha256 } from "../../kit/json.ts";
@@ -139,7 +139,13 @@ function follow(from: Manifest, { kind, name }: ManifestReference, lookup: Store
 export function workerView(bundle: Bundle): { document: WorkerViewDocument; text: string; digest: string } {
   const agents: Record<string, AgentView> = {};
   for (const [name, agent] of Object.entries(bundle.agents)) {
-    const { errorHandling: _handling, requirements: _requirements, ...spec } = agent.spec;
+    const {
+      http: _http,
+      command: _command,
+      errorHandling: _handling,
+      requirements: _requirements,
+      ...spec
+    } = agent.spec;
     agents[name] = { name: agent.name, spec, tools: spec.tools.map((tool) => toolView(tool, bundle.tools[tool.ref])) };
   }
   const document: WorkerViewDocument = { agents };

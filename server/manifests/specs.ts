@@ -5,6 +5,18 @@
 import type { Backoff } from "../../kit/backoff.ts";
 import type { Json, JsonObject } from "../../kit/json.ts";
 import type { WindowText } from "../../language/time_window.ts";
+import type { AgentSpec } from "./agent_spec.ts";
+
+export type {
+  AgentCommand,
+  AgentHttp,
+  AgentRuntime,
+  AgentSpec,
+  AgentTool,
+  ModelProvider,
+  ModelSpec,
+  ScriptRule,
+} from "./agent_spec.ts";
 
 /** Names of the five kinds. */
 export const KINDS = ["Agent", "AgentSystem", "Tool", "Policy", "WorkflowTemplate"] as const;
@@ -32,78 +44,6 @@ export interface RetryPolicy {
 export interface SecretRef {
   readonly name: string;
   readonly key: string;
-}
-
-/** Model providers that can be declared. */
-export type ModelProvider = "openai" | "anthropic" | "openai-compatible" | "scripted";
-
-/** Which model an agent asks. */
-export interface ModelSpec {
-  readonly provider: ModelProvider;
-  readonly name: string;
-  /** openai-compatible only. */
-  readonly baseUrl?: string;
-  readonly secretRef?: SecretRef;
-  readonly parameters: { readonly temperature?: number; readonly maxOutputTokens?: number };
-  /** scripted only: the script, see docs/scripted-model.md. */
-  readonly script?: readonly ScriptRule[];
-}
-
-/**
- * One rule of a scripted model. The first rule whose `when` (CEL over {input, turn, results}) is true answers.
- * `turn` counts from 1; `results` maps tool names to their results so far (last one wins).
- */
-export interface ScriptRule {
-  /** CEL condition; absent: always. */
-  readonly when?: string;
-  /** Answer text; a template over the same variables. */
-  readonly text?: string;
-  /** Answer as JSON; a template; sent as its canonical text. */
-  readonly output?: Json;
-  /** Tools to call; arguments are a template. */
-  readonly toolCalls?: readonly { readonly name: string; readonly arguments: Json }[];
-  /** Fails with this error class instead of answering. */
-  readonly error?: string;
-  /** Waits before it answers, in ms; at most 60 000. */
-  readonly delayMs?: number;
-}
-
-/** A tool as an agent declares it. */
-export interface AgentTool {
-  /** Name of the Tool resource. */
-  readonly ref: string;
-  /** Name the model sees; the ref unless `as` was given. */
-  readonly as: string;
-  readonly onDenied: "fail" | "withhold";
-  /** Absent: tell for read tools, fail for write and destructive ones. */
-  readonly onError?: "tell" | "fail";
-}
-
-/** Spec of kind Agent. */
-export interface AgentSpec {
-  readonly description: string;
-  readonly runtime: "model" | "http" | "command" | "handler";
-  readonly model?: ModelSpec;
-  readonly systemPrompt: string;
-  /** Template over {input}; absent: the input as JSON. */
-  readonly prompt?: string;
-  readonly tools: readonly AgentTool[];
-  readonly inputSchema?: JsonObject;
-  readonly outputSchema?: JsonObject;
-  readonly repairAttempts: number;
-  readonly limits: {
-    readonly maxTurns: number;
-    readonly maxToolCalls: number;
-    readonly timeoutMs: number;
-    readonly maxOutputBytes: number;
-  };
-  readonly errorHandling: {
-    /** Absent: the workflow's own retry applies. */
-    readonly retry?: RetryPolicy;
-    readonly onExhausted: "deadLetter" | "fail" | "continue";
-    readonly fallback?: Json;
-  };
-  readonly requirements: { readonly labels: Readonly<Record<string, string>> };
 }
 
 /** Effects a tool may have on the world. */

@@ -1,5 +1,5 @@
 // Reads where a tool sends to: an address and headers, with what may be inserted there. Arguments never choose scheme or host,
-// and no credential is written out. Called by the blocks that speak HTTP: http, webhook, mcp.
+// and no credential is written out. Called by the blocks that speak HTTP: http, webhook, mcp, and that of an http agent.
 // What depends on the value of an insertion is refused when it is rendered (server/grant), not here.
 
 import { compileStringTemplate, type Segment } from "../../language/template.ts";
@@ -9,7 +9,7 @@ import { type Fields, readStrings } from "./fields.ts";
 import { checkSecrets } from "./secret_rule.ts";
 import { positionInside, type ScalarTree, type Tree } from "./tree.ts";
 
-/** What a tool's block may insert. */
+/** What a tool's block may insert; an agent's inserts secrets only. */
 export const TOOL_VARIABLES: readonly string[] = ["args", "secret"];
 const HEADER_NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
 const RESERVED_HEADERS = new Set([
@@ -22,10 +22,16 @@ const RESERVED_HEADERS = new Set([
   "trailer",
 ]);
 
-/** Reads headers, whose values are templates. */
-export function readHeaders(findings: Findings, tree: Tree, path: string): Record<string, string> {
+/** Reads headers, whose values are templates. @param reserved names that are set for the author, in lower case */
+export function readHeaders(
+  findings: Findings,
+  tree: Tree,
+  path: string,
+  variables = TOOL_VARIABLES,
+  reserved: readonly string[] = [],
+): Record<string, string> {
   const headers = readStrings(findings, tree, path);
-  checkTemplate(findings, tree, path, TOOL_VARIABLES);
+  checkTemplate(findings, tree, path, variables);
   checkSecrets(findings, tree, path);
   if (tree.kind !== "map") return headers;
   const seen = new Set<string>();
@@ -33,7 +39,7 @@ export function readHeaders(findings: Findings, tree: Tree, path: string): Recor
     const name = entry.key.toLowerCase();
     const inner = `${path}.${entry.key}`;
     if (!HEADER_NAME.test(entry.key)) findings.error("E-VALUE", entry.at, inner, `"${entry.key}" is not a header name`);
-    if (RESERVED_HEADERS.has(name))
+    if (RESERVED_HEADERS.has(name) || reserved.includes(name))
       findings.error("E-VALUE", entry.at, inner, `"${entry.key}" is set by the worker`, "remove it");
     if (seen.has(name))
       findings.error("E-DUPLICATE-KEY", entry.at, inner, `the header "${entry.key}" is given twice`, "keep one");
@@ -46,16 +52,16 @@ export function readHeaders(findings: Findings, tree: Tree, path: string): Recor
 }
 
 /** Reads an address that must be there, and checks what is inserted into it. */
-export function readAddress(fields: Fields, key: string): string | undefined {
+export function readAddress(fields: Fields, key: string, variables = TOOL_VARIABLES): string | undefined {
   const url = fields.requiredString(key);
   const tree = fields.get(key);
-  if (url !== undefined && tree?.kind === "scalar") checkUrl(fields.findings, tree, fields.at(key), url);
+  if (url !== undefined && tree?.kind === "scalar") checkUrl(fields.findings, tree, fields.at(key), url, variables);
   return url;
 }
 
-function checkUrl(findings: Findings, tree: ScalarTree, path: string, url: string): void {
-  if (checkTemplate(findings, tree, path, TOOL_VARIABLES) === undefined) return;
-  const compiled = compileStringTemplate(url, { variables: TOOL_VARIABLES });
+function checkUrl(findings: Findings, tree: ScalarTree, path: string, url: string, variables: readonly string[]): void {
+  if (checkTemplate(findings, tree, path, variables) === undefined) return;
+  const compiled = compileStringTemplate(url, { variables });
   if (!compiled.ok) return;
   checkSecrets(findings, tree, path);
   const [first, ...rest] = compiled.value.segments;

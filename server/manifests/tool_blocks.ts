@@ -101,11 +101,11 @@ export function readWorkDir(fields: Fields): string | undefined {
 }
 
 /** Reads the environment of a process, whose values are templates. */
-export function readEnvironment(fields: Fields): Record<string, string> {
+export function readEnvironment(fields: Fields, variables = TOOL_VARIABLES): Record<string, string> {
   const { findings } = fields;
   const tree = fields.get("env");
   if (tree !== undefined) {
-    checkTemplate(findings, tree, fields.at("env"), TOOL_VARIABLES);
+    checkTemplate(findings, tree, fields.at("env"), variables);
     checkSecrets(findings, tree, fields.at("env"));
   }
   const env = fields.strings("env");
@@ -157,6 +157,21 @@ export function readArgv(findings: Findings, tree: Tree, path: string): string[]
     break;
   }
   return argv;
+}
+
+/** Reports an insertion in a command whose words are fixed. @param what names the command */
+export function refuseInsertions(
+  findings: Findings,
+  tree: Tree,
+  argv: readonly string[],
+  path: string,
+  what: string,
+): void {
+  const inserting = argv.findIndex((word) => word.includes("${{"));
+  // One in the program itself was reported as what it is.
+  if (inserting < 1 || tree.kind !== "list") return;
+  const at = (tree.items[inserting] as Tree).at;
+  findings.error("E-VALUE", at, `${path}[${inserting}]`, `${what} takes no insertion`, "hand secrets over in env");
 }
 
 /** The http block as a manifest would say it. */

@@ -24,8 +24,9 @@ export interface WorkerCapabilities {
 }
 
 /** What an agent's tasks need. */
-export function requirementsOf(agent: Pick<AgentSpec, "runtime" | "requirements">): Requirements {
-  return { runtime: agent.runtime, labels: agent.requirements.labels };
+export function requirementsOf(agent: Pick<AgentSpec, "runtime" | "handler" | "requirements">): Requirements {
+  const { runtime, handler, requirements } = agent;
+  return { runtime, labels: requirements.labels, ...(handler && { handler: handler.name }) };
 }
 
 /** 16 hex digits of the hash of the canonical requirements. */

@@ -5,6 +5,7 @@
 import { INVALID_GRAPHS } from "./invalid_graphs.ts";
 import { INVALID_POLICIES } from "./invalid_policies.ts";
 import { agent, HTTP, head, type InvalidManifest, MODEL, model, row, tool } from "./invalid_row.ts";
+import { INVALID_RUNTIMES } from "./invalid_runtimes.ts";
 import { INVALID_TOOLS } from "./invalid_tools.ts";
 
 /** Every row. */
@@ -79,7 +80,7 @@ export const INVALID_MANIFESTS: readonly InvalidManifest[] = [
   row(
     "E-NOT-YET",
     "another runtime",
-    head("Agent", "x", "§runtime: http\nhttp: {url: x}"),
+    head("Agent", "x", '§runtime: http\nhttp: {url: "https://agents.example/"}'),
     'runtime "http" is not supported by this version',
   ),
   row("E-UNION", "a block of another runtime", agent("§command: {argv: [x]}"), "does not belong"),
@@ -218,6 +219,7 @@ export const INVALID_MANIFESTS: readonly InvalidManifest[] = [
   row("E-DUPLICATE", "two tools of one name", `${tool(HTTP)}---\n${agent("tools: [refund, §refund]")}`, "`as`"),
   row("E-NAME", "a tool alias with a blank", agent('tools: [{ref: refund, as: §"a b"}]'), "not a tool name"),
   row("E-TYPE", "a requirement that is a number", agent("requirements: {labels: {gpu: §1}}"), 'quote it: "1"'),
+  ...INVALID_RUNTIMES,
   ...INVALID_TOOLS,
   ...INVALID_GRAPHS,
   ...INVALID_POLICIES,

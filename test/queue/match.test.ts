@@ -10,9 +10,11 @@ describe("a route", () => {
     const route = routeOf({ runtime: "model", labels: { region: "eu", tier: "gpu" } });
     expect(route).toMatch(/^[0-9a-f]{16}$/);
     expect(routeOf({ runtime: "model", labels: { tier: "gpu", region: "eu" } })).toBe(route);
-    expect(routeOf(requirementsOf({ runtime: "model", requirements: { labels: { tier: "gpu", region: "eu" } } }))).toBe(
-      route,
-    );
+    const requirements = { labels: { tier: "gpu", region: "eu" } };
+    expect(routeOf(requirementsOf({ runtime: "model", requirements }))).toBe(route);
+    expect(requirementsOf({ runtime: "handler", handler: { name: "billing" }, requirements })).toEqual({
+      ...{ runtime: "handler", handler: "billing", labels: { tier: "gpu", region: "eu" } },
+    });
   });
 
   test("differs with runtime, handler and labels", () => {
