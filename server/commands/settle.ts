@@ -5,7 +5,9 @@
 
 import { outputsNeeded } from "../graph/advance.ts";
 import type { NodeRow } from "../graph/types.ts";
+import { isToolAgent } from "../manifests/tool_agent.ts";
 import { settlingOrder } from "../queue/fence.ts";
+import { failsByTool } from "../queue/outcome.ts";
 import type { LineageCall } from "../queue/replay.ts";
 import type { HeldTask, LosingTask } from "../storage/lease_queries.ts";
 import type { LockedRun } from "../storage/run_queries.ts";
@@ -21,7 +23,7 @@ import { RunWork } from "./run_work.ts";
 import type { SettleItem, SettleVerdict } from "./settle_items.ts";
 import { settleRunItem } from "./settle_run.ts";
 import { settleTaskItem } from "./settle_task.ts";
-import { type LoadedReplays, Settlement } from "./settlement.ts";
+import { type LoadedFacts, Settlement } from "./settlement.ts";
 
 /** Settles a batch; one verdict an item, in order. @throws DomainError for database trouble: nothing of the batch happened */
 export async function settle(context: CommandContext, items: readonly SettleItem[]): Promise<SettleVerdict[]> {
@@ -45,7 +47,8 @@ async function settleIn(tx: StoreQueries, context: CommandContext, items: readon
     unique([...tasks.values()].map((task) => `${task.run_id} ${task.node}`)),
   );
   await loadItems(tx, works, tasks.values());
-  const settlement = new Settlement(works, tasks, held, context.ids, await loadReplays(tx, context, items, tasks));
+  const loaded = { ...(await loadReplays(tx, context, items, tasks)), timedOut: await loadTimeouts(tx, items, tasks) };
+  const settlement = new Settlement(works, tasks, held, context.ids, loaded);
   const verdicts: SettleVerdict[] = [];
   for (const index of settlingOrder(items)) {
     const item = items[index] as SettleItem;
@@ -57,13 +60,29 @@ async function settleIn(tx: StoreQueries, context: CommandContext, items: readon
   return { settlement, verdicts };
 }
 
+// Of the tasks of tool nodes that fail by their tool, now or when they were parked, those whose tool ran out of time last.
+async function loadTimeouts(
+  tx: StoreQueries,
+  items: readonly SettleItem[],
+  tasks: ReadonlyMap<string, TaskRow>,
+): Promise<ReadonlySet<string>> {
+  const failing = items.flatMap((item) => ("taskId" in item && mayFailByTool(item) ? [item.taskId] : []));
+  return new Set(await tx.ledger.timedOut(failing.filter((id) => isToolAgent(tasks.get(id)?.agent ?? ""))));
+}
+
+function mayFailByTool(item: SettleItem): boolean {
+  if (item.type === "park" || item.type === "fail") return failsByTool(item.failure.class);
+  if (item.type === "outcome") return item.outcome.type === "failed" && failsByTool(item.outcome.failure.class);
+  return item.type === "discard";
+}
+
 // Dead letters that somebody decides about, with what is on record of their lineages; specs of tasks that replay with later ones.
 async function loadReplays(
   tx: StoreQueries,
   context: CommandContext,
   items: readonly SettleItem[],
   tasks: ReadonlyMap<string, TaskRow>,
-): Promise<LoadedReplays> {
+): Promise<Omit<LoadedFacts, "timedOut">> {
   const decided = unique(
     items.flatMap((item) => (item.type === "replay" || item.type === "discard" ? [item.taskId] : [])),
   );

@@ -42,8 +42,10 @@ export function endTask(
     failure_class: failure.class,
     failure_message: failure.message,
   };
-  const failed = { failure, ...(fallback !== undefined && { fallback }) };
-  const end: TaskEnd = park ? { type: "parked", failure } : { type: "failed", ...failed };
+  const ended = settlement.seenByGraph(task.id, failure);
+  const end: TaskEnd = park
+    ? { type: "parked", failure: ended }
+    : { type: "failed", failure: ended, ...(fallback !== undefined && { fallback }) };
   settlement.endTask(work, task, park ? "DEAD_LETTERED" : "FAILED", end, patch);
   const detail = { ...settlement.taskDetail(task), worker: lease.worker, failure, transitions: work.takeTransitions() };
   const subject = { ...settlement.subject(task), actor: workerActor(lease.worker) };

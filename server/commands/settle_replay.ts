@@ -64,7 +64,7 @@ export function settleDiscard(settlement: Settlement, work: RunWork, task: TaskR
     ...{ replay_task_id: null, replay_run_id: null },
   });
   // In a run that ended or stops already it is a record only.
-  const failure = { class: letter.failure_class, message: letter.failure_message };
+  const failure = settlement.seenByGraph(task.id, { class: letter.failure_class, message: letter.failure_message });
   work.apply({ type: "discarded", node: task.node, iteration: task.iteration, failure });
   const detail = { ...settlement.taskDetail(task), reason: item.reason, transitions: work.takeTransitions() };
   settlement.record({ kind: "dead_letter.discarded", ...settlement.subject(task), actor: item.actor, detail });

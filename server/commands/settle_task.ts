@@ -4,6 +4,7 @@
 
 import { unreachable } from "../../kit/errors.ts";
 import { tokenHash } from "../audit/record.ts";
+import { isToolAgent } from "../manifests/tool_agent.ts";
 import { judgeStaleOutcome } from "../queue/fence.ts";
 import type { TaskRow } from "../storage/task_queries.ts";
 import type { RunWork } from "./run_work.ts";
@@ -38,7 +39,8 @@ export function settleTaskItem(settlement: Settlement, item: TaskItem): SettleVe
     case "park":
       return endTask(holding, item.failure, "park", item.token);
     case "fail":
-      return endTask(holding, item.failure, "fail", item.token);
+      // A tool node has no agent that would say so: whatever its tool fails with for good is for a person.
+      return endTask(holding, item.failure, isToolAgent(task.agent) ? "park" : "fail", item.token);
     case "lost":
       return settleLoss(holding, item.reason, item.actor, item.note);
     default:

@@ -6,7 +6,7 @@ import { assert } from "../../kit/errors.ts";
 import type { Ids } from "../../kit/ids.ts";
 import type { AuditEvent, StoredRecord, TaskDetail } from "../audit/events.ts";
 import { auditRecord } from "../audit/record.ts";
-import type { TaskEnd } from "../graph/types.ts";
+import type { FailureValue, TaskEnd } from "../graph/types.ts";
 import { isPresented } from "../queue/fence.ts";
 import type { LineageCall } from "../queue/replay.ts";
 import { isListed, TASK_TRANSITIONS, type TaskState } from "../queue/states.ts";
@@ -45,13 +45,15 @@ export interface ReplayedTask {
   readonly plan: ReplayPlan;
 }
 
-/** What was loaded beside runs, tasks and leases: dead letters that somebody decides about, and what replays use. */
-export interface LoadedReplays {
+/** What was loaded beside runs, tasks and leases: dead letters that somebody decides about, what replays use, how tools failed. */
+export interface LoadedFacts {
   readonly letters: ReadonlyMap<string, LockedDeadLetter>;
   /** Calls by the origin of their lineage. */
   readonly calls: ReadonlyMap<string, readonly LineageCall[]>;
   /** Bundles, by digest, of tasks that do not use their run's. */
   readonly bundles: ReadonlyMap<string, CompiledBundle>;
+  /** Tasks of tool nodes whose tool ran out of time. */
+  readonly timedOut: ReadonlySet<string>;
 }
 
 /** What of a task changes beside its state. */
@@ -73,8 +75,9 @@ export class Settlement {
   readonly #deniedCalls: ToolCallRow[] = [];
   readonly #audit: StoredRecord[] = [];
   readonly #letters: Map<string, LockedDeadLetter>;
-  readonly #calls: LoadedReplays["calls"];
-  readonly #bundles: LoadedReplays["bundles"];
+  readonly #calls: LoadedFacts["calls"];
+  readonly #bundles: LoadedFacts["bundles"];
+  readonly #timedOut: LoadedFacts["timedOut"];
   readonly #parked: NewDeadLetter[] = [];
   readonly #resolvedLetters: DeadLetterDecision[] = [];
   readonly #replays: ReplayedTask[] = [];
@@ -84,11 +87,12 @@ export class Settlement {
     tasks: ReadonlyMap<string, TaskRow>,
     held: Map<string, HeldTask & Partial<LosingTask>>,
     ids: Ids,
-    loaded: LoadedReplays,
+    loaded: LoadedFacts,
   ) {
     this.#letters = new Map(loaded.letters);
     this.#calls = loaded.calls;
     this.#bundles = loaded.bundles;
+    this.#timedOut = loaded.timedOut;
     this.#works = works;
     this.#tasks = new Map(tasks);
     this.#held = held;
@@ -115,6 +119,11 @@ export class Settlement {
     if (lease === undefined || this.#endedLeases.has(taskId)) return undefined;
     const { token, session_id: sessionId } = lease;
     return isPresented({ token, sessionId }, presented) ? lease : undefined;
+  }
+
+  /** A failure of a task as the graph is to see it: of a tool node, whether its tool ran out of time. */
+  seenByGraph(taskId: string, failure: FailureValue): FailureValue {
+    return this.#timedOut.has(taskId) ? { ...failure, timedOut: true } : failure;
   }
 
   /** The change gathered for a task so far. */

@@ -7,7 +7,7 @@
 import { unreachable } from "../../kit/errors.ts";
 import type { Json } from "../../kit/json.ts";
 import { endFailed, succeedNode } from "./end_node.ts";
-import { failRun, finishRun, named, stopRun } from "./finish.ts";
+import { finishRun, named, stopRun } from "./finish.ts";
 import { resolveEdges } from "./join.ts";
 import { endItem } from "./map_items.ts";
 import { Step } from "./step.ts";
@@ -37,7 +37,8 @@ export function advance(plan: GraphPlan, state: GraphState, event: GraphEvent): 
       if (isParked(step, event)) step.move(event.node, "replay", { openTasks: 1 });
       break;
     case "discarded":
-      if (isParked(step, event)) failRun(step, event.node, event.failure);
+      // No edge of its own caught it when it was parked; one of the system around it may.
+      if (isParked(step, event)) endFailed(step, event.node, event.failure, { how: "fail" });
       break;
     case "stopped":
       stopRun(step, event.cause, event.failure);

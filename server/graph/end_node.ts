@@ -47,7 +47,8 @@ export function endFailed(step: Step, name: string, failure: FailureValue, uncau
   const node = step.node(name);
   const event = uncaught.how === "deny" ? "deny" : "fail";
   if (step.run === "RUNNING" && !UNCAUGHT.has(failure.class)) {
-    const routed = route(step, node, catching(node, failure, uncaught), { error: failure });
+    const error = { class: failure.class, message: failure.message };
+    const routed = route(step, node, catching(node, failure, uncaught), { error });
     if (routed.ok && routed.taken.length > 0) {
       step.move(name, event, { failure });
       follow(step, node, routed.taken, undefined);
@@ -106,7 +107,7 @@ export function skipNode(step: Step, name: string): void {
 function catching(node: PlanNode, failure: FailureValue, uncaught: Uncaught): readonly PlanEdge[] {
   const group = (outcome: PlanEdge["outcome"]) => node.outgoing.filter((edge) => edge.outcome === outcome);
   if (uncaught.how === "deny") return group("policyDenied");
-  const timedOut = failure.class === "Timeout" ? group("timedOut") : [];
+  const timedOut = failure.class === "Timeout" || failure.timedOut ? group("timedOut") : [];
   return timedOut.length > 0 ? timedOut : group("failed");
 }
 

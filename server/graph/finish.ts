@@ -40,7 +40,7 @@ export function finishRun(step: Step): void {
 
 /** A failure of a node as the run tells it. */
 export function named(node: string, failure: FailureValue): FailureValue {
-  return { class: failure.class, message: `node ${node}: ${failure.message}` };
+  return { ...failure, message: `node ${node}: ${failure.message}` };
 }
 
 function canAct(row: NodeRow): boolean {

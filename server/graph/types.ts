@@ -90,6 +90,8 @@ export interface GraphPlan {
 export interface FailureValue {
   readonly class: string;
   readonly message: string;
+  /** A tool node's, whose tool ran out of time: an edge for `timedOut` takes it, whatever its class. */
+  readonly timedOut?: true;
 }
 
 /** How often the loop edges into a node were taken, since the loop around them went round. */

@@ -17,6 +17,11 @@ const OUTPUT_BYTES_MAX = 1_048_576;
 /** What the names of agents that stand for tools begin with; no resource has such a name. */
 export const TOOL_AGENT_PREFIX = "tool:";
 
+/** True for an agent that stands for a tool. @param agent its name in the bundle */
+export function isToolAgent(agent: string): boolean {
+  return agent.startsWith(TOOL_AGENT_PREFIX);
+}
+
 /** The agent that stands for a tool. @param ref name of the tool in the bundle */
 export function toolAgent(tool: Resolved<ToolSpec>, ref: string): Resolved<AgentSpec> {
   const { name, namespace, generation, digest, spec } = tool;

@@ -17,6 +17,13 @@ export interface FailedOutcome {
   readonly random: Random;
 }
 
+const TOOL_FAILURES: ReadonlySet<string> = new Set(["ToolFailed", "ToolAttemptsExhausted", "UnknownOutcome"]);
+
+/** True for failures of a task that one of its tool calls caused. */
+export function failsByTool(failureClass: string): boolean {
+  return TOOL_FAILURES.has(failureClass);
+}
+
 /** What becomes of the task. */
 export type OutcomeStep =
   | { readonly type: "succeeded" }

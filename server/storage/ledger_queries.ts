@@ -332,6 +332,19 @@ export function ledgerQueries(db: Queryable) {
       return result.rows;
     },
 
+    /** Of the tasks, those of which a call ended with a time-out; through tool_call_task_idx. */
+    async timedOut(taskIds: readonly string[]): Promise<string[]> {
+      if (taskIds.length === 0) return [];
+      const rows = await db
+        .selectFrom("tool_call")
+        .select("task_id")
+        .where("task_id", "in", [...taskIds])
+        .where("state", "in", ["failed", "unknown"])
+        .where("failure_class", "=", "Timeout")
+        .execute();
+      return rows.map((row) => row.task_id);
+    },
+
     /** Marks the outcome of a call unknown: nothing repeats it until a person decides. */
     async markUnknown(grantId: string): Promise<void> {
       await db.updateTable("tool_call").set({ state: "unknown" }).where("grant_id", "=", grantId).execute();

@@ -1,9 +1,11 @@
 // Systems in systems through the commands: what a run is made of, whose policies count, what its views show, and what apply refuses.
 
 import { beforeAll, expect, test } from "vitest";
+import type { Assigned } from "../../server/commands/claim.ts";
 import { readRun } from "../../server/commands/read_runs.ts";
 import { document, flow, policy } from "./command_manifests.ts";
 import { type CommandStage, commandStage, DONE, outcomeOf } from "./command_stage.ts";
+import { failToolCall } from "./tool_node.ts";
 
 let stage: CommandStage;
 const inner = (name: string) => ({ name, agent: "solo", input: {} });
@@ -46,6 +48,27 @@ test("a policy on a contained system counts for the whole run", async () => {
     "default/nobody-in-watched",
     "default/nobody-in-watched",
   ]);
+});
+
+test("a discarded node fails the system that it is in; a tool that ran out of time last is a time-out to the system around it", async () => {
+  await stage.applyAll([
+    system("looking", [{ name: "t", tool: "look", input: { n: 1 } }]),
+    ...flow("waiting", {
+      nodes: [{ name: "sub", system: "looking", input: {} }, inner("late"), inner("broken")],
+      edges: [
+        { from: "sub", to: "late", outcome: "timedOut" },
+        { from: "sub", to: "broken", outcome: "failed" },
+      ],
+    }),
+  ]);
+  const runId = await stage.start("waiting");
+  const held = (await stage.claimAs("s3")).assigned.find(({ task }) => task.run_id === runId) as Assigned;
+  await failToolCall(stage, held, "Timeout");
+  await stage.settle(outcomeOf(held, { type: "failed", failure: { class: "ToolFailed", message: "look is late" } }));
+  expect(await stage.nodes(runId)).toMatchObject({ "sub/t": "PARKED", sub: "PENDING" });
+  await stage.settle({ type: "discard", taskId: held.task.id, reason: "", actor: "ana" });
+  const nodes = { "sub/t": "FAILED", sub: "FAILED", late: "ACTIVE", broken: "SKIPPED" };
+  expect(await stage.nodes(runId)).toMatchObject(nodes);
 });
 
 test("two applies do not make a circle: the second one sees what is stored", async () => {

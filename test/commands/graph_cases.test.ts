@@ -16,6 +16,7 @@ import {
   taskName,
 } from "../graph/case_files.ts";
 import { type CommandStage, commandStage, outcomeOf } from "./command_stage.ts";
+import { failToolCall } from "./tool_node.ts";
 
 const files = graphCases();
 const nameOf = (file: number, index: number) => `case-${file}-${index}`;
@@ -39,9 +40,15 @@ async function claimAll(session: string, held: Map<string, Assigned>): Promise<v
   for (const assigned of (await stage.claimAs(session)).assigned) held.set(taskName(assigned.task), assigned);
 }
 
-function settling(assigned: Assigned, end: StepEnd): SettleItem {
+async function settling(assigned: Assigned, end: StepEnd): Promise<SettleItem> {
   if (end.type === "ok") return outcomeOf(assigned, { type: "succeeded", output: end.output });
   const failure = { class: end.type === "fail" ? end.class : "", message: FAILURE_MESSAGE };
+  const found =
+    end.type === "fail" && end.after !== undefined ? await failToolCall(stage, assigned, end.after) : undefined;
+  if (found !== undefined) return found;
+  const { token, sessionId, task } = assigned;
+  // That a tool was tried as often as it may, the server finds out when the next holder asks.
+  if (failure.class === "ToolAttemptsExhausted") return { type: "fail", taskId: task.id, token, sessionId, failure };
   if (end.type === "fail") return outcomeOf(assigned, { type: "failed", failure });
   const decision = {
     allowed: false,
@@ -52,7 +59,6 @@ function settling(assigned: Assigned, end: StepEnd): SettleItem {
     policyRevision: "0",
     nowMs: 0,
   };
-  const { token, sessionId, task } = assigned;
   return { type: "denied", taskId: task.id, token, sessionId, decision, subject: {} } as unknown as SettleItem;
 }
 
@@ -70,7 +76,7 @@ async function drive(graph: GraphCase, name: string): Promise<string> {
       .executeTakeFirstOrThrow();
     const assigned = held.get(taskName({ node, iteration, item }));
     if (assigned === undefined) throw new Error(`${text}: not held; held are ${[...held.keys()].join(", ")}`);
-    expect(await stage.settle(settling(assigned, end)), text).toEqual([{ verdict: "committed" }]);
+    expect(await stage.settle(await settling(assigned, end)), text).toEqual([{ verdict: "committed" }]);
   }
   return runId;
 }

@@ -2,7 +2,7 @@
 // Read by cases.test.ts (the pure core) and by test/commands/graph_cases.test.ts (a real database).
 // A step is "NODE ok OUTPUT" ({} if absent), "NODE fail CLASS" or "NODE deny"; NODE[ITEM] is an item of a map. A task is written NODE, NODE/ITERATION,
 // or with [ITEM]. Agents: strict fails, parker parks, lenient goes on with {from: fallback}; none retries.
-// There is a tool, look-up, which takes {id} and gives {found}.
+// Tools: look-up, which reads, and pay, which writes, both take {id} and give {found}. Of a tool node, "fail CLASS after TOOL_CLASS" says how its call failed last.
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -39,7 +39,7 @@ export interface GraphCase {
 /** How the task of a step ends. */
 export type StepEnd =
   | { readonly type: "ok"; readonly output: Json }
-  | { readonly type: "fail"; readonly class: string }
+  | { readonly type: "fail"; readonly class: string; readonly after?: string }
   | { readonly type: "deny" };
 
 /** A step, taken apart; item -1 unless it is one of a map. */
@@ -69,11 +69,12 @@ export function stepOf(text: string): CaseStep {
   const match = /^([\w/]+)(?:\[(\d+)\])? (ok|fail|deny) ?(.*)$/.exec(text);
   if (match === null) throw new Error(`not a step: ${text}`);
   const [, node = "", item, how, rest = ""] = match;
+  const [failure = "", after] = rest.split(" after ");
   const end: StepEnd =
     how === "ok"
       ? { type: "ok", output: parse(rest === "" ? "{}" : rest) }
       : how === "fail"
-        ? { type: "fail", class: rest }
+        ? { type: "fail", class: failure, ...(after !== undefined && { after }) }
         : { type: "deny" };
   return { node, item: item === undefined ? -1 : Number(item), end };
 }
@@ -95,19 +96,21 @@ export function caseAgents(): object[] {
       errorHandling: { retry: RETRY, ...errorHandling },
     },
   });
+  const tool = (name: string, method: string, effect: string) => ({
+    ...{ apiVersion: "orloj.dev/v1", kind: "Tool", metadata: { name } },
+    spec: {
+      ...{ type: "http", description: "Looks up or pays", effect },
+      http: { method, url: "https://look.example/" },
+      inputSchema: { type: "object", required: ["id"], properties: { id: { type: "string" } } },
+      outputSchema: { type: "object", required: ["found"], properties: { found: { type: "boolean" } } },
+    },
+  });
   return [
     agent("strict", { onExhausted: "fail" }),
     agent("parker", { onExhausted: "deadLetter" }),
     agent("lenient", { onExhausted: "continue", fallback: FALLBACK }),
-    {
-      ...{ apiVersion: "orloj.dev/v1", kind: "Tool", metadata: { name: "look-up" } },
-      spec: {
-        ...{ type: "http", description: "Looks up", effect: "read" },
-        http: { method: "GET", url: "https://look.example/" },
-        inputSchema: { type: "object", required: ["id"], properties: { id: { type: "string" } } },
-        outputSchema: { type: "object", required: ["found"], properties: { found: { type: "boolean" } } },
-      },
-    },
+    tool("look-up", "GET", "read"),
+    tool("pay", "POST", "write"),
   ];
 }
 

@@ -119,7 +119,8 @@ export class CaseRun {
 function taskEnd(agent: string, end: StepEnd): TaskEnd {
   if (end.type === "ok") return { type: "succeeded", output: end.output };
   if (end.type === "deny") return { type: "denied", failure: { class: "PolicyDenied", message: "denied" } };
-  const failure = { class: end.class, message: FAILURE_MESSAGE };
+  const timedOut = end.after === "Timeout";
+  const failure = { class: end.class, message: FAILURE_MESSAGE, ...(timedOut && { timedOut }) };
   // A tool node parks like parker: who plays its worker says how the call ended.
   if (agent === "parker" || agent.startsWith("tool:")) return { type: "parked", failure };
   return { type: "failed", failure, ...(agent === "lenient" && { fallback: FALLBACK }) };
