@@ -4,7 +4,6 @@
 // A task with a journal continues after its last entry: recorded turns are not asked again, recorded results not called again.
 
 import type { Clock } from "../../kit/clock.ts";
-import { DomainError, messageOf } from "../../kit/errors.ts";
 import { canonicalJson, isJsonObject, type Json, type JsonObject } from "../../kit/json.ts";
 import type { Random } from "../../kit/random.ts";
 import type { Redactor } from "../../kit/redactor.ts";
@@ -15,13 +14,11 @@ import type { ToolExecutors } from "../tool/executor.ts";
 import { nextAction } from "./next_action.ts";
 import { outputOf } from "./output.ts";
 import { repairRequest, repairTurn } from "./repair.ts";
-import { orStopped, stopCause, TaskStopped } from "./stop.ts";
+import { orStopped } from "./stop.ts";
 import type { AgentTask, JournalEntry, RecordedResult, TaskEnd, TaskPort, Turn } from "./task.ts";
 import { driveToolCall } from "./tool_call.ts";
 import type { AgentView } from "./view.ts";
-
-/** Characters of a failure's message that are told; a provider's may be long. */
-const MESSAGE_CHARACTERS_MAX = 500;
+import { PromptError, withinTime } from "./within_time.ts";
 
 /** What running tasks needs. */
 export interface LoopDependencies {
@@ -40,25 +37,8 @@ export async function runTask(
   signal: AbortSignal,
   dependencies: LoopDependencies,
 ): Promise<TaskEnd> {
-  const timeout = new AbortController();
-  const timeoutMs = task.timeoutMs ?? task.agent.limits.timeoutMs;
   dependencies.redactor.learn(task.modelSecret);
-  const cancelTimer = dependencies.clock.after(timeoutMs, () => timeout.abort(new TaskStopped("timeout")));
-  const both = AbortSignal.any([signal, timeout.signal]);
-  try {
-    return await advance(task, port, both, dependencies);
-  } catch (error) {
-    const end = endOf(error, both, timeoutMs);
-    return end.kind === "failed" ? { ...end, message: told(end.message, dependencies.redactor) } : end;
-  } finally {
-    cancelTimer();
-  }
-}
-
-// Cut after it was redacted: half a secret would not be known as one.
-function told(message: string, redactor: Redactor): string {
-  const clean = redactor.text(message);
-  return clean.length > MESSAGE_CHARACTERS_MAX ? `${clean.slice(0, MESSAGE_CHARACTERS_MAX)}…` : clean;
+  return await withinTime(task, signal, dependencies, (both) => advance(task, port, both, dependencies));
 }
 
 async function advance(
@@ -147,8 +127,6 @@ export function promptOf(task: Pick<AgentTask, "agent" | "input">): string {
   return text.value;
 }
 
-class PromptError extends Error {}
-
 /** The conversation that a journal tells, beginning with the prompt. An answer in it was not accepted: the model is told why. */
 export function conversation(agent: AgentView, prompt: string, journal: readonly JournalEntry[]): ModelMessage[] {
   const messages: ModelMessage[] = [{ role: "user", text: prompt }];
@@ -179,30 +157,4 @@ function lastResults(journal: readonly JournalEntry[]): JsonObject {
 function toldResult(outcome: RecordedResult): Json {
   if (outcome.ok) return outcome.result;
   return { error: { class: outcome.errorClass, message: outcome.errorMessage } };
-}
-
-function endOf(error: unknown, signal: AbortSignal, timeoutMs: number): TaskEnd {
-  const stop = error instanceof TaskStopped ? error.stop : stopCause(signal);
-  if (stop === "cancelled") return { kind: "cancelled" };
-  if (stop === "lost") return { kind: "dropped" };
-  if (stop === "interrupted") return { kind: "interrupted", reason: "draining" };
-  if (stop === "timeout") {
-    return {
-      kind: "failed",
-      class: "Timeout",
-      message: `the task did not end within ${timeoutMs} ms`,
-      retryable: true,
-    };
-  }
-  if (error instanceof ModelError) {
-    const wait = error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs };
-    return { kind: "failed", class: error.class, message: error.message, retryable: error.retryable, ...wait };
-  }
-  if (error instanceof PromptError) {
-    return { kind: "failed", class: "InputInvalid", message: error.message, retryable: false };
-  }
-  if (error instanceof DomainError && error.reason === "PAYLOAD_TOO_LARGE") {
-    return { kind: "failed", class: "OutputTooLarge", message: error.message, retryable: false };
-  }
-  return { kind: "failed", class: "WorkerError", message: messageOf(error), retryable: true };
 }
