@@ -1,4 +1,4 @@
-// Puts a worker together: session, agent loop, model adapters, tool executors.
+// Puts a worker together: session, agent runtimes, model adapters, tool executors.
 // Called by index.ts (the library) with a clock and randomness, and so by main.ts.
 // Decides nothing itself.
 
@@ -8,7 +8,7 @@ import { createIds } from "../kit/ids.ts";
 import type { Random } from "../kit/random.ts";
 import { Redactor } from "../kit/redactor.ts";
 import { MIB, SECOND } from "../kit/units.ts";
-import { runTask } from "./agent/loop.ts";
+import { createRuntimes } from "./agent/runtimes.ts";
 import { type Log, redactingLog } from "./log.ts";
 import { createModelAdapters } from "./model/registry.ts";
 import { WorkerSession } from "./session/session.ts";
@@ -16,8 +16,6 @@ import { grpcStreams } from "./session/stream.ts";
 import { ControlPlaneEndpoints } from "./tool/control_plane.ts";
 import { createToolExecutors } from "./tool/registry.ts";
 
-/** Agent runtimes that this version runs. */
-const RUNTIMES = ["model"];
 /** Version that Hello carries. */
 const VERSION = "0.1.0";
 /** Default of WorkerOptions.toolMemoryBytes. */
@@ -100,7 +98,7 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
   const ended = Promise.withResolvers<void>();
   ended.promise.catch(() => {});
   ready.promise.catch(() => {});
-  const dependencies = { models, executors, clock, random, redactor };
+  const runtimes = createRuntimes({ models, executors, clock, random, redactor });
   const session = new WorkerSession({
     endpoints: options.endpoints,
     openStream: grpcStreams(options.joinToken),
@@ -108,10 +106,8 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
     name: options.name,
     labels: options.labels ?? {},
     slots,
-    runtimes: RUNTIMES,
+    runtimes,
     version: VERSION,
-    runTask: (task, port, signal) => runTask(task, port, signal, dependencies),
-    supports: (agent) => agent.runtime === "model" && models[agent.model?.provider ?? ""] !== undefined,
     onControlPlane: (told, endpoint) => void controlPlane.learn(told, endpoint.replace(/:\d+$/, "")),
     onReady: (sessionId) => {
       ready.resolve();

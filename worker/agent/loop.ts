@@ -1,5 +1,5 @@
-// Runs one task: does what next_action.ts says until the agent is finished, recording each fact before the next step.
-// Called by session/task_table.ts with a task, a port for its facts and a signal that stops it.
+// Runs one task of an agent with a model: does what next_action.ts says until the agent is finished, recording each fact before the next step.
+// Called through runtimes.ts with a task, a port for its facts and a signal that stops it.
 // Order per turn: the model answers → the turn is recorded → each tool call is decided, run, recorded → the next turn.
 // A task with a journal continues after its last entry: recorded turns are not asked again, recorded results not called again.
 

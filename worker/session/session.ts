@@ -17,7 +17,7 @@ import {
   HelloSchema,
   type Welcome,
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
-import type { AgentView } from "../agent/view.ts";
+import type { Runtimes } from "../agent/runtimes.ts";
 import type { Log } from "../log.ts";
 import { Facts } from "./facts.ts";
 import { JournalFetches, Views } from "./fetches.ts";
@@ -25,7 +25,7 @@ import { LeaseKeeper } from "./lease_keeper.ts";
 import { Outbox } from "./outbox.ts";
 import type { FrameStream, OpenStream, ResponseFrame, StreamEnd } from "./stream.ts";
 import { createTaskPort } from "./task_port.ts";
-import { type RunTask, TaskTable } from "./task_table.ts";
+import { TaskTable } from "./task_table.ts";
 import { durationMs, durationOf } from "./translate.ts";
 
 /** Version of the protocol that this worker speaks. */
@@ -50,10 +50,8 @@ export interface SessionOptions {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly slots: number;
-  readonly runtimes: readonly string[];
+  readonly runtimes: Runtimes;
   readonly version: string;
-  readonly runTask: RunTask;
-  readonly supports: (agent: AgentView) => boolean;
   /** Called after the first Welcome. */
   readonly onReady: (sessionId: string) => void;
   /** Called at each Welcome with where the control plane listens, and the endpoint that was dialled. */
@@ -101,7 +99,7 @@ export class WorkerSession {
 
   constructor(options: SessionOptions) {
     this.#options = options;
-    const { clock, slots, runTask, supports, log } = options;
+    const { clock, slots, runtimes, log } = options;
     this.#keeper = new LeaseKeeper(clock, (sequence) => this.#sendRenewal(sequence));
     const port = {
       facts: this.#facts,
@@ -119,8 +117,7 @@ export class WorkerSession {
       views: this.#views,
       journals: this.#journals,
       port: (taskId, token) => createTaskPort(taskId, token, port),
-      runTask,
-      supports,
+      runtimes,
       log,
     });
   }
@@ -287,7 +284,7 @@ export class WorkerSession {
       workerName: name,
       labels: { ...labels },
       slots,
-      runtimes: [...runtimes],
+      runtimes: [...runtimes.keys()],
       version,
       held: this.#tasks.held(),
     });

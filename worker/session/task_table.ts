@@ -1,21 +1,18 @@
 // The tasks that this worker holds: takes assignments, runs each, reports its outcome, obeys cancel and loss.
-// Driven by session.ts with frames; runs tasks through the agent loop that comes in.
+// Driven by session.ts with frames; runs tasks through the runtimes that come in.
 // A slot is busy from assignment until the task has ended here; a lease is held until its outcome is acknowledged.
 // Facts about a task leave with its token only; a task whose lease is lost ends quietly.
 
 import { messageOf } from "../../kit/errors.ts";
 import type { Assignment, CancelTask } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import { type Runtime, type Runtimes, runtimeOf } from "../agent/runtimes.ts";
 import { orStopped, TaskStopped } from "../agent/stop.ts";
 import type { AgentTask, TaskEnd, TaskPort } from "../agent/task.ts";
-import type { AgentView } from "../agent/view.ts";
 import type { Log } from "../log.ts";
 import type { Facts } from "./facts.ts";
 import type { JournalFetches, Views } from "./fetches.ts";
 import type { Outbox } from "./outbox.ts";
 import { durationMs, journalEntryOf, outcomeOf, parseWire } from "./translate.ts";
-
-/** Runs one task to its end; never rejects. */
-export type RunTask = (task: AgentTask, port: TaskPort, signal: AbortSignal) => Promise<TaskEnd>;
 
 /** What the table needs. */
 export interface TaskTableOptions {
@@ -25,9 +22,7 @@ export interface TaskTableOptions {
   readonly views: Views;
   readonly journals: JournalFetches;
   readonly port: (taskId: string, token: string) => TaskPort;
-  readonly runTask: RunTask;
-  /** Whether this worker can run an agent. */
-  readonly supports: (agent: AgentView) => boolean;
+  readonly runtimes: Runtimes;
   readonly log: Log;
 }
 
@@ -139,12 +134,11 @@ export class TaskTable {
   async #run(held: Held): Promise<void> {
     const { assignment, stop } = held;
     const { taskId, token } = assignment;
-    let task: AgentTask | undefined;
     let end: TaskEnd;
     try {
-      task = await orStopped(this.#resolve(assignment), stop.signal);
-      if (task === undefined) return this.#yieldUnsupported(held);
-      end = await this.#options.runTask(task, this.#options.port(taskId, token), stop.signal);
+      const resolved = await orStopped(this.#resolve(assignment), stop.signal);
+      if (resolved === undefined) return this.#yieldUnsupported(held);
+      end = await resolved.runtime.run(resolved.task, this.#options.port(taskId, token), stop.signal);
     } catch (error) {
       if (!(error instanceof TaskStopped)) {
         this.#options.log("error", "assignment cannot be understood", { task: taskId, error: messageOf(error) });
@@ -187,17 +181,18 @@ export class TaskTable {
   }
 
   // Undefined if this worker cannot run the agent.
-  async #resolve(assignment: Assignment): Promise<AgentTask | undefined> {
-    const { views, journals, supports } = this.#options;
+  async #resolve(assignment: Assignment): Promise<{ task: AgentTask; runtime: Runtime } | undefined> {
+    const { views, journals, runtimes } = this.#options;
     const { taskId, runId, node, attempt, token } = assignment;
     const view = await views.get(assignment.viewDigest);
     const agent = view.get(assignment.agent);
-    if (agent === undefined || !supports(agent)) return undefined;
+    const runtime = agent && runtimeOf(runtimes, agent);
+    if (agent === undefined || runtime === undefined) return undefined;
     const journal = assignment.journal.map(journalEntryOf);
     if (assignment.journalTruncated)
       journal.push(...(await journals.rest(taskId, token, journal.at(-1)?.sequence ?? 0)));
     const timeoutMs = durationMs(assignment.timeout);
-    return {
+    const task = {
       taskId,
       runId,
       node,
@@ -210,6 +205,7 @@ export class TaskTable {
       modelSecret: assignment.modelSecret,
       toolCallsSpent: assignment.toolCallsSpent,
     };
+    return { task, runtime };
   }
 
   #ended(held: Held): void {
