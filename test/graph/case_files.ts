@@ -1,5 +1,5 @@
 // The graph cases of cases/*.yaml: a graph, how its tasks end and in which order, and what must come of it.
-// Read by cases.test.ts (the pure core) and by test/commands/graph_cases.test.ts (a real database).
+// Read by cases.test.ts (the pure core), test/commands/graph_cases.test.ts (a real database), and test/e2e/graph_cases.test.ts (real processes).
 // A step is "NODE ok OUTPUT" ({} if absent), "NODE fail CLASS" or "NODE deny"; NODE[ITEM] is an item of a map. A task is written NODE, NODE/ITERATION,
 // or with [ITEM]. Agents: strict fails, parker parks, lenient goes on with {from: fallback}; none retries.
 // Tools: look-up, which reads, and pay, which writes, both take {id} and give {found}. Of a tool node, "fail CLASS after TOOL_CLASS" says how its call failed last.
@@ -49,8 +49,8 @@ export interface CaseStep {
   readonly end: StepEnd;
 }
 
-/** Message of every failure that a step says. */
-export const FAILURE_MESSAGE = "as told";
+/** Message of every failure that a step says: that of a scripted model. */
+export const FAILURE_MESSAGE = "the script says that the model fails here";
 /** What stands for the output of a lenient agent that failed. */
 export const FALLBACK = { from: "fallback" };
 /** Output of a graph whose case gives none. */
