@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The `orloj` command: picks the server, a worker, a migration or a client verb, and loads only that.
+// The `orloj` command: picks the server, a worker, a migration, the sandbox or a client verb, and loads only that.
 // Called by the shell. Plain syntax and dynamic imports, so that a Node too old to run the rest still reads this file
 // and says so. Decides nothing else.
 
@@ -19,6 +19,9 @@ switch (major > 22 || (major === 22 && minor >= 18) ? process.argv[2] : "(old)")
     break;
   case "migrate":
     process.exitCode = await (await import("../cli/migrate.ts")).migrate(process.argv.slice(3), process.env);
+    break;
+  case "sandbox":
+    process.exitCode = await (await import("../cli/sandbox.ts")).sandbox(process.argv.slice(3));
     break;
   default:
     process.exitCode = await (await import("../cli/main.ts")).main(process.argv.slice(2));

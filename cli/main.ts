@@ -9,7 +9,7 @@ import { diagnosticLine, EXIT, errorLine, showError } from "./failure.ts";
 
 interface Verb {
   readonly summary: string;
-  /** Loads the verb and adds its command; absent for server, worker and migrate, which bin/orloj.ts starts itself. */
+  /** Loads the verb and adds its command; absent for server, worker, migrate and sandbox, which bin/orloj.ts starts itself. */
   readonly load?: () => Promise<{ register(program: Command, context: Context): void }>;
 }
 
@@ -34,6 +34,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   policy: { summary: "explain decisions, try them, and test policies", load: () => import("./policy.ts") },
   audit: { summary: "read the audit trail, export and verify it", load: () => import("./audit.ts") },
   token: { summary: "make, list and revoke bearer tokens", load: () => import("./token.ts") },
+  sandbox: { summary: "run a service for the examples to work on (orloj sandbox --help)" },
   version: { summary: "print the version", load: () => import("./version.ts") },
 };
 

@@ -7,9 +7,9 @@ import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import type { Clock } from "../kit/clock.ts";
+import { type Sandbox, secretsOf, startSandbox } from "../sandbox/service.ts";
 import { LIVE_KEY_VARIABLE, type LiveModel } from "./manifests.ts";
 import { launch, type Running } from "./processes.ts";
-import { type StatusService, startStatusService } from "./status_service.ts";
 
 /** Workers of the demo. One slot each: two branches of a run can only be in flight together on two workers. */
 export const WORKER_NAMES = ["demo-worker-1", "demo-worker-2"] as const;
@@ -18,7 +18,7 @@ export const WORKER_NAMES = ["demo-worker-1", "demo-worker-2"] as const;
 export interface Fleet {
   readonly endpoint: string;
   readonly token: string;
-  readonly service: StatusService;
+  readonly service: Sandbox;
   /** Process ids by name. */
   readonly pids: Readonly<Record<string, number>>;
 }
@@ -59,10 +59,13 @@ export async function startFleet(
   // Postgres refuses to run as root; the user it then runs as has to pass through. What is secret has its own mode.
   await chmod(home, 0o711);
 
-  const secret = randomBytes(16).toString("hex");
-  const service = await startStatusService(secret, 0, clock);
+  const believed = {
+    token: randomBytes(16).toString("hex"),
+    signingSecret: `whsec_${randomBytes(32).toString("base64")}`,
+  };
+  const service = await startSandbox({ port: 0, ...believed }, clock);
   cleanup.add(() => service.close());
-  say(`operations service  ${service.url}  (a real HTTP server inside this process)`);
+  say(`sandbox             ${service.url}  (a real HTTP server inside this process)`);
 
   const env = cleanEnvironment(home);
   const server = await launch(
@@ -74,8 +77,7 @@ export async function startFleet(
         ORLOJ_API_PORT: "0",
         ORLOJ_WORKER_PORT: "0",
         ORLOJ_OPS_PORT: "0",
-        ORLOJ_SECRET_STATUS_URL: service.url,
-        ORLOJ_SECRET_STATUS_TOKEN: secret,
+        ...secretsOf(service.url, believed),
         ...(live === undefined ? {} : { [LIVE_KEY_VARIABLE]: live.apiKey }),
       },
       ready: /^orloj server ready\b.*\bapi=(\S+)/,

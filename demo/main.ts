@@ -78,18 +78,19 @@ async function play(): Promise<Tally> {
   const tally: Tally = { runs: 0, succeeded: 0, denied: 0, tasks: 0, toolCalls: 0, auditRecords: 0 };
   for (const [index, scene] of SCENES.entries()) {
     narrator.heading(`${index + 1}/${SCENES.length}  ${scene.title}`);
-    await playScene(client, scene, tally);
+    await playScene(fleet, client, scene, tally);
   }
   tally.auditRecords = (await readRecords(client, {})).length;
   checkEnd(fleet, tally);
   return tally;
 }
 
-async function playScene(client: OrlojClient, scene: Scene, tally: Tally): Promise<void> {
-  const { workflow, params, tags = {} } = scene;
-  narrator.command(workflow, params, tags);
-  const run = await client
-    .workflow(workflow)
+async function playScene(fleet: Fleet, client: OrlojClient, scene: Scene, tally: Tally): Promise<void> {
+  const { workflow, namespace, customer, params, tags = {} } = scene;
+  narrator.command(scene);
+  const caller = customer === undefined ? client : await clientOf(fleet, client, customer);
+  const run = await caller
+    .workflow(workflow, namespace === undefined ? {} : { namespace })
     .invoke(params, { tags })
     .catch((error: unknown) => {
       if (error instanceof OrlojError && error.reason === "POLICY_DENIED") return error;
@@ -124,6 +125,14 @@ async function playScene(client: OrlojClient, scene: Scene, tally: Tally): Promi
   checkFacts(scene, facts);
 }
 
+// A token whose claim says which customer it stands for, as an identity provider would say it.
+async function clientOf(fleet: Fleet, admin: OrlojClient, customer: string): Promise<OrlojClient> {
+  const { token } = await admin.tokens.createToken({
+    ...{ name: customer, kind: "user", roles: ["invoker"], claims: { customer_id: customer } },
+  });
+  return createClient({ endpoint: fleet.endpoint, token });
+}
+
 function checkFacts(scene: Scene, facts: RunFacts): void {
   expect(facts.records.length > 0, `the run of ${scene.workflow} has no audit record`);
   if (scene.reason === undefined) return;
@@ -136,12 +145,19 @@ function checkFacts(scene: Scene, facts: RunFacts): void {
 
 // The service's own count is what the effects are judged by, not what the control plane says of itself.
 function checkEnd(fleet: Fleet, tally: Tally): void {
-  const { restarts, tickets, deployments } = fleet.service.effects();
-  narrator.heading("What the operations service counted itself");
-  narrator.say(`restarts=${restarts} tickets=${tickets} deployments=${deployments}`);
+  const effects = fleet.service.effects();
+  const { restarts, tickets, deployments, refunds, notices, forged } = effects;
+  narrator.heading("What the service counted itself");
+  narrator.say(
+    Object.entries(effects)
+      .map(([name, count]) => `${name}=${count}`)
+      .join(" "),
+  );
   expect(restarts === 1, `the service counted ${restarts} restarts, not 1`);
   expect(tickets === 1, `the service counted ${tickets} tickets, not 1`);
   expect(deployments === 0, `the service counted ${deployments} deployments although every one was denied`);
+  expect(refunds === 1, `the service counted ${refunds} refunds, not 1`);
+  expect(notices === 2 && forged === 0, `the service believed ${notices} webhooks of 2, and refused ${forged}`);
   expect(tally.succeeded >= 2, `${tally.succeeded} runs succeeded, at least 2 must`);
   expect(tally.denied >= 2, `${tally.denied} were denied, at least 2 must`);
   expect(tally.toolCalls > 0, "no tool was called");

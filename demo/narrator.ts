@@ -8,6 +8,7 @@ import { watchRun } from "../cli/watch_run.ts";
 import type { Clock } from "../kit/clock.ts";
 import { isJsonObject } from "../kit/json.ts";
 import type { ApplyResult, AuditRecord, Diagnostic, OrlojError, Run, RunHandle } from "../sdk/index.ts";
+import type { Scene } from "./scenes.ts";
 import { type DecisionLine, type RunFacts, trailLine } from "./trail.ts";
 
 const COLUMNS_DEFAULT = 100;
@@ -36,8 +37,9 @@ export class Narrator {
   }
 
   /** The command that would do what is done next. */
-  command(workflow: string, params: Readonly<Record<string, unknown>>, tags: Readonly<Record<string, string>>): void {
+  command({ workflow, namespace, params, tags = {} }: Scene): void {
     const words = [
+      ...(namespace === undefined ? [] : [`-n ${namespace}`]),
       ...Object.entries(params).map(([key, value]) => `-p ${key}=${quoted(String(value))}`),
       ...Object.entries(tags).map(([key, value]) => `-t ${key}=${quoted(value)}`),
     ];

@@ -8,7 +8,7 @@ import { temporaryFolder } from "../harness/folders.ts";
 import { type RunningProcess, type SpawnOptions, startProcess } from "../harness/processes.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
-const SOURCES = ["bin", "kit", "language", "server", "worker", "sdk", "cli", "proto", "examples", "scripts"];
+const SOURCES = ["bin", "kit", "language", "server", "worker", "sdk", "cli", "sandbox", "proto", "examples", "scripts"];
 const FILES = ["package.json", "tsconfig.json", "tsconfig.build.json", "CHANGELOG.md", "LICENSE", "README.md"];
 const SETUP_TIMEOUT_MS = 150_000;
 
@@ -60,7 +60,7 @@ const pathsOf = ({ files }: Packed) => files.map(({ path }) => path).sort();
 test("the orloj package holds the built product, its types and the examples, and no source or test", () => {
   const paths = pathsOf(orloj);
   const known =
-    /^(dist\/(bin|kit|language|server|worker|cli|sdk|proto\/gen)\/|examples\/)|^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
+    /^(dist\/(bin|kit|language|server|worker|cli|sandbox|sdk|proto\/gen)\/|examples\/)|^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
   expect(paths.filter((path) => !known.test(path))).toEqual([]);
   expect(paths.filter((path) => path.endsWith(".ts") && !path.endsWith(".d.ts") && path.startsWith("dist/"))).toEqual(
     [],

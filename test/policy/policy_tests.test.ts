@@ -352,7 +352,7 @@ describe("the examples", () => {
       .filter((name) => wanted.test(name))
       .map((name) => source(name, readFileSync(join(EXAMPLES, folder, name), "utf8")));
 
-  test("there are some", () => expect(folders).toEqual(["deploy", "governance", "incident"]));
+  test("there are some", () => expect(folders).toEqual(["governed-deployment", "incident-triage", "support-desk"]));
 
   /** Nobody else declares the tool, so that structure denies before this policy is asked. */
   const UNREACHED = "restarts-only-in-incidents";

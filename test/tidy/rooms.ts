@@ -71,6 +71,8 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "worker/model": ["kit", "language", "worker/agent", "worker/tool", "worker"],
   "worker/tool": ["kit", "language", "worker/agent", "worker"],
   worker: ["kit", "language", "worker/*"],
+  // A service for the examples, beside the product: it knows nothing of it.
+  sandbox: ["kit"],
   sdk: ["proto/gen"],
   cli: ["kit", "language", "sdk", "proto/gen", "server/audit", "server/manifests", "server/policy"],
   bin: ["cli"],
@@ -126,6 +128,7 @@ export const MAIN_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   "server/main.ts": ["cli/server.ts"],
   "server/upgrade.ts": ["cli/migrate.ts", "server/main.ts"],
   "worker/main.ts": ["cli/worker.ts"],
+  "sandbox/main.ts": ["cli/sandbox.ts"],
   "cli/main.ts": ["bin/orloj.ts"],
 };
 

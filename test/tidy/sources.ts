@@ -34,6 +34,7 @@ const TOP = [
   "worker",
   "sdk",
   "cli",
+  "sandbox",
   "demo",
   "bench",
   "examples",
