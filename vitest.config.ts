@@ -8,8 +8,10 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Bounds against hanging, not on speed: the machine may be shared. What polls waits long, too, for what comes at once when all is well.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 30_000 } },
     teardownTimeout: 60_000,
     globalSetup: ["test/harness/global_setup.ts"],
     setupFiles: ["test/harness/file_setup.ts"],

@@ -91,7 +91,7 @@ test("a leased task waits for nobody", async () => {
   expect(await conditions(run)).toEqual([]);
 });
 
-test("who watches is told, and told again when a worker comes", { timeout: 20_000 }, async () => {
+test("who watches is told, and told again when a worker comes", async () => {
   const run = await queued(UNSCHEDULABLE_MS - 1_000);
   const stop = new AbortController();
   const seen: (readonly string[])[] = [];

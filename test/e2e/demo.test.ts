@@ -32,4 +32,4 @@ test("npm run demo ends with exit 0 and a last line that adds up, and leaves no 
   for (const reason of ["not_permitted", "undeclared"]) expect(stdout).toContain(reason);
   expect(stdout).not.toMatch(/\u001b\[\d*[A-J]/);
   expect((await readdir(temporary)).filter((name) => name.startsWith("orloj"))).toEqual([]);
-}, 120_000);
+});

@@ -87,7 +87,7 @@ test("a run outlives SIGTERM and kill -9 of the server: the worker reconnects, t
   expect([count("task.leased"), count("lease.expired")]).toEqual([2, 0]);
   expect(await worker.stop()).toMatchObject({ code: 0 });
   expect(await third.stop()).toMatchObject({ code: 0 });
-}, 90_000);
+});
 
 test("a run outlives kill -9 of the embedded Postgres: the server starts it again, nothing is repeated", async () => {
   const sink = await startCountingServer();
@@ -123,4 +123,4 @@ test("a run outlives kill -9 of the embedded Postgres: the server starts it agai
   expect(await worker.stop()).toMatchObject({ code: 0 });
   expect(await server.stop()).toMatchObject({ code: 0 });
   expect(existsSync(join(home, "postgres/postmaster.pid"))).toBe(false);
-}, 120_000);
+});

@@ -5,9 +5,9 @@ import { Cleanup } from "../../demo/fleet.ts";
 import { systemClock } from "../../kit/clock.ts";
 import { atEndOfFile } from "../harness/cleanup.ts";
 import { testDatabase } from "../harness/database.ts";
+import { startProbe } from "../harness/loop_probe.ts";
 import { Documents } from "./documents.ts";
 import { fuzzFrames } from "./frame_run.ts";
-import { startProbe } from "./loop_probe.ts";
 import { BLOCK_MS_MAX, DELAY_MS_MAX } from "./verdict.ts";
 import { fuzzYaml } from "./yaml_batches.ts";
 

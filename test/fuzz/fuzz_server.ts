@@ -9,7 +9,7 @@ import type { Cleanup } from "../../demo/fleet.ts";
 import { launch } from "../../demo/processes.ts";
 import type { Clock } from "../../kit/clock.ts";
 import { createClient, type OrlojClient } from "../../sdk/index.ts";
-import type { LoopSample } from "./loop_probe.ts";
+import type { LoopSample } from "../harness/loop_probe.ts";
 
 const COMMAND = join(import.meta.dirname, "../../bin/orloj.ts");
 const PROBE = pathToFileURL(join(import.meta.dirname, "server_probe.ts")).href;

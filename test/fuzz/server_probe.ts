@@ -3,7 +3,7 @@
 
 import { renameSync, writeFileSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
-import { startProbe } from "./loop_probe.ts";
+import { startProbe } from "../harness/loop_probe.ts";
 
 const file = process.env["FUZZ_PROBE_FILE"];
 if (isMainThread && file !== undefined) {

@@ -3,8 +3,8 @@
 
 import { spawn } from "node:child_process";
 import { join } from "node:path";
+import type { LoopSample } from "../harness/loop_probe.ts";
 import { Documents } from "./documents.ts";
-import type { LoopSample } from "./loop_probe.ts";
 import type { Violation } from "./violations.ts";
 
 const CHILD = join(import.meta.dirname, "yaml_child.ts");

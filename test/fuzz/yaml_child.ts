@@ -9,8 +9,8 @@ import { parseFile } from "../../server/manifests/parse.ts";
 import { type LoadStored, ManifestPool } from "../../server/manifests/pool.ts";
 import { lookupIn } from "../../server/manifests/references.ts";
 import { type Validation, validateFiles } from "../../server/manifests/validate.ts";
+import { startProbe } from "../harness/loop_probe.ts";
 import { Documents } from "./documents.ts";
-import { startProbe } from "./loop_probe.ts";
 
 const DIRECT_EVERY = 20;
 const WARM_UP = 4;

@@ -176,4 +176,4 @@ test("a strict TypeScript client compiles against the SDK and runs a workflow on
   });
   expect(await worker.stop()).toEqual({ code: 0, signal: null });
   expect(await server.stop()).toEqual({ code: 0, signal: null });
-}, 60_000);
+});

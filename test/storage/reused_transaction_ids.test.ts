@@ -48,4 +48,4 @@ test("a transaction that a crash lost is told as such, before and after another 
   expect(other.transactionId).toBe(lost.transactionId);
   expect(await isCommitted(open.db, other, clock)).toBe(true);
   expect(await isCommitted(open.db, lost, clock)).toBe(false);
-}, 60_000);
+});

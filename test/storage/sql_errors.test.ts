@@ -32,7 +32,7 @@ test("text that cannot be stored is the request's fault", async () => {
   expect(toDomainError(error)).toMatchObject({ reason: "REQUEST_INVALID", metadata: { sqlstate: "22021" } });
 });
 
-test("a pool without a free connection is told from a database that is away", { timeout: 20_000 }, async () => {
+test("a pool without a free connection is told from a database that is away", async () => {
   const single = openDatabase({ url: database.url, poolMax: 1 });
   const holder = await single.pool.connect();
   const error = await errorOf(() => sql`SELECT 1`.execute(single.db));

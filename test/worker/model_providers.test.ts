@@ -391,6 +391,6 @@ describe.each([
     const startMs = performance.now();
     await expect(ask(server.url, { signal: controller.signal })).rejects.toMatchObject({ class: "ModelUnavailable" });
     await closed.promise;
-    expect(performance.now() - startMs).toBeLessThan(1_000);
+    expect(performance.now() - startMs).toBeLessThan(10_000);
   });
 });

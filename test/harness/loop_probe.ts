@@ -1,6 +1,6 @@
 // Samples the event loop of a process: how long its thread was busy between two looks, by its own CPU time as well as by the clock.
 // A block is the lesser of both: on a shared machine a thread that waits for its turn is late without having been blocked.
-// A thread that waits without using CPU shows in `delay`, which has a bound of its own (main.ts).
+// A thread that waits without using CPU shows in `delay`, which has a bound of its own (verdict.ts of the fuzzer).
 
 /** What a probe saw since its last reset. */
 export interface LoopSample {
