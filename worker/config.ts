@@ -44,10 +44,10 @@ Options:
 
 Environment:
   ORLOJ_HOME               directory whose config.json names join token and endpoint (default .orloj)
-  ORLOJ_PRIVATE_NETWORKS   address ranges that tools may reach although they are private, such as 10.1.0.0/16,127.0.0.0/8
-  ORLOJ_COMMAND_PATH       where command tools are looked for (default /usr/local/bin:/usr/bin:/bin)
-  ORLOJ_TOOL_MEMORY_MIB    memory that the processes of one tool call may hold together (default 1024; kept on Linux)
-  ORLOJ_WORK_DIR           directory that command tools may work in (default: the current one)
+  ORLOJ_PRIVATE_NETWORKS   address ranges that tools and agents may reach although they are private, such as 10.1.0.0/16,127.0.0.0/8
+  ORLOJ_COMMAND_PATH       where programs of tools and agents are looked for (default /usr/local/bin:/usr/bin:/bin)
+  ORLOJ_TOOL_MEMORY_MIB    memory that the processes of one tool call or agent may hold together (default 1024; kept on Linux)
+  ORLOJ_WORK_DIR           directory that programs may work in (default: the current one)
   ORLOJ_OPENAI_BASE_URL    endpoint of provider openai instead of OpenAI's own (or OPENAI_BASE_URL), with OPENAI_API_KEY
   ORLOJ_ANTHROPIC_BASE_URL endpoint of provider anthropic instead of Anthropic's own (or ANTHROPIC_BASE_URL), with ANTHROPIC_API_KEY
   ORLOJ_LOG_LEVEL          debug, info, warn or error (default info)

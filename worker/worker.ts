@@ -14,7 +14,7 @@ import { createModelAdapters } from "./model/registry.ts";
 import { WorkerSession } from "./session/session.ts";
 import { grpcStreams } from "./session/stream.ts";
 import { ControlPlaneEndpoints } from "./tool/control_plane.ts";
-import { createToolExecutors } from "./tool/registry.ts";
+import { createExecutors } from "./tool/registry.ts";
 
 /** Version that Hello carries. */
 const VERSION = "0.1.0";
@@ -35,13 +35,13 @@ export interface WorkerOptions {
   readonly slots?: number;
   /** Labels that agents' requirements select. */
   readonly labels?: Readonly<Record<string, string>>;
-  /** CIDR ranges that tools with allowPrivateNetwork may reach; none by default. */
+  /** CIDR ranges that tools and agents with allowPrivateNetwork may reach; none by default. */
   readonly privateNetworks?: readonly string[];
-  /** Where command tools are looked for; /usr/local/bin:/usr/bin:/bin by default. */
+  /** Where the commands of tools and agents are looked for; /usr/local/bin:/usr/bin:/bin by default. */
   readonly commandPath?: string;
-  /** Directory that command tools may work in; the process's own by default. */
+  /** Directory that the commands of tools and agents may work in; the process's own by default. */
   readonly workDir?: string;
-  /** Memory that the processes of one tool call may hold together, in bytes; 1 GiB by default. Kept on Linux. */
+  /** Memory that the processes of one tool call, or of one agent, may hold together, in bytes; 1 GiB by default. Kept on Linux. */
   readonly toolMemoryBytes?: number;
   /** Endpoint for agents of provider openai, and for openai-compatible ones without baseUrl; OpenAI's own API by default. */
   readonly openAiBaseUrl?: string;
@@ -87,7 +87,7 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
   for (const own of [joinToken, openAiApiKey, anthropicApiKey]) redactor.learn(own);
   const models = createModelAdapters(clock, options);
   const controlPlane = new ControlPlaneEndpoints();
-  const executors = createToolExecutors(clock, {
+  const { tools: executors, agents } = createExecutors(clock, {
     controlPlane,
     privateNetworks: options.privateNetworks ?? [],
     commandPath: options.commandPath ?? "/usr/local/bin:/usr/bin:/bin",
@@ -98,7 +98,7 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
   const ended = Promise.withResolvers<void>();
   ended.promise.catch(() => {});
   ready.promise.catch(() => {});
-  const runtimes = createRuntimes({ models, executors, clock, random, redactor });
+  const runtimes = createRuntimes({ models, executors, agents, clock, random, redactor });
   const session = new WorkerSession({
     endpoints: options.endpoints,
     openStream: grpcStreams(options.joinToken),

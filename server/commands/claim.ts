@@ -14,6 +14,7 @@ import type { NewLease } from "../storage/lease_queries.ts";
 import type { JournalRow } from "../storage/ledger_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { ClaimedTask } from "../storage/task_queries.ts";
+import { type AgentMeans, agentMeansOf } from "./agent_means.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CommandContext } from "./context.ts";
 import { type DecidedAssignment, decideAssignment } from "./decide_assignment.ts";
@@ -41,6 +42,8 @@ export interface Assigned {
   readonly journal: readonly JournalRow[];
   /** The key that the agent's model names; absent if it names none. */
   readonly modelKey?: Secret;
+  /** How an agent outside of the worker is reached; absent for other agents. */
+  readonly agentMeans?: AgentMeans;
   /** Tools that the model must not hear of, as the agent declares them. */
   readonly withheldTools: readonly string[];
 }
@@ -48,7 +51,7 @@ export interface Assigned {
 /** What a claim did. */
 export interface Claimed {
   readonly assigned: readonly Assigned[];
-  /** Tasks that policy denied or that lack their model's key, for the settle coalescer. */
+  /** Tasks that policy denied or that lack a secret, for the settle coalescer. */
   readonly denied: readonly SettleItem[];
   /** True when the limit was reached: there may be more. */
   readonly more: boolean;
@@ -126,9 +129,10 @@ async function lease(
       journal_length: journal.length,
       withheld: withheldTools,
     };
-    // A key leaves the server only after the agent was allowed.
-    const key = assignment.decided.decision.allowed ? modelKeyOf(context, bundle, task.agent) : {};
-    leased.push({ sessionId, token, task, bundle, journal, withheldTools, lease: row, assignment, ...key });
+    // Keys and addresses leave the server only after the agent was allowed.
+    const { allowed } = assignment.decided.decision;
+    const needs = allowed ? { ...modelKeyOf(context, bundle, task.agent), ...agentMeansOf(context, bundle, task) } : {};
+    leased.push({ sessionId, token, task, bundle, journal, withheldTools, lease: row, assignment, ...needs });
   }
   return leased;
 }

@@ -1,6 +1,7 @@
 // The key that an agent's model names, read when a task of that agent is claimed, or why the task cannot have it.
 // Called by claim.ts after agent.run was allowed. Never falls back to another key: a task without its key fails.
 
+import { secretsMissing } from "../grant/render.ts";
 import type { FailureValue } from "../graph/types.ts";
 import type { Secret } from "../secrets/secret.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
@@ -18,9 +19,8 @@ export function modelKeyOf(
   if (agent === undefined || name === undefined) return {};
   const given = secrets.give(agent.namespace, name);
   if (given.ok) return { modelKey: given.secret };
-  const missing = `secret ${name.name}/${name.key} is not provided; mount it or set its variable`;
   const forbidden = given.why === "forbidden";
-  const why = forbidden ? secretForbidden([name], agent.namespace) : missing;
+  const why = forbidden ? secretForbidden([name], agent.namespace) : secretsMissing([name]);
   return {
     failure: {
       class: forbidden ? "SecretForbidden" : "SecretMissing",

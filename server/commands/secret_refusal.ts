@@ -3,6 +3,7 @@
 // Says the same whether the secret exists or not.
 
 import { secretsOf } from "../grant/render.ts";
+import { agentSecretsOf } from "../grant/render_agent.ts";
 import type { Diagnostic } from "../manifests/diagnostics.ts";
 import type { Manifest, SecretRef } from "../manifests/specs.ts";
 import type { PositionedManifest } from "../manifests/validate.ts";
@@ -30,6 +31,8 @@ export function forbiddenSecrets(access: SecretAccess, manifests: readonly Posit
 
 function namedSecrets(manifest: Manifest): readonly SecretRef[] {
   if (manifest.kind === "Tool") return secretsOf((manifest as Manifest<"Tool">).spec);
-  const ref = manifest.kind === "Agent" ? (manifest as Manifest<"Agent">).spec.model?.secretRef : undefined;
-  return ref === undefined ? [] : [ref];
+  if (manifest.kind !== "Agent") return [];
+  const { spec } = manifest as Manifest<"Agent">;
+  const ref = spec.model?.secretRef;
+  return [...(ref === undefined ? [] : [ref]), ...agentSecretsOf(spec)];
 }

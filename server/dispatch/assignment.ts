@@ -1,6 +1,6 @@
 // From a claimed task to the frame that a worker gets.
-// Called by worker_session.ts when it sends assignments. Never puts an endpoint or a tool secret into one; a model key goes along
-// because agent.run allowed it.
+// Called by worker_session.ts when it sends assignments. Never puts an endpoint or a secret of a tool into one; a model key, or how
+// the agent itself is reached, goes along because agent.run allowed it.
 
 import { create } from "@bufbuild/protobuf";
 import {
@@ -11,6 +11,7 @@ import {
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { Assigned } from "../commands/claim.ts";
 import type { JournalRow } from "../storage/ledger_queries.ts";
+import { wireAgent } from "./grant_wire.ts";
 import { INLINE_PAYLOAD_BYTES_MAX } from "./timing.ts";
 import { durationOf } from "./wire.ts";
 
@@ -55,7 +56,7 @@ export function inlineJournal(
 
 /** The frame of an assignment. */
 export function assignmentFrame(assigned: Assigned, sequence: bigint): Assignment {
-  const { task, bundle, token, journal, modelKey } = assigned;
+  const { task, bundle, token, journal, modelKey, agentMeans } = assigned;
   const agent = bundle.agents.get(task.agent)?.agent.spec;
   const { entries, more } = inlineJournal(journal);
   return create(AssignmentSchema, {
@@ -79,5 +80,6 @@ export function assignmentFrame(assigned: Assigned, sequence: bigint): Assignmen
     withheldTools: [...assigned.withheldTools],
     modelSecret: modelKey?.reveal() ?? "",
     toolCallsSpent: journal.filter((row) => row.kind !== "turn").length,
+    ...(agentMeans && wireAgent(agentMeans)),
   });
 }

@@ -1,11 +1,14 @@
-// A grant as it travels to a worker. Called by worker_facts.ts, once for each granted attempt.
+// A grant as it travels to a worker, and how an agent is reached. Called by worker_facts.ts, once for each granted attempt, and by
+// assignment.ts.
 // Decides nothing and keeps nothing: what it makes holds secrets.
 // The switch is exhaustive, so that the compiler names a kind of means that cannot travel yet.
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { canonicalJson } from "../../kit/json.ts";
-import type { McpMeansSchema, ToolGrantSchema } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import type { AssignmentSchema, McpMeansSchema, ToolGrantSchema } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import type { AgentMeans } from "../commands/agent_means.ts";
 import type { Grant } from "../commands/tool_facts.ts";
+import type { CommandMeansValue, HttpMeansValue } from "../grant/render.ts";
 import { durationOf } from "./wire.ts";
 
 type WireGrant = MessageInitShape<typeof ToolGrantSchema>;
@@ -25,16 +28,10 @@ export function wireGrant(grant: Grant): WireGrant {
 
 function wireMeans(means: Grant["means"]): NonNullable<WireGrant["means"]> {
   switch (means.kind) {
-    case "http": {
-      const { method, url, headers, body, allowPrivateNetwork } = means;
-      const content = { body: body ?? new Uint8Array(), hasBody: body !== undefined };
-      return { case: "http", value: { method, url, headers: { ...headers }, ...content, allowPrivateNetwork } };
-    }
-    case "command": {
-      const { argv, stdin, env, workDir } = means;
-      const input = { stdin: stdin ?? new Uint8Array(), hasStdin: stdin !== undefined };
-      return { case: "command", value: { argv: [...argv], ...input, env: { ...env }, workDir: workDir ?? "" } };
-    }
+    case "http":
+      return { case: "http", value: wireHttp(means) };
+    case "command":
+      return { case: "command", value: wireCommand(means) };
     case "database": {
       const { driver, place, statement, parameters, readOnly, maxRows, allowPrivateNetwork, requestId } = means;
       const parametersJson = parameters.map((value) => canonicalJson(value));
@@ -51,6 +48,30 @@ function wireMeans(means: Grant["means"]): NonNullable<WireGrant["means"]> {
       return { case: "webhook", value: { url, headers: { ...headers }, body, allowPrivateNetwork } };
     }
   }
+}
+
+function wireHttp({ method, url, headers, body, allowPrivateNetwork }: HttpMeansValue) {
+  const content = { body: body ?? new Uint8Array(), hasBody: body !== undefined };
+  return { method, url, headers: { ...headers }, ...content, allowPrivateNetwork };
+}
+
+function wireCommand({ argv, stdin, env, workDir }: CommandMeansValue) {
+  const input = { stdin: stdin ?? new Uint8Array(), hasStdin: stdin !== undefined };
+  return { argv: [...argv], ...input, env: { ...env }, workDir: workDir ?? "" };
+}
+
+/** How an agent outside of the worker is reached, as it travels. */
+export function wireAgent({
+  means,
+  secrets,
+}: AgentMeans): Pick<MessageInitShape<typeof AssignmentSchema>, "agentMeans" | "agentSecrets"> {
+  return {
+    agentMeans:
+      means.kind === "http"
+        ? { case: "agentHttp", value: wireHttp(means) }
+        : { case: "agentCommand", value: wireCommand(means) },
+    agentSecrets: [...secrets],
+  };
 }
 
 type McpServer = Extract<Grant["means"], { kind: "mcp" }>["server"];

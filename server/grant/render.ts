@@ -11,7 +11,7 @@ import { type DatabaseMeansValue, renderDatabase } from "./render_database.ts";
 import { type HttpMeansValue, renderHttp } from "./render_http.ts";
 import { type McpMeansValue, renderMcp } from "./render_mcp.ts";
 import { renderWebhook, type WebhookMeansValue } from "./render_webhook.ts";
-import { secretBinding, toolTemplates } from "./templates.ts";
+import { secretBinding, secretsMissing, toolTemplates } from "./templates.ts";
 
 export type { RenderFailureClass } from "./pieces.ts";
 export type { CommandMeansValue } from "./render_command.ts";
@@ -19,7 +19,7 @@ export type { DatabaseMeansValue } from "./render_database.ts";
 export type { HttpMeansValue } from "./render_http.ts";
 export type { McpMeansValue } from "./render_mcp.ts";
 export type { WebhookMeansValue } from "./render_webhook.ts";
-export { secretsOf } from "./templates.ts";
+export { secretsMissing, secretsOf } from "./templates.ts";
 
 /** What a grant carries. */
 export type MeansValue = HttpMeansValue | CommandMeansValue | WebhookMeansValue | DatabaseMeansValue | McpMeansValue;
@@ -50,14 +50,7 @@ export function renderMeans(
   if (!templates.ok) return { ok: false, class: "ToolInvalid", message: templates.error };
   const { http, command, webhook, database, mcp, secrets: read } = templates.value;
   const { binding, values, missing } = secretBinding(read, secrets);
-  if (missing.length > 0) {
-    const names = missing.map(({ name, key }) => `${name}/${key}`).join(", ");
-    return {
-      ok: false,
-      class: "SecretMissing",
-      message: `secret ${names} is not provided; mount it or set its variable`,
-    };
-  }
+  if (missing.length > 0) return { ok: false, class: "SecretMissing", message: secretsMissing(missing) };
   const bindings = { args, secret: binding };
   const key = headerSafe(call.requestId);
   try {

@@ -1,8 +1,9 @@
-// Compiles the templated fields of a tool once, and lists the secrets that they read.
-// Called by render.ts; kept as long as the spec object lives (a compiled bundle holds it).
+// Compiles the templated fields of a tool or an agent once, and lists the secrets that they read.
+// Called by render.ts and render_agent.ts; kept as long as the spec object lives (a compiled bundle holds it).
 // A secret is read as secret.NAME.KEY with constant names only: which secrets a call needs never depends on its arguments.
 
 import { isJsonObject, type Json } from "../../kit/json.ts";
+import type { ExpressionOptions } from "../../language/condition.ts";
 import {
   type CompiledTemplate,
   compileStringTemplate,
@@ -10,7 +11,7 @@ import {
   type StringTemplate,
   type TemplateResult,
 } from "../../language/template.ts";
-import type { SecretRef, ToolSpec } from "../manifests/specs.ts";
+import type { AgentSpec, SecretRef, ToolSpec } from "../manifests/specs.ts";
 
 /** The compiled fields of a tool. */
 export interface ToolTemplates {
@@ -42,7 +43,15 @@ export interface ToolTemplates {
   readonly secrets: readonly ToolSecret[];
 }
 
-/** A secret that a tool reads. */
+/** The compiled fields of an agent that is an endpoint or a program. */
+export interface AgentTemplates {
+  readonly http?: Pick<NonNullable<ToolTemplates["http"]>, "url" | "headers">;
+  readonly command?: Pick<NonNullable<ToolTemplates["command"]>, "env">;
+  /** Secrets read, each once. */
+  readonly secrets: readonly ToolSecret[];
+}
+
+/** A secret that a tool or an agent reads. */
 export interface ToolSecret extends SecretRef {
   /** False if every read of it is guarded by has(). */
   readonly required: boolean;
@@ -51,77 +60,131 @@ export interface ToolSecret extends SecretRef {
 }
 
 /** Compiled fields, or what is wrong with them. */
-export type CompiledTool =
-  | { readonly ok: true; readonly value: ToolTemplates }
+export type Compiled<Templates> =
+  | { readonly ok: true; readonly value: Templates }
   | { readonly ok: false; readonly error: string };
 
-const compiled = new WeakMap<ToolSpec, CompiledTool>();
+const tools = new WeakMap<ToolSpec, Compiled<ToolTemplates>>();
+const agents = new WeakMap<AgentSpec, Compiled<AgentTemplates>>();
 
 /** Compiles a tool; the same spec object is compiled once. */
-export function toolTemplates(tool: ToolSpec): CompiledTool {
-  let result = compiled.get(tool);
+export function toolTemplates(tool: ToolSpec): Compiled<ToolTemplates> {
+  let result = tools.get(tool);
   if (result === undefined) {
     result = compileTool(tool);
-    compiled.set(tool, result);
+    tools.set(tool, result);
+  }
+  return result;
+}
+
+/** Compiles an agent; the same spec object is compiled once. */
+export function agentTemplates(agent: AgentSpec): Compiled<AgentTemplates> {
+  let result = agents.get(agent);
+  if (result === undefined) {
+    result = compileAgent(agent);
+    agents.set(agent, result);
   }
   return result;
 }
 
 /** Secrets that a tool's calls read, by name and key. Empty if its fields do not compile. */
 export function secretsOf(tool: ToolSpec): readonly SecretRef[] {
-  const templates = toolTemplates(tool);
-  return templates.ok ? templates.value.secrets.map(({ name, key }) => ({ name, key })) : [];
+  return namesOf(toolTemplates(tool));
+}
+
+/** Secrets that reaching an agent reads, as secretsOf says those of a tool. */
+export function agentSecretsOf(agent: AgentSpec): readonly SecretRef[] {
+  return namesOf(agentTemplates(agent));
+}
+
+function namesOf(compiled: Compiled<{ readonly secrets: readonly ToolSecret[] }>): readonly SecretRef[] {
+  return compiled.ok ? compiled.value.secrets.map(({ name, key }) => ({ name, key })) : [];
 }
 
 class FieldError extends Error {}
 
-function compileTool(tool: ToolSpec): CompiledTool {
-  const options = { variables: ["args", "secret"], schemas: { args: tool.inputSchema } };
-  const all: CompiledTemplate[] = [];
-  const keep = <T extends CompiledTemplate>(field: string, result: TemplateResult<T>): T => {
+/** Compiles fields, and keeps each, so that what all of them read is known in the end. */
+class FieldCompiler {
+  readonly all: CompiledTemplate[] = [];
+  readonly #options: ExpressionOptions;
+
+  constructor(options: ExpressionOptions) {
+    this.#options = options;
+  }
+
+  text(field: string, value: string): StringTemplate {
+    return this.#keep(field, compileStringTemplate(value, this.#options));
+  }
+
+  json(field: string, value: Json): CompiledTemplate {
+    return this.#keep(field, compileTemplate(value, this.#options));
+  }
+
+  texts(field: string, map: Readonly<Record<string, string>>): (readonly [string, StringTemplate])[] {
+    return Object.entries(map).map(([name, value]) => [name, this.text(`${field}.${name}`, value)]);
+  }
+
+  #keep<T extends CompiledTemplate>(field: string, result: TemplateResult<T>): T {
     if (!result.ok) throw new FieldError(`${field}: ${result.errors[0]?.message ?? "does not compile"}`);
-    all.push(result.value);
+    this.all.push(result.value);
     return result.value;
-  };
-  const text = (field: string, value: string) => keep(field, compileStringTemplate(value, options));
-  const json = (field: string, value: Json) => keep(field, compileTemplate(value, options));
-  const texts = (field: string, map: Readonly<Record<string, string>>) =>
-    Object.entries(map).map(([name, value]) => [name, text(`${field}.${name}`, value)] as const);
+  }
+}
+
+function compiled<Templates>(compile: () => Templates): Compiled<Templates> {
   try {
-    const http = tool.http && {
-      url: text("http.url", tool.http.url),
-      headers: texts("http.headers", tool.http.headers),
-      ...(tool.http.body !== undefined && { body: json("http.body", tool.http.body) }),
-    };
-    const command = tool.command && {
-      argv: tool.command.argv.map((value, index) => text(`command.argv[${index}]`, value)),
-      env: texts("command.env", tool.command.env),
-      ...(tool.command.stdin !== undefined && { stdin: json("command.stdin", tool.command.stdin) }),
-    };
-    const webhook = tool.webhook && {
-      url: text("webhook.url", tool.webhook.url),
-      signingSecret: text("webhook.signingSecret", tool.webhook.signingSecret),
-      ...(tool.webhook.data !== undefined && { data: json("webhook.data", tool.webhook.data) }),
-    };
-    const database = tool.database && {
-      ...(tool.database.dsn !== undefined && { dsn: text("database.dsn", tool.database.dsn) }),
-      parameters: tool.database.parameters.map((value, index) => json(`database.parameters[${index}]`, value)),
-    };
-    const mcp = tool.mcp && {
-      ...(tool.mcp.remote && {
-        url: text("mcp.url", tool.mcp.remote.url),
-        headers: texts("mcp.headers", tool.mcp.remote.headers),
-      }),
-      ...(tool.mcp.local && { env: texts("mcp.env", tool.mcp.local.env) }),
-      ...(tool.mcp.arguments !== undefined && { arguments: json("mcp.arguments", tool.mcp.arguments) }),
-    };
-    const requests = { ...(http && { http }), ...(webhook && { webhook }) };
-    const blocks = { ...requests, ...(command && { command }), ...(database && { database }), ...(mcp && { mcp }) };
-    return { ok: true, value: { ...blocks, secrets: readSecrets(all, webhook?.signingSecret) } };
+    return { ok: true, value: compile() };
   } catch (error) {
     if (error instanceof FieldError) return { ok: false, error: error.message };
     throw error;
   }
+}
+
+function compileAgent({ http, command }: AgentSpec): Compiled<AgentTemplates> {
+  const fields = new FieldCompiler({ variables: ["secret"] });
+  return compiled(() => ({
+    ...(http && {
+      http: { url: fields.text("http.url", http.url), headers: fields.texts("http.headers", http.headers) },
+    }),
+    ...(command && { command: { env: fields.texts("command.env", command.env) } }),
+    secrets: readSecrets(fields.all, undefined),
+  }));
+}
+
+function compileTool(tool: ToolSpec): Compiled<ToolTemplates> {
+  const fields = new FieldCompiler({ variables: ["args", "secret"], schemas: { args: tool.inputSchema } });
+  return compiled(() => {
+    const http = tool.http && {
+      url: fields.text("http.url", tool.http.url),
+      headers: fields.texts("http.headers", tool.http.headers),
+      ...(tool.http.body !== undefined && { body: fields.json("http.body", tool.http.body) }),
+    };
+    const command = tool.command && {
+      argv: tool.command.argv.map((value, index) => fields.text(`command.argv[${index}]`, value)),
+      env: fields.texts("command.env", tool.command.env),
+      ...(tool.command.stdin !== undefined && { stdin: fields.json("command.stdin", tool.command.stdin) }),
+    };
+    const webhook = tool.webhook && {
+      url: fields.text("webhook.url", tool.webhook.url),
+      signingSecret: fields.text("webhook.signingSecret", tool.webhook.signingSecret),
+      ...(tool.webhook.data !== undefined && { data: fields.json("webhook.data", tool.webhook.data) }),
+    };
+    const database = tool.database && {
+      ...(tool.database.dsn !== undefined && { dsn: fields.text("database.dsn", tool.database.dsn) }),
+      parameters: tool.database.parameters.map((value, index) => fields.json(`database.parameters[${index}]`, value)),
+    };
+    const mcp = tool.mcp && {
+      ...(tool.mcp.remote && {
+        url: fields.text("mcp.url", tool.mcp.remote.url),
+        headers: fields.texts("mcp.headers", tool.mcp.remote.headers),
+      }),
+      ...(tool.mcp.local && { env: fields.texts("mcp.env", tool.mcp.local.env) }),
+      ...(tool.mcp.arguments !== undefined && { arguments: fields.json("mcp.arguments", tool.mcp.arguments) }),
+    };
+    const requests = { ...(http && { http }), ...(webhook && { webhook }) };
+    const blocks = { ...requests, ...(command && { command }), ...(database && { database }), ...(mcp && { mcp }) };
+    return { ...blocks, secrets: readSecrets(fields.all, webhook?.signingSecret) };
+  });
 }
 
 function readSecrets(templates: readonly CompiledTemplate[], signing: CompiledTemplate | undefined): ToolSecret[] {
@@ -149,6 +212,12 @@ function secretReads(template: CompiledTemplate) {
 /** True if anything in the template reads a secret: then nothing of its evaluation may be quoted. */
 export function readsSecret(template: CompiledTemplate): boolean {
   return secretReads(template).length > 0;
+}
+
+/** What is said of secrets that are nowhere. */
+export function secretsMissing(missing: readonly SecretRef[]): string {
+  const names = missing.map(({ name, key }) => `${name}/${key}`).join(", ");
+  return `secret ${names} is not provided; mount it or set its variable`;
 }
 
 /** The value of `secret` for an evaluation, in which one that is nowhere is absent; and the values that may leave with the means. */

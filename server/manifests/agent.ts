@@ -84,7 +84,7 @@ export function readAgent(findings: Findings, tree: Tree, path: string): AgentSp
 
 function readRuntime(fields: Fields): AgentSpec["runtime"] {
   const runtime = fields.oneOf("runtime", AGENT_RUNTIMES, "model");
-  if (runtime !== "model")
+  if (runtime === "handler")
     notYet(fields.findings, fields.positionOf("runtime"), fields.at("runtime"), `runtime "${runtime}"`);
   checkRuntime(fields, runtime);
   return runtime;

@@ -39,6 +39,10 @@ export const TASK_CLASSES = [
   "OutputInvalid",
   "ToolFailed",
   "ToolAttemptsExhausted",
+  "AgentUnavailable",
+  "AgentFailed",
+  "AgentRefused",
+  "AgentInvalid",
   "SecretMissing",
   "ModelProtocol",
   "ModelAuth",
@@ -52,7 +56,7 @@ export const TASK_CLASSES = [
 
 /** Retry of a workflow's tasks unless the template or the agent says otherwise. */
 export const TASK_RETRY: RetryPolicy = {
-  on: ["ModelUnavailable", "RateLimited", "Timeout"],
+  on: ["ModelUnavailable", "AgentUnavailable", "AgentFailed", "RateLimited", "Timeout"],
   maxAttempts: 3,
   backoff: { initialMs: 500, maxMs: 20 * SECOND, factor: 2, jitter: "full" },
 };

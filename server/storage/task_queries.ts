@@ -115,12 +115,14 @@ export interface ClaimedTask {
   readonly attempt: number;
   readonly deliveries: number;
   readonly input: string;
+  readonly origin_task_id: string;
   readonly fresh: boolean;
   readonly workflow: string;
   readonly bundle_digest: string;
   readonly requester: string;
   readonly tags: Record<string, string>;
   readonly metadata: Record<string, string>;
+  readonly trace_id: string;
 }
 
 /** A task with what settling needs. */
@@ -218,7 +220,8 @@ export function taskQueries(db: Queryable) {
           order by r.claim_order, r.task_id limit ${limit}),
         gone as (delete from ready where task_id = any(array(select task_id from picked)) returning task_id, fresh)
         select t.id, t.run_id, t.namespace, t.node, t.iteration, t.item, t.agent, t.route, t.attempt, t.deliveries, t.input,
-          g.fresh, r.workflow, coalesce(t.bundle_digest, r.bundle_digest) as bundle_digest, r.requester, r.tags, r.metadata
+          t.origin_task_id, g.fresh, r.workflow, coalesce(t.bundle_digest, r.bundle_digest) as bundle_digest,
+          r.requester, r.tags, r.metadata, r.trace_id
         from gone g join task t on t.id = g.task_id join run r on r.id = t.run_id
         order by t.claim_order, t.id`.execute(db);
       return result.rows;

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { stringify } from "yaml";
 import { canonicalJson, type Json } from "../../kit/json.ts";
+import { AGENT_LIMITS } from "../../server/manifests/agent.ts";
 import { formatDiagnostic } from "../../server/manifests/diagnostics.ts";
 import { documentOf, manifestFromDocument } from "../../server/manifests/document.ts";
 import { parseFile } from "../../server/manifests/parse.ts";
@@ -77,6 +78,34 @@ const agent = fc
       },
     }),
   );
+
+const outsideAgent = fc
+  .record({
+    metadata,
+    http: fc.boolean(),
+    word: fc.stringMatching(/^[a-z]{1,8}$/),
+    allowPrivateNetwork: fc.boolean(),
+    workDir: fc.option(label, { nil: undefined }),
+    timeoutMs: durationMs(100, 10_000_000),
+  })
+  .map(({ http, word, allowPrivateNetwork, workDir, timeoutMs, ...raw }): Manifest<"Agent"> => {
+    const headers = { Authorization: "Bearer ${{ secret.agent.token }}", [`X-${word}`]: word };
+    const env = { [word]: "${{ secret.agent.token }}" };
+    const block = http
+      ? { http: { url: `https://agents.example/${word}`, headers, allowPrivateNetwork } }
+      : { command: { argv: ["python3", `${word}.py`], env, ...(workDir !== undefined && { workDir }) } };
+    return {
+      kind: "Agent",
+      metadata: raw.metadata,
+      spec: {
+        ...{ description: word, runtime: http ? "http" : "command", ...block, systemPrompt: "", tools: [] },
+        ...{ outputSchema: { type: "object" }, repairAttempts: 0 },
+        limits: { ...AGENT_LIMITS, timeoutMs, maxOutputBytes: 1_000 },
+        errorHandling: { onExhausted: "fail" },
+        requirements: { labels: {} },
+      },
+    };
+  });
 
 const tool = fc
   .record({
@@ -222,6 +251,7 @@ const template = fc
 
 const manifests: Readonly<Record<string, fc.Arbitrary<Manifest>>> = {
   Agent: agent,
+  "Agent outside": outsideAgent,
   Tool: tool,
   AgentSystem: system,
   Policy: policy,

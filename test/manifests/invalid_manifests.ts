@@ -80,8 +80,8 @@ export const INVALID_MANIFESTS: readonly InvalidManifest[] = [
   row(
     "E-NOT-YET",
     "another runtime",
-    head("Agent", "x", '§runtime: http\nhttp: {url: "https://agents.example/"}'),
-    'runtime "http" is not supported by this version',
+    head("Agent", "x", "§runtime: handler\nhandler: {name: refunds}"),
+    'runtime "handler" is not supported by this version',
   ),
   row("E-UNION", "a block of another runtime", agent("§command: {argv: [x]}"), "does not belong"),
   row(

@@ -116,7 +116,7 @@ spec: {system: s}
       cancellation: { graceMs: 10_000 },
       priority: "normal",
       retry: {
-        on: ["ModelUnavailable", "RateLimited", "Timeout"],
+        on: ["ModelUnavailable", "AgentUnavailable", "AgentFailed", "RateLimited", "Timeout"],
         maxAttempts: 3,
         backoff: { initialMs: 500, maxMs: 20_000, factor: 2, jitter: "full" },
       },

@@ -147,6 +147,7 @@ export function agentTask(agent: Partial<AgentView>, changes: Partial<AgentTask>
     journal: [],
     withheldTools: [],
     modelSecret: "",
+    agentSecrets: [],
     toolCallsSpent: 0,
     ...changes,
     agent: {

@@ -22,7 +22,12 @@ import {
 test("says who it is, and offers its slots after Welcome", async () => {
   const { stream } = await connected({ labels: { region: "eu" } });
   expect(stream.authorization).toBe("Bearer join-me");
-  expect(stream.hello).toMatchObject({ protocolVersion: 1, workerName: "w1", slots: 2, runtimes: ["model"] });
+  expect(stream.hello).toMatchObject({
+    protocolVersion: 1,
+    workerName: "w1",
+    slots: 2,
+    runtimes: ["model", "http", "command"],
+  });
   expect(stream.hello.labels).toEqual({ region: "eu" });
   expect(stream.hello.instanceId.length).toBeGreaterThanOrEqual(16);
   expect(await stream.next("credit")).toMatchObject({ freeSlots: 2, lastAssignSequence: 0n });

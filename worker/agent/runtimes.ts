@@ -3,6 +3,7 @@
 // A new runtime is one more member here; what all of them share (time, stopping, failures) is in within_time.ts.
 
 import { type LoopDependencies, runTask } from "./loop.ts";
+import { type OutsideDependencies, runOutsideAgent } from "./outside_agent.ts";
 import type { AgentTask, TaskEnd, TaskPort } from "./task.ts";
 import type { AgentView } from "./view.ts";
 
@@ -24,11 +25,19 @@ export function runtimeOf(runtimes: Runtimes, agent: AgentView): Runtime | undef
 }
 
 /** All runtimes of this worker. */
-export function createRuntimes(dependencies: LoopDependencies): Runtimes {
+export function createRuntimes(dependencies: LoopDependencies & OutsideDependencies): Runtimes {
   const { models } = dependencies;
   const model: Runtime = {
     supports: (agent) => models[agent.model?.provider ?? ""] !== undefined,
     run: (task, port, signal) => runTask(task, port, signal, dependencies),
   };
-  return new Map([["model", model]]);
+  const outside: Runtime = {
+    supports: () => true,
+    run: (task, port, signal) => runOutsideAgent(task, port, signal, dependencies),
+  };
+  return new Map([
+    ["model", model],
+    ["http", outside],
+    ["command", outside],
+  ]);
 }

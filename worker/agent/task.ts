@@ -3,7 +3,7 @@
 // Holds no wire type: the session translates.
 
 import type { Json, JsonObject } from "../../kit/json.ts";
-import type { ToolFailure, ToolMeans } from "../tool/executor.ts";
+import type { CommandMeans, HttpMeans, ToolFailure, ToolMeans } from "../tool/executor.ts";
 import type { AgentView } from "./view.ts";
 
 /** A tool call as a model asked for it. */
@@ -58,6 +58,10 @@ export interface AgentTask {
   readonly withheldTools: readonly string[];
   /** Model credential; empty if the agent names none. Never logged. */
   readonly modelSecret: string;
+  /** How an agent outside of this worker is reached, without its input; absent for others. Never logged. */
+  readonly agentMeans?: HttpMeans | CommandMeans;
+  /** Secret values that agentMeans holds: they are left out of what is told of the task. */
+  readonly agentSecrets: readonly string[];
   /** Tool calls recorded by earlier attempts, whether or not the journal still holds them. */
   readonly toolCallsSpent: number;
 }

@@ -12,6 +12,13 @@ import type { AgentTask, TaskEnd } from "./task.ts";
 /** Characters of a failure's message that are told; a provider's may be long. */
 const MESSAGE_CHARACTERS_MAX = 500;
 
+/** What running within a time needs. */
+export interface TimeDependencies {
+  readonly clock: Clock;
+  /** Knows the secrets of this process's tasks. */
+  readonly redactor: Redactor;
+}
+
 /** The prompt cannot be rendered over this input. */
 export class PromptError extends Error {}
 
@@ -23,7 +30,7 @@ export class PromptError extends Error {}
 export async function withinTime(
   task: AgentTask,
   signal: AbortSignal,
-  { clock, redactor }: { readonly clock: Clock; readonly redactor: Redactor },
+  { clock, redactor }: TimeDependencies,
   run: (signal: AbortSignal) => Promise<TaskEnd>,
 ): Promise<TaskEnd> {
   const timeout = new AbortController();

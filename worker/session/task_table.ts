@@ -12,7 +12,7 @@ import type { Log } from "../log.ts";
 import type { Facts } from "./facts.ts";
 import type { JournalFetches, Views } from "./fetches.ts";
 import type { Outbox } from "./outbox.ts";
-import { durationMs, journalEntryOf, outcomeOf, parseWire } from "./translate.ts";
+import { agentMeansOf, durationMs, journalEntryOf, outcomeOf, parseWire } from "./translate.ts";
 
 /** What the table needs. */
 export interface TaskTableOptions {
@@ -192,6 +192,7 @@ export class TaskTable {
     if (assignment.journalTruncated)
       journal.push(...(await journals.rest(taskId, token, journal.at(-1)?.sequence ?? 0)));
     const timeoutMs = durationMs(assignment.timeout);
+    const agentMeans = agentMeansOf(assignment);
     const task = {
       taskId,
       runId,
@@ -203,6 +204,8 @@ export class TaskTable {
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
       withheldTools: assignment.withheldTools,
       modelSecret: assignment.modelSecret,
+      ...(agentMeans && { agentMeans }),
+      agentSecrets: assignment.agentSecrets,
       toolCallsSpent: assignment.toolCallsSpent,
     };
     return { task, runtime };

@@ -8,6 +8,9 @@ import { DomainError } from "../../kit/errors.ts";
 import { canonicalJson, isJsonObject, type Json, type JsonObject } from "../../kit/json.ts";
 import { SECOND } from "../../kit/units.ts";
 import {
+  type Assignment,
+  type CommandMeans as CommandMeansMessage,
+  type HttpMeans as HttpMeansMessage,
   type JournalEntry as JournalEntryMessage,
   type McpMeans as McpMeansMessage,
   type Outcome,
@@ -18,7 +21,7 @@ import {
   ToolResultSchema,
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { JournalEntry, TaskEnd, ToolDecision, ToolGrant, ToolReport, Turn } from "../agent/task.ts";
-import type { ToolMeans } from "../tool/executor.ts";
+import type { CommandMeans, HttpMeans, ToolMeans } from "../tool/executor.ts";
 
 /** Milliseconds of a duration; undefined if absent. */
 export function durationMs(duration: Duration | undefined): number | undefined {
@@ -119,14 +122,8 @@ function schemaOf(value: Json): JsonObject {
 }
 
 function meansOf({ means }: ToolGrantMessage): ToolMeans {
-  if (means.case === "http") {
-    const { method, url, headers, body, hasBody, allowPrivateNetwork } = means.value;
-    return { kind: "http", method, url, headers, ...(hasBody ? { body } : {}), allowPrivateNetwork };
-  }
-  if (means.case === "command") {
-    const { argv, stdin, hasStdin, env, workDir } = means.value;
-    return { kind: "command", argv, ...(hasStdin ? { stdin } : {}), env, workDir };
-  }
+  if (means.case === "http") return httpMeansOf(means.value);
+  if (means.case === "command") return commandMeansOf(means.value);
   if (means.case === "webhook") {
     const { url, headers, body, allowPrivateNetwork } = means.value;
     return { kind: "webhook", url, headers, body, allowPrivateNetwork };
@@ -139,6 +136,20 @@ function meansOf({ means }: ToolGrantMessage): ToolMeans {
   }
   if (means.case === "mcp") return mcpMeansOf(means.value);
   throw violation("a grant carries no means that this worker knows");
+}
+
+function httpMeansOf({ method, url, headers, body, hasBody, allowPrivateNetwork }: HttpMeansMessage): HttpMeans {
+  return { kind: "http", method, url, headers, ...(hasBody ? { body } : {}), allowPrivateNetwork };
+}
+
+function commandMeansOf({ argv, stdin, hasStdin, env, workDir }: CommandMeansMessage): CommandMeans {
+  return { kind: "command", argv, ...(hasStdin ? { stdin } : {}), env, workDir };
+}
+
+/** How an agent outside of this worker is reached; undefined for others. */
+export function agentMeansOf({ agentMeans }: Assignment): HttpMeans | CommandMeans | undefined {
+  if (agentMeans.case === "agentHttp") return httpMeansOf(agentMeans.value);
+  return agentMeans.case === "agentCommand" ? commandMeansOf(agentMeans.value) : undefined;
 }
 
 function mcpMeansOf({ server, tool, argumentsJson, requestId }: McpMeansMessage): ToolMeans {

@@ -1,5 +1,5 @@
-// Executes command tools: an argv without a shell, in a process group of its own, with an environment of its own.
-// Called through the executor registry. Never passes the worker's environment on; never quotes argv, stdin or env in a message.
+// Executes command tools, and runs agents that are programs: an argv without a shell, in a process group of its own, with an
+// environment of its own. Called through the executor registry, and by agent_calls.ts. Never passes the worker's environment on; never quotes argv, stdin or env in a message.
 
 import { accessSync, constants, statSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
@@ -26,27 +26,32 @@ export interface CommandToolOptions {
 export function createCommandExecutor(options: CommandToolOptions): ToolExecutor<CommandMeans> {
   return {
     async run(execution) {
-      const { means, signal } = execution;
-      if (signal.aborted) return failedRun("Cancelled", "the call was stopped", false);
-      const file = findCommand(means.argv[0] ?? "", options.commandPath);
-      if (file === undefined) {
-        return failedRun(
-          "CommandNotFound",
-          "the command is neither an absolute path to an executable file nor found in the worker's ORLOJ_COMMAND_PATH",
-          false,
-        );
-      }
-      const cwd = insideWorkDir(options.workDir, means.workDir);
-      if (cwd === undefined || !statSync(cwd).isDirectory()) {
-        return failedRun(
-          "WorkDirForbidden",
-          "the work directory is missing or outside the worker's ORLOJ_WORK_DIR",
-          false,
-        );
-      }
-      return await runCommand(file, cwd, execution, options);
+      const run = await runForText(execution, options);
+      return run.ok ? { ok: true, result: commandResult(String(run.result)) } : run;
     },
   };
+}
+
+/** Runs a command; the result of a run is what it wrote to standard output. Never rejects. */
+export async function runForText(
+  execution: ToolExecution<CommandMeans>,
+  options: CommandToolOptions,
+): Promise<ToolRun> {
+  const { means, signal } = execution;
+  if (signal.aborted) return failedRun("Cancelled", "the call was stopped", false);
+  const file = findCommand(means.argv[0] ?? "", options.commandPath);
+  if (file === undefined) {
+    return failedRun(
+      "CommandNotFound",
+      "the command is neither an absolute path to an executable file nor found in the worker's ORLOJ_COMMAND_PATH",
+      false,
+    );
+  }
+  const cwd = insideWorkDir(options.workDir, means.workDir);
+  if (cwd === undefined || !statSync(cwd).isDirectory()) {
+    return failedRun("WorkDirForbidden", "the work directory is missing or outside the worker's ORLOJ_WORK_DIR", false);
+  }
+  return await runCommand(file, cwd, execution, options);
 }
 
 async function runCommand(
@@ -63,7 +68,7 @@ async function runCommand(
   });
   if (end.kind !== "exited") return processFailure("command", end, { timeoutMs, outputBytesMax: resultBytesMax });
   if (end.code !== 0) return failedRun("ExitStatus", exitMessage(end.code, end.stderr, redactor), false);
-  return { ok: true, result: commandResult(end.stdout.toString("utf8")) };
+  return { ok: true, result: end.stdout.toString("utf8") };
 }
 
 /** The executable file of a name or an absolute path; undefined if there is none. */
