@@ -67,7 +67,7 @@ const EXIT_BY_CODE: Readonly<Record<Code, number>> = {
 };
 
 const NEXT: Readonly<Record<string, string>> = {
-  MANIFEST_INVALID: "correct the lines above and apply again",
+  MANIFEST_INVALID: "correct the lines above and try again",
   MANIFEST_TOO_SLOW: "split the file or make its expressions smaller",
   PARAMS_INVALID: "orloj describe workflow NAME shows the parameters",
   CREDENTIALS_MISSING: "pass --token or set ORLOJ_TOKEN; a local server writes one to .orloj/config.json",

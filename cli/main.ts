@@ -31,6 +31,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   leases: { summary: "list live leases", load: () => import("./leases.ts") },
   drain: { summary: "let a worker finish and take nothing more", load: () => import("./drain.ts") },
   revoke: { summary: "take the lease of a task away", load: () => import("./revoke.ts") },
+  codegen: { summary: "write TypeScript types of workflows", load: () => import("./codegen.ts") },
   policy: { summary: "explain decisions, try them, and test policies", load: () => import("./policy.ts") },
   audit: { summary: "read the audit trail, export and verify it", load: () => import("./audit.ts") },
   token: { summary: "make, list and revoke bearer tokens", load: () => import("./token.ts") },

@@ -1,5 +1,5 @@
 // Finds the manifest files that -f names: files, folders (recursively) and - for standard input; and policy tests.
-// Called by apply, validate and policy test. Reads files only.
+// Called by apply, validate, codegen and policy test. Reads files only.
 // In folders: *.yaml and *.yml, in name order; *.policytest.yaml are policy tests. Hidden entries and node_modules are passed over.
 
 import { type Dirent, readdirSync, readFileSync, statSync } from "node:fs";
@@ -76,9 +76,11 @@ function read(path: string): string {
   }
 }
 
-function wordsFor(error: unknown): string {
+/** Why a file cannot be read or written. */
+export function wordsFor(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === "ENOENT") return "there is no such file";
   if (code === "EACCES") return "permission denied";
+  if (code === "EISDIR") return "it is a folder";
   return message;
 }

@@ -15,6 +15,16 @@ import { type Host, processHost } from "./host.ts";
 import { BATCH_MAX, InvokeBatcher } from "./invoke_batcher.ts";
 import { RunHandle } from "./run_handle.ts";
 import { type ConnectionOptions, connectTransport, resilientTransport } from "./transport.ts";
+import type {
+  AnyWorkflow,
+  AnyWorkflows,
+  InvokeArguments,
+  NamespaceOf,
+  TagOption,
+  WorkflowCatalog,
+  WorkflowNameOf,
+  WorkflowTypes,
+} from "./workflow_types.ts";
 
 const CALL_TIMEOUT_MS = 60_000;
 
@@ -37,10 +47,8 @@ export interface Person {
   readonly claims?: Readonly<Record<string, string>>;
 }
 
-/** Options of one invocation. */
-export interface InvokeOptions {
-  /** Values for tags that the template declares `from: request`. */
-  readonly tags?: Readonly<Record<string, string>>;
+/** What is not the workflow's own of one invocation. */
+interface InvocationOptions {
   /** Free strings, unverified; policies see them as context.metadata. */
   readonly metadata?: Readonly<Record<string, string>>;
   /** Whom to invoke for; needs the right invoke-as. The run's requester is then this person, and the caller is recorded beside it. */
@@ -51,19 +59,24 @@ export interface InvokeOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Options of one invocation, with the tags of its workflow. */
+export type InvokeOptions<Tags extends object = AnyWorkflow["tags"]> = InvocationOptions & TagOption<Tags>;
+
 /** A workflow template by name. */
-export interface WorkflowHandle {
+export interface WorkflowHandle<Types extends WorkflowTypes = AnyWorkflow> {
   /**
    * Starts a run.
    *
    * @param params JSON object that fits the template's parameters.
    * @throws OrlojError WORKFLOW_NOT_FOUND, PARAMS_INVALID, POLICY_DENIED, IDEMPOTENCY_CONFLICT
    */
-  invoke(params?: Readonly<Record<string, unknown>>, options?: InvokeOptions): Promise<RunHandle>;
+  invoke(
+    ...args: InvokeArguments<Types["parameters"], Types["tags"], InvokeOptions<Types["tags"]>>
+  ): Promise<RunHandle<Types["output"]>>;
 }
 
-/** See the file header. */
-export interface OrlojClient {
+/** See the file header. The catalog is what `orloj codegen` writes; without one, workflows are not typed. */
+export interface OrlojClient<Catalog extends WorkflowCatalog = AnyWorkflows> {
   readonly manifests: Client<typeof ManifestService>;
   readonly workflows: Client<typeof WorkflowService>;
   readonly deadLetters: Client<typeof DeadLetterService>;
@@ -72,13 +85,22 @@ export interface OrlojClient {
   readonly audit: Client<typeof AuditService>;
   readonly tokens: Client<typeof TokenService>;
   /** A workflow template; nothing is asked of the server until it is invoked. Namespace "default" when absent. */
-  workflow(name: string, options?: { readonly namespace?: string }): WorkflowHandle;
+  workflow<
+    Name extends WorkflowNameOf<Catalog, Namespace>,
+    Namespace extends NamespaceOf<Catalog> = NamespaceOf<Catalog> & "default",
+  >(name: Name, options?: { readonly namespace?: Namespace }): WorkflowHandle<Catalog[Namespace][Name]>;
   /** A run that exists, by id. */
   run(id: string): RunHandle;
 }
 
-/** Makes a client. Connects with the first call. */
-export function createClient(options: ClientOptions): OrlojClient {
+/**
+ * Makes a client. Connects with the first call.
+ *
+ * @typeParam Catalog the types of the workflows, as `orloj codegen` writes them.
+ */
+export function createClient<Catalog extends WorkflowCatalog = AnyWorkflows>(
+  options: ClientOptions,
+): OrlojClient<Catalog> {
   const host = options.host ?? processHost;
   const transport = resilientTransport(
     options.transport ?? connectTransport(options),
@@ -96,13 +118,14 @@ export function createClient(options: ClientOptions): OrlojClient {
     audit: createServiceClient(AuditService, transport),
     tokens: createServiceClient(TokenService, transport),
     run: (id) => new RunHandle(workflows, host, { id }),
-    workflow: (name, { namespace = "" } = {}) => ({
+    // Types of workflows exist for the compiler alone: what is sent is the same with and without a catalog.
+    workflow: ((name, { namespace = "" } = {}) => ({
       async invoke(params = {}, { tags = {}, metadata = {}, onBehalfOf, idempotencyKey, signal } = {}) {
         const item = {
           namespace,
           workflow: name,
           parametersJson: JSON.stringify(params),
-          tags: { ...tags },
+          tags: given(tags),
           metadata: { ...metadata },
           idempotencyKey: idempotencyKey || host.uniqueKey(),
           ...(onBehalfOf === undefined ? {} : { onBehalfOf: personOf(onBehalfOf) }),
@@ -111,8 +134,13 @@ export function createClient(options: ClientOptions): OrlojClient {
         if (run === undefined) throw OrlojError.from(new Error("the server answered without a run"));
         return new RunHandle(workflows, host, { id: run.id, invoked: run, duplicate });
       },
-    }),
+    })) satisfies OrlojClient["workflow"] as unknown as OrlojClient<Catalog>["workflow"],
   };
+}
+
+// A tag that is undefined is left out, as JSON leaves out a parameter: optional members may hold it.
+function given(tags: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(tags).filter((tag): tag is [string, string] => tag[1] !== undefined));
 }
 
 function personOf({ id, groups = [], claims = {} }: Person) {

@@ -25,3 +25,4 @@ export { type Host, processHost } from "./host.ts";
 export { RunHandle, type WaitOptions } from "./run_handle.ts";
 export type { ConnectionOptions, TlsOptions } from "./transport.ts";
 export type { RunSnapshot } from "./watch.ts";
+export type { AnyWorkflow, AnyWorkflows, WorkflowCatalog, WorkflowTypes } from "./workflow_types.ts";

@@ -15,8 +15,8 @@ export interface WaitOptions {
   readonly signal?: AbortSignal;
 }
 
-/** See the file header. */
-export class RunHandle {
+/** See the file header. Output is what the run's workflow is known to give. */
+export class RunHandle<Output = unknown> {
   /** "run_…". */
   readonly id: string;
   /** The run as Invoke returned it; undefined for a handle made from an id. */
@@ -47,9 +47,12 @@ export class RunHandle {
   /**
    * Resolves with the run's output once it SUCCEEDED.
    *
+   * @typeParam Result what the caller knows better than the handle: `result<{ title: string }>()`.
    * @throws RunFailedError with state and failure when it ended otherwise; OrlojError when it cannot be watched.
    */
-  async result<Output = unknown>(options: WaitOptions = {}): Promise<Output> {
+  result(options?: WaitOptions): Promise<Output>;
+  result<Result extends Output>(options?: WaitOptions): Promise<Result>;
+  async result(options: WaitOptions = {}): Promise<Output> {
     let last = this.invoked;
     if (last === undefined || !isFinal(last.state)) {
       for await (const { run } of this.watch(options)) last = run;

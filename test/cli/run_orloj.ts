@@ -1,4 +1,4 @@
-// Runs the `orloj` command as a process of its own, in a folder of its own.
+// Runs the `orloj` command as a process of its own, in a folder of its own; or a client verb in the process of the test, which is quick.
 // Called by the tests of the CLI. Never reads the real environment's ORLOJ_* variables.
 // Resolves when the process has ended.
 
@@ -6,6 +6,8 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { runCli } from "../../cli/main.ts";
+import { systemClock } from "../../kit/clock.ts";
 
 /** How a command ended. */
 export interface Ended {
@@ -20,6 +22,31 @@ const BIN = resolve(import.meta.dirname, "../../bin/orloj.ts");
 export function temporaryFolder(): Disposable & { readonly path: string } {
   const path = mkdtempSync(join(tmpdir(), "orloj-cli-"));
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+/** Runs a client verb in this process: no terminal, no signals, relative paths from the directory. */
+export async function runVerb(
+  words: readonly string[],
+  options: { readonly endpoint?: string; readonly directory?: string; readonly input?: string } = {},
+): Promise<Ended> {
+  const { endpoint, directory = tmpdir(), input = "" } = options;
+  const written = { out: "", err: "" };
+  const code = await runCli(words, {
+    env: endpoint === undefined ? {} : { ORLOJ_SERVER: endpoint },
+    directory,
+    clock: systemClock(),
+    out: (text) => {
+      written.out += text;
+    },
+    written: () => Promise.resolve(),
+    err: (text) => {
+      written.err += text;
+    },
+    readInput: () => Promise.resolve(input),
+    terminal: () => undefined,
+    onInterrupt: () => () => undefined,
+  });
+  return { code, ...written };
 }
 
 /** Runs `orloj` with arguments; nodeArguments stand before the command's file. */
