@@ -1,21 +1,16 @@
 // The mcp tool: the reference servers from npm driven as tools, over standard input and output and over streamable HTTP; what
-// reaches a server and what does not; and that nothing of a server outlives its call.
+// reaches a server and what does not; and that nothing of a server outlives its call. What comes over HTTP: mcp_http.test.ts.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type RequestListener } from "node:http";
+import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { systemClock } from "../../kit/clock.ts";
-import type { JsonObject } from "../../kit/json.ts";
-import { Redactor } from "../../kit/redactor.ts";
-import { createAddressGuard } from "../../worker/tool/addresses.ts";
-import type { McpMeans, ToolRun } from "../../worker/tool/executor.ts";
-import { createMcpExecutor } from "../../worker/tool/mcp.ts";
-import { startLoopbackServer } from "../harness/loopback_server.ts";
+import type { McpMeans } from "../../worker/tool/executor.ts";
+import { callMcp, failure, HAND_MS, handClock, remote } from "./mcp_calls.ts";
 
 const require = createRequire(import.meta.url);
 const program = (name: string) =>
@@ -28,27 +23,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-const redactor = new Redactor();
-redactor.learn("canary-4711");
-
-interface Bounds {
-  timeoutMs?: number;
-  resultBytesMax?: number;
-  signal?: AbortSignal;
-  networks?: string[];
-}
-
-function run(server: McpMeans["server"], tool: string, args: JsonObject = {}, bounds: Bounds = {}): Promise<ToolRun> {
-  const guard = createAddressGuard(bounds.networks ?? ["127.0.0.0/8"]);
-  const places = { commandPath: "/usr/local/bin:/usr/bin:/bin", workDir: folder };
-  return createMcpExecutor({ guard, clock: systemClock(), ...places }).run({
-    means: { kind: "mcp", server, tool, arguments: args, requestId: "auto:task_1/2/0" },
-    timeoutMs: bounds.timeoutMs ?? 30_000,
-    resultBytesMax: bounds.resultBytesMax ?? 100_000,
-    signal: bounds.signal ?? new AbortController().signal,
-    redactor,
-  });
-}
+const run: typeof callMcp = (server, tool, args = {}, bounds = {}) =>
+  callMcp(server, tool, args, { workDir: folder, ...bounds });
 
 /** A server as a process of this Node. */
 const local = (args: string[], env: Record<string, string> = {}): McpMeans["server"] => ({
@@ -56,16 +32,6 @@ const local = (args: string[], env: Record<string, string> = {}): McpMeans["serv
   argv: [process.execPath, ...args],
   env,
   workDir: "",
-});
-const remote = (url: string, headers: Record<string, string> = {}): McpMeans["server"] => ({
-  kind: "remote",
-  url,
-  headers,
-  allowPrivateNetwork: true,
-});
-const failure = (failureClass: string, ambiguous: boolean) => ({
-  ok: false,
-  failure: { class: failureClass, ambiguous },
 });
 const alive = (pid: number) => {
   try {
@@ -139,19 +105,6 @@ describe("reference server everything, as a process", () => {
       expect(await run(local([EVERYTHING]), tool, args)).toMatchObject(failure("McpError", false));
     }
   });
-
-  test("a long call ends at its time, and at once when it is stopped; both may have had their effect", async () => {
-    const long = { duration: 60, steps: 2 };
-    expect(await run(local([EVERYTHING]), "trigger-long-running-operation", long, { timeoutMs: 3_000 })).toMatchObject(
-      failure("Timeout", true),
-    );
-    const controller = new AbortController();
-    const called = run(local([EVERYTHING]), "trigger-long-running-operation", long, { signal: controller.signal });
-    setTimeout(() => controller.abort(), 3_000);
-    controller.signal.addEventListener("abort", () => performance.mark("aborted"));
-    expect(await called).toMatchObject(failure("Cancelled", true));
-    expect(performance.now() - (performance.getEntriesByName("aborted")[0]?.startTime ?? 0)).toBeLessThan(10_000);
-  });
 });
 
 test("reference server filesystem: a file is written and read inside its folder, and none outside", async () => {
@@ -207,7 +160,7 @@ describe("reference server everything, over streamable HTTP", () => {
 
   test("is stopped at its time and when the call is", async () => {
     const long = { duration: 60, steps: 2 };
-    expect(await run(remote(url), "trigger-long-running-operation", long, { timeoutMs: 1_500 })).toMatchObject(
+    expect(await run(remote(url), "trigger-long-running-operation", long, { timeoutMs: 3_000 })).toMatchObject(
       failure("Timeout", true),
     );
     const controller = new AbortController();
@@ -229,51 +182,6 @@ describe("reference server everything, over streamable HTTP", () => {
         failure("AddressForbidden", false),
       );
     }
-  });
-});
-
-describe("over HTTP", () => {
-  async function endpoint(listener: RequestListener) {
-    const seen: { method: string | undefined; headers: Record<string, unknown> }[] = [];
-    const base = await startLoopbackServer((request, response) => {
-      seen.push({ method: request.method, headers: request.headers });
-      listener(request, response);
-    });
-    return { seen, url: `${base}/mcp` };
-  }
-
-  test.each<[number, Record<string, string>, string]>([
-    [401, {}, "Http4xx"],
-    [429, { "retry-after": "2" }, "RateLimited"],
-    [500, {}, "Http5xx"],
-    [503, { "retry-after": "2" }, "Http503"],
-    [200, { "content-type": "text/html" }, "ResponseInvalid"],
-  ])("%i %o before the call is %s without effect", async (status, headers, failureClass) => {
-    const server = await endpoint((_, response) => response.writeHead(status, headers).end("no"));
-    const result = await run(remote(server.url, { "x-token": "t-1" }), "t");
-    expect(result).toMatchObject(failure(failureClass, false));
-    if (failureClass === "RateLimited") expect(result).toMatchObject({ failure: { retryAfterMs: 2_000 } });
-    expect(server.seen[0]).toMatchObject({ method: "POST", headers: { "x-token": "t-1" } });
-  });
-
-  test("a redirect to another origin gets no request, and an answer without end is cut off", async () => {
-    const other = await endpoint((_, response) => response.end());
-    const moved = await endpoint((_, response) => response.writeHead(307, { location: other.url }).end());
-    expect((await run(remote(moved.url), "t")).ok).toBe(false);
-    expect(other.seen).toEqual([]);
-    const flood = await endpoint((_, response) => {
-      response.writeHead(200, { "content-type": "application/json" });
-      const more = () => {
-        while (!response.destroyed && response.write("[".repeat(65_536)));
-        if (!response.destroyed) response.once("drain", more);
-      };
-      more();
-    });
-    expect(await run(remote(flood.url), "t")).toMatchObject(failure("ResponseTooLarge", true));
-  });
-
-  test("nobody there is ConnectionRefused", async () => {
-    expect(await run(remote("http://127.0.0.1:1/mcp"), "t")).toMatchObject(failure("ConnectionRefused", false));
   });
 });
 
@@ -320,6 +228,37 @@ describe("a server of one's own", () => {
       });
       expect(JSON.stringify(result)).not.toMatch(/canary/);
     }
+  });
+
+  test("that hangs in a call is ended at its time, and at once when the call is stopped; both may have had their effect", async () => {
+    const asked = join(folder, "asked");
+    const hangs = script(`(await import("node:fs")).writeFileSync(${JSON.stringify(asked)}, "");`);
+    for (const how of ["Timeout", "Cancelled"]) {
+      const clock = handClock();
+      const controller = new AbortController();
+      const called = run(hangs, "t", {}, { signal: controller.signal, clock, timeoutMs: HAND_MS });
+      await until(() => existsSync(asked));
+      rmSync(asked);
+      if (how === "Timeout") clock.fire();
+      else controller.abort();
+      expect(await called).toMatchObject(failure(how, true));
+    }
+  });
+
+  test("that never says hello, though it floods its standard error, is ended at its time without effect", async () => {
+    const begun = join(folder, "begun");
+    const floods = local([
+      "-e",
+      `require("node:fs").writeFileSync(${JSON.stringify(begun)}, String(process.pid));
+       const more = () => { while (process.stderr.write("x".repeat(65536))); process.stderr.once("drain", more); }; more();`,
+    ]);
+    const clock = handClock();
+    const called = run(floods, "t", {}, { clock, timeoutMs: HAND_MS });
+    await until(() => existsSync(begun) && readFileSync(begun, "utf8") !== "");
+    const pid = Number(readFileSync(begun, "utf8"));
+    clock.fire();
+    expect(await called).toMatchObject(failure("Timeout", false));
+    await until(() => !alive(pid));
   });
 
   test("that cannot be started, or ends before it is asked, had no effect", async () => {

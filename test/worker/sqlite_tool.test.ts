@@ -10,6 +10,7 @@ import { Redactor } from "../../kit/redactor.ts";
 import { createAddressGuard } from "../../worker/tool/addresses.ts";
 import { createDatabaseExecutor } from "../../worker/tool/database.ts";
 import type { DatabaseMeans, ToolRun } from "../../worker/tool/executor.ts";
+import { MemoryWatch } from "../../worker/tool/memory_watch.ts";
 
 let root = "";
 let folder = "";
@@ -31,10 +32,13 @@ interface Bounds {
   timeoutMs?: number;
   resultBytesMax?: number;
   signal?: AbortSignal;
+  memory?: MemoryWatch;
 }
 
 function run(means: Partial<DatabaseMeans> & { statement: string }, bounds: Bounds = {}): Promise<ToolRun> {
-  const executor = createDatabaseExecutor({ guard: createAddressGuard([]), clock: systemClock(), workDir: folder });
+  const places = { guard: createAddressGuard([]), workDir: folder };
+  const { memory } = bounds;
+  const executor = createDatabaseExecutor({ ...places, clock: systemClock(), ...(memory && { memory }) });
   return executor.run({
     means: {
       ...{ kind: "database", driver: "sqlite", place: "shop.db", parameters: [], readOnly: true, rowsMax: 100 },
@@ -127,6 +131,15 @@ test("rows and bytes are capped", async () => {
   );
   expect(await run({ statement: "select hex(zeroblob(900000)) as a" })).toMatchObject(failure("ResponseTooLarge"));
   expect(await run({ statement: "select zeroblob(900000000) as a" })).toMatchObject(failure("ResponseTooLarge"));
+});
+
+test("a statement that holds too much memory ends, what it sorts included", async () => {
+  const memory = new MemoryWatch(systemClock(), 200_000_000);
+  const sorts = (rows: number) =>
+    `with recursive n(i) as (values (1) union all select i + 1 from n where i < ${rows}),
+     s as (select randomblob(500000) as b from n order by b limit ${rows}) select count(*) as n from s`;
+  expect(rowsOf(await run({ statement: sorts(4) }, { memory }))).toEqual([{ n: 4 }]);
+  expect(await run({ statement: sorts(4_000) }, { memory })).toMatchObject(failure("MemoryExceeded"));
 });
 
 test("a statement without end is stopped at its time, and at once when the call is", async () => {

@@ -72,13 +72,13 @@ test("an address outside the worker's networks gets no connection", async () => 
 });
 
 test("a receiver that does not answer is a Timeout, and a stopped call is Cancelled; both may have been delivered", async () => {
+  const controller = new AbortController();
   const target = await receiver(() => {});
-  expect(await deliver(target.url, { timeoutMs: 100 })).toMatchObject({
+  expect(await deliver(target.url, { timeoutMs: 1_000 })).toMatchObject({
     failure: { class: "Timeout", ambiguous: true },
   });
-  const controller = new AbortController();
-  setTimeout(() => controller.abort(), 100);
-  expect(await deliver(target.url, { signal: controller.signal })).toMatchObject({
+  const stopping = await receiver(() => controller.abort());
+  expect(await deliver(stopping.url, { signal: controller.signal })).toMatchObject({
     failure: { class: "Cancelled", ambiguous: true },
   });
 });

@@ -28,14 +28,15 @@ export interface GuardedFetch {
 export function createGuardedFetch(network: Network, bounds: FetchBounds): GuardedFetch {
   let bytes = 0;
   const trouble: { error?: unknown; refusal?: ToolRun } = {};
-  const fail = (error: unknown): never => {
-    trouble.error ??= error;
-    throw error;
-  };
   return {
     trouble: () => trouble,
     async fetch(url, init = {}) {
       const request = new Request(url, { ...init, redirect: "manual", signal: null });
+      const fail = (error: unknown): never => {
+        // What goes wrong with the end of a session says nothing about the call.
+        if (request.method !== "DELETE") trouble.error ??= error;
+        throw error;
+      };
       const body =
         init.body === undefined || init.body === null ? undefined : new Uint8Array(await request.arrayBuffer());
       const target = { method: request.method, url: new URL(url), headers: Object.fromEntries(request.headers), body };

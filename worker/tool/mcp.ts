@@ -1,13 +1,15 @@
 // Executes mcp tools: starts or reaches an MCP server, asks one of its tools, and ends the conversation with the call.
 // One client a call: nothing of one call, its server's state and environment included, is left for the next. Called through the
 // executor registry; the client library is loaded with the first call. Answers no request of a server: no sampling, no
-// elicitation, no roots. A server's own schemas are not compiled: they come from outside.
+// elicitation, no roots. A server's own schemas are not compiled: they come from outside. A session that a server gave is ended
+// with its call, so that none is left behind there.
 
 import { statSync } from "node:fs";
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
+import type { Clock } from "../../kit/clock.ts";
 import { isJsonObject, type Json, parseJson } from "../../kit/json.ts";
 import type { Redactor } from "../../kit/redactor.ts";
-import { MIB } from "../../kit/units.ts";
+import { MIB, SECOND } from "../../kit/units.ts";
 import { findCommand } from "./command.ts";
 import { failedRun, type McpMeans, type ToolExecution, type ToolExecutor, type ToolRun } from "./executor.ts";
 import { createGuardedFetch, type GuardedFetch } from "./guarded_fetch.ts";
@@ -20,6 +22,8 @@ import { insideWorkDir } from "./work_dir.ts";
 
 /** What a conversation needs beside the result. */
 const ENVELOPE_BYTES = 1 * MIB;
+/** How long a server may take to end its session; its call has ended by then. */
+const FAREWELL_MS = 1 * SECOND;
 const MESSAGE_CHARACTERS_MAX = 300;
 /** Member of a call's _meta in which a server finds the request id. */
 export const REQUEST_ID_META = "orloj.dev/request-id";
@@ -41,6 +45,8 @@ interface Conversation {
   readonly transport: Transport;
   /** Ends it now. */
   kill(): void;
+  /** Tells the server that nothing more comes. */
+  farewell(): Promise<void>;
   /** The failure that an error was. `asked`: the call was sent. */
   failure(error: unknown, asked: boolean): ToolRun;
 }
@@ -51,26 +57,24 @@ export function createMcpExecutor(options: McpToolOptions): ToolExecutor<McpMean
     async run(execution) {
       const { signal, timeoutMs } = execution;
       if (signal.aborted) return failedRun("Cancelled", "the call was stopped", false);
-      const controller = new AbortController();
-      const both = AbortSignal.any([signal, controller.signal]);
-      const opened = await open(execution, options, both);
+      const timeout = new AbortController();
+      const both = AbortSignal.any([signal, timeout.signal]);
+      const over = new AbortController();
+      const opened = await open(execution, options, over.signal);
       if ("ok" in opened) return opened;
-      let timedOut = false;
-      const cancelTimer = options.clock.after(timeoutMs, () => {
-        timedOut = true;
-        controller.abort();
-      });
+      const cancelTimer = options.clock.after(timeoutMs, () => timeout.abort());
       const progress = { asked: false };
       try {
-        return await converse(execution, opened, both, progress);
+        return await converse(execution, opened, both, progress, options.clock);
       } catch (error) {
         if (signal.aborted) return failedRun("Cancelled", "the call was stopped", progress.asked);
-        if (timedOut) return failedRun("Timeout", `the server did not answer within ${timeoutMs} ms`, progress.asked);
+        if (timeout.signal.aborted)
+          return failedRun("Timeout", `the server did not answer within ${timeoutMs} ms`, progress.asked);
         return opened.failure(error, progress.asked);
       } finally {
         cancelTimer();
         if (both.aborted) opened.kill();
-        controller.abort();
+        over.abort();
       }
     },
   };
@@ -101,6 +105,7 @@ async function open(
   return {
     transport: transport as Transport,
     kill: () => {},
+    farewell: () => transport.terminateSession(),
     failure: (error, asked) => remoteFailure(error, guarded, { asked, bytesMax, redactor: execution.redactor }),
   };
 }
@@ -134,6 +139,7 @@ function openLocal(
   return {
     transport,
     kill: () => transport.kill(),
+    farewell: () => Promise.resolve(),
     failure(error, asked) {
       if (transport.tooLarge)
         return failedRun("OutputTooLarge", `the server wrote more than ${outputBytesMax} bytes`, asked);
@@ -151,9 +157,10 @@ function openLocal(
 
 async function converse(
   { means, timeoutMs, redactor }: ToolExecution<McpMeans>,
-  { transport }: Conversation,
+  { transport, farewell }: Conversation,
   signal: AbortSignal,
   progress: { asked: boolean },
+  clock: Clock,
 ): Promise<ToolRun> {
   const { Client } = await import("@modelcontextprotocol/sdk/client/index.js");
   const client = new Client({ name: "orloj", version: "1" });
@@ -166,7 +173,10 @@ async function converse(
     const answer = await client.callTool({ name: means.tool, arguments: means.arguments, _meta }, undefined, bounds);
     return resultOf(answer as unknown as Json, redactor);
   } finally {
-    // Closing never takes back what was answered.
+    // Ending never takes back what was answered.
+    const waited = new AbortController();
+    await Promise.race([farewell(), clock.sleep(FAREWELL_MS, waited.signal)]).catch(() => {});
+    waited.abort();
     await client.close().catch(() => {});
   }
 }

@@ -40,7 +40,8 @@ export async function runSqlite(
   const end = await runProcess({
     ...{ file: process.execPath, args: ["--no-warnings", "--max-old-space-size=128", program] },
     ...{ cwd: options.workDir, env: {}, stdin: new TextEncoder().encode(JSON.stringify(question)) },
-    ...{ timeoutMs, outputBytesMax, stderrBytesMax: stderrBytesKept(redactor), signal, clock: options.clock },
+    ...{ timeoutMs, outputBytesMax, stderrBytesMax: stderrBytesKept(redactor), signal },
+    ...{ clock: options.clock, memory: options.memory },
   });
   const ambiguous = !readOnly;
   if (end.kind !== "exited") return processFailure("statement", end, { timeoutMs, outputBytesMax }, ambiguous);

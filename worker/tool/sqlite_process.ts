@@ -40,7 +40,8 @@ function answer(question: SqliteQuestion): SqliteAnswer {
   const options = { readOnly, allowExtension: false, timeout: question.busyMs, limits };
   const database = new DatabaseSync(file, options);
   try {
-    database.exec("PRAGMA trusted_schema = OFF");
+    // What a statement sorts or keeps aside is memory of this process, which is bounded, and no file on the worker's disk, which is not.
+    database.exec("PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY");
     database.function("orloj_request_id", () => requestId);
     if (readOnly) database.exec("PRAGMA query_only = ON");
     return run(database, question);
