@@ -5,9 +5,10 @@
 import type { Command } from "commander";
 import { ApplyResponseSchema, type ApplyResult } from "../sdk/index.ts";
 import type { Context } from "./context.ts";
-import { diagnosticLine } from "./failure.ts";
+import { diagnosticLine, UsageError } from "./failure.ts";
 import { presentable } from "./json_output.ts";
-import { readManifestFiles } from "./manifest_files.ts";
+import { readModelOption, withModel } from "./live_models.ts";
+import { type ManifestFile, readManifestFiles } from "./manifest_files.ts";
 import { collect } from "./options.ts";
 import { safeLine } from "./sanitize.ts";
 
@@ -15,6 +16,8 @@ interface Options {
   readonly filename?: string[];
   readonly namespace?: string;
   readonly strict?: boolean;
+  readonly model?: string;
+  readonly modelUrl?: string;
 }
 
 /** Adds the verb to the program. */
@@ -25,8 +28,14 @@ export function register(program: Command, context: Context): void {
     .option("-f, --filename <path>", "file, folder (recursive) or - for standard input; repeatable", collect)
     .option("-n, --namespace <name>", "namespace of manifests that name none")
     .option("--strict", "treat warnings as errors")
+    .option("--model <provider/name>", "send this model in place of every scripted one, such as openai/gpt-5-mini")
+    .option("--model-url <url>", "endpoint of --model openai-compatible/NAME")
     .action(async (options: Options) => {
-      const files = await readManifestFiles(options.filename ?? [], context.host.readInput);
+      const files = swapModels(
+        await readManifestFiles(options.filename ?? [], context.host.readInput),
+        options,
+        context,
+      );
       const response = await context.client.manifests.apply({
         files,
         defaultNamespace: options.namespace ?? "",
@@ -43,6 +52,17 @@ export function register(program: Command, context: Context): void {
         context.next(safeLine(`orloj invoke ${workflow.name} -n ${workflow.namespace} -p key=value --watch`));
       }
     });
+}
+
+function swapModels(files: ManifestFile[], options: Options, context: Context): ManifestFile[] {
+  const { model, modelUrl } = options;
+  if (model === undefined && modelUrl === undefined) return files;
+  const swapped = withModel(files, readModelOption(model ?? "", modelUrl));
+  if (swapped.agents.length === 0) {
+    throw new UsageError("--model: no agent in these files has a scripted model", "leave --model away");
+  }
+  context.note(safeLine(`${model} in place of the scripted model of ${swapped.agents.join(", ")}`));
+  return swapped.files;
 }
 
 function resultLine(result: ApplyResult, context: Context): string {

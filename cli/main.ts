@@ -16,6 +16,7 @@ interface Verb {
 const VERBS: Readonly<Record<string, Verb>> = {
   server: { summary: "run the control plane (orloj server --help)" },
   worker: { summary: "run a worker (orloj worker --help)" },
+  sandbox: { summary: "run a service for the examples to work on (orloj sandbox --help)" },
   migrate: { summary: "bring a database to this release (orloj migrate --help)" },
   apply: { summary: "validate manifests and store them, all or none", load: () => import("./apply.ts") },
   validate: { summary: "validate manifests and store nothing", load: () => import("./validate.ts") },
@@ -35,7 +36,6 @@ const VERBS: Readonly<Record<string, Verb>> = {
   policy: { summary: "explain decisions, try them, and test policies", load: () => import("./policy.ts") },
   audit: { summary: "read the audit trail, export and verify it", load: () => import("./audit.ts") },
   token: { summary: "make, list and revoke bearer tokens", load: () => import("./token.ts") },
-  sandbox: { summary: "run a service for the examples to work on (orloj sandbox --help)" },
   version: { summary: "print the version", load: () => import("./version.ts") },
 };
 

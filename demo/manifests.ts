@@ -3,8 +3,7 @@
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseAllDocuments, stringify } from "yaml";
-import type { Json, JsonObject } from "../kit/json.ts";
+import { withModel } from "../cli/live_models.ts";
 
 /** A YAML file as the control plane takes it. */
 export interface ExampleFile {
@@ -53,25 +52,7 @@ export function liveModelFrom(env: NodeJS.ProcessEnv): LiveModel {
 }
 
 /** The same files with every scripted model replaced, except that of ALWAYS_SCRIPTED. */
-export function withLiveModel(files: readonly ExampleFile[], model: LiveModel): ExampleFile[] {
-  return files.map((file) => {
-    const documents = parseAllDocuments(file.content).map((document) => document.toJS() as JsonObject);
-    const swapped = documents.map((manifest) => (isScripted(manifest) ? swapModel(manifest, model) : manifest));
-    return { name: file.name, content: swapped.map((manifest) => stringify(manifest)).join("---\n") };
-  });
-}
-
-function isScripted(manifest: JsonObject): boolean {
-  const { name } = manifest["metadata"] as JsonObject;
-  return manifest["kind"] === "Agent" && name !== ALWAYS_SCRIPTED;
-}
-
-function swapModel(manifest: JsonObject, model: LiveModel): JsonObject {
-  const live: Json = {
-    provider: "openai-compatible",
-    name: model.name,
-    baseUrl: model.baseUrl,
-    secretRef: { name: "model", key: "apiKey" },
-  };
-  return { ...manifest, spec: { ...(manifest["spec"] as JsonObject), model: live } };
+export function withLiveModel(files: readonly ExampleFile[], { name, baseUrl }: LiveModel): ExampleFile[] {
+  const secretRef = { name: "model", key: "apiKey" };
+  return withModel(files, { provider: "openai-compatible", name, baseUrl, secretRef }, [ALWAYS_SCRIPTED]).files;
 }

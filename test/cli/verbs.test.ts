@@ -116,6 +116,35 @@ test("apply reads folders recursively in name order, passes over policy tests an
   expect(request).toMatchObject({ defaultNamespace: "support", strict: true });
 });
 
+test("apply --model sends another model and says for whom; where nothing is scripted it sends nothing", async () => {
+  using folder = temporaryFolder();
+  const scripted =
+    "kind: Agent\nmetadata: {name: a}\nspec:\n  model:\n    provider: scripted\n    script: []\n  tools: []\n";
+  writeFileSync(join(folder.path, "a.yaml"), scripted);
+  writeFileSync(join(folder.path, "t.yaml"), "kind: Tool\n");
+  const sent: string[] = [];
+  await using server = await startScriptedServer({
+    manifests: {
+      apply({ files }) {
+        sent.push(...files.map(({ content }) => content));
+        return { results: [] };
+      },
+    },
+  });
+  const at = { endpoint: server.endpoint, directory: folder.path };
+  const [swapped, none, wrong] = await Promise.all([
+    runOrloj(["apply", "-f", "a.yaml", "--model", "openai/m"], at),
+    runOrloj(["apply", "-f", "t.yaml", "--model", "openai/m"], at),
+    runOrloj(["apply", "-f", "a.yaml", "--model", "gpt"], at),
+  ]);
+  expect(swapped).toMatchObject({ code: 0, err: "openai/m in place of the scripted model of a\n" });
+  expect(none).toMatchObject({ code: 2, err: expect.stringContaining("no agent in these files has a scripted model") });
+  expect(wrong).toMatchObject({ code: 2, err: expect.stringContaining("use PROVIDER/NAME") });
+  expect(sent).toEqual([
+    'kind: Agent\nmetadata: {name: a}\nspec:\n  model:\n    {"provider":"openai","name":"m"}\n\n  tools: []\n',
+  ]);
+});
+
 test("invalid manifests: a line a finding with its position, exit 1", async () => {
   using folder = temporaryFolder();
   writeFileSync(join(folder.path, "a.yaml"), "x");
