@@ -132,7 +132,8 @@ function printStarted(context: Context, handle: RunHandle): void {
     return;
   }
   const note = handle.duplicate ? "  (the idempotency key was used before: this is the first run)" : "";
-  context.print(safeLine(`${handle.id}  ${runStateName(run.state)}${note}`));
+  const queued = isQueued(run) ? "  (waits for its turn: as many runs go on as the workflow's concurrency allows)" : "";
+  context.print(safeLine(`${handle.id}  ${runStateName(run.state)}${note}${queued}`));
   context.next(safeLine(`orloj describe run ${handle.id}`));
 }
 
@@ -177,7 +178,8 @@ async function showUntilDone(context: Context, handle: RunHandle, signal: AbortS
 
 async function waitUntilDone(context: Context, handle: RunHandle, signal: AbortSignal): Promise<Run | undefined> {
   const nowMs = () => context.host.clock.now();
-  if (!context.json) context.note(safeLine(`${handle.id} started, waiting …`));
+  const begun = isQueued(handle.invoked as Run) ? "is queued" : "started";
+  if (!context.json) context.note(safeLine(`${handle.id} ${begun}, waiting …`));
   let run: Run | undefined;
   for await (const snapshot of untilStuck(handle.watch({ signal }))) run = snapshot.run;
   if (run === undefined) return run;
@@ -187,6 +189,10 @@ async function waitUntilDone(context: Context, handle: RunHandle, signal: AbortS
     context.print(...renderHead(run, options), ...renderEnd(run, context.paint, OUTPUT_ROWS_MAX));
   }
   return run;
+}
+
+function isQueued(run: Run): boolean {
+  return run.conditions.includes("Queued");
 }
 
 // A parked run with nothing at work ends only when somebody acts: to wait for it would be to hang.

@@ -41,6 +41,7 @@ import { Renewer } from "./dispatch/renewer.ts";
 import { Retention } from "./dispatch/retention.ts";
 import { Sealer } from "./dispatch/sealer.ts";
 import { SessionRegistry } from "./dispatch/session_registry.ts";
+import { Starter } from "./dispatch/starter.ts";
 import { Tick } from "./dispatch/tick.ts";
 import type { Timing } from "./dispatch/timing.ts";
 import { Identities } from "./identity/identify.ts";
@@ -113,6 +114,7 @@ export function createReplica(options: ReplicaOptions): Replica {
       changes.runsChanged(runIds);
       notifier.hint("runs");
     },
+    slotsFree: (groups) => starter.wake(groups),
     cancel: (orders) => registry.cancel(orders),
   };
   const secrets = new SecretAccess({
@@ -127,6 +129,7 @@ export function createReplica(options: ReplicaOptions): Replica {
   const heads = new HeadKeeper(context, clock, options.audit.key, options.audit.heads);
   const retention = new Retention(context, options.maintenanceStore, clock, random, options.retention);
   const claimer: Claimer = new Claimer(context, services, () => registry);
+  const starter = new Starter(context);
   const forLeases: CommandContext = { ...context, store: options.leaseStore };
   const renewer: Renewer = new Renewer(forLeases, () => registry, clock, timing);
   const registry: SessionRegistry = new SessionRegistry({
@@ -134,7 +137,17 @@ export function createReplica(options: ReplicaOptions): Replica {
     onCredit: () => claimer.wake(),
     onRenewal: () => renewer.pending(),
   });
-  const tick = new Tick({ context: forLeases, services, claimer, renewer, registry, clock, timing, replicaId });
+  const tick = new Tick({
+    context: forLeases,
+    services,
+    claimer,
+    starter,
+    renewer,
+    registry,
+    clock,
+    timing,
+    replicaId,
+  });
   const listener = createHintListener({
     url: options.databaseUrl,
     clock,
@@ -172,6 +185,7 @@ export function createReplica(options: ReplicaOptions): Replica {
       await registry.drain(timing.drainMs, clock);
       await registry.close();
       await tick.stop();
+      await starter.stop();
       await renewer.stop();
       await Promise.all(Object.values(services).map((coalescer) => coalescer.drained()));
       await manifests.stop();

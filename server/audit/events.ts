@@ -106,6 +106,16 @@ export type ToolCallDetail = Partial<TargetDetail> & {
   readonly argumentsDigest: string;
 };
 
+/** How many runs of a group went on and waited, and how many may go on. */
+export type ConcurrencyDetail = {
+  /** Absent: all runs of the workflow are one group. */
+  readonly key?: string;
+  /** Absent: the limit was taken away. */
+  readonly max?: number;
+  readonly running: number;
+  readonly waiting: number;
+};
+
 type Caused = { readonly transitions?: readonly TransitionDetail[] };
 type Ended = TaskDetail & Caused & { readonly worker?: string };
 type Failed = Ended & { readonly failure: FailureDetail };
@@ -124,16 +134,22 @@ export type AuditDetails = {
     /** The finished run whose dead letter this one replays. */
     readonly replayOf?: string;
     readonly decision?: DecisionDetail;
+    /** It waits for its turn: its group as it was then, without it. */
+    readonly queued?: ConcurrencyDetail;
   };
-  /** An invocation that a policy denied: there is no run. */
+  /** An invocation that a policy denied, or that its workflow's concurrency has no room for: there is no run. */
   "run.refused": {
     readonly workflow: string;
     readonly target: TargetDetail;
     readonly requester: RequesterDetail;
     /** The finished run whose dead letter was to be replayed by a new one. */
     readonly replayOf?: string;
-    readonly decision: DecisionDetail;
+    readonly decision?: DecisionDetail;
+    /** There was no room: its group as it was then. */
+    readonly concurrency?: ConcurrencyDetail;
   };
+  /** A run that waited for its turn goes on: it begins, or what was replayed of it does. */
+  "run.started": Caused & { readonly concurrency: ConcurrencyDetail };
   "run.stopping": Caused & { readonly cause: RunCause; readonly reason: string; readonly failure?: FailureDetail };
   "run.finished": Caused & {
     readonly state: RunState;
@@ -313,6 +329,7 @@ export type AuditEvent = {
 const EVERY_KIND: Record<AuditKind, true> = {
   "run.created": true,
   "run.refused": true,
+  "run.started": true,
   "run.stopping": true,
   "run.finished": true,
   "task.leased": true,

@@ -10,6 +10,7 @@ import { auditRecord } from "../audit/record.ts";
 import { documentOf } from "../manifests/document.ts";
 import { type Manifest, manifestKey } from "../manifests/specs.ts";
 import { hasErrors, type PositionedManifest } from "../manifests/validate.ts";
+import type { WorkflowMax } from "../storage/group_queries.ts";
 import { type ResourceWrite, resourceQueries } from "../storage/resources.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import { requireApplyRights } from "./apply_rights.ts";
@@ -84,9 +85,21 @@ async function storeManifests(
   }
   if (writes.length === 0) return results;
   await resources.write(writes, principal.id);
+  await tx.groups.setMax(changedLimits(manifests, writes));
   await resources.bumpRevisions();
   await tx.audit.insert(events.map(auditRecord));
   return results;
+}
+
+// A limit holds for what is decided from now on, also for runs that were invoked under another one.
+function changedLimits(manifests: readonly PositionedManifest[], writes: readonly ResourceWrite[]): WorkflowMax[] {
+  const written = new Set(writes.map(textOf));
+  return manifests.flatMap(({ manifest }) => {
+    if (manifest.kind !== "WorkflowTemplate" || !written.has(textOf(keyOf(manifest)))) return [];
+    const { namespace, name } = manifest.metadata;
+    const { concurrency } = (manifest as Manifest<"WorkflowTemplate">).spec;
+    return [{ namespace, workflow: name, max_running: concurrency?.max ?? null }];
+  });
 }
 
 function keyOf({ kind, metadata: { namespace, name } }: Manifest) {

@@ -42,6 +42,8 @@ export interface CompiledBundle {
   readonly parameters: SchemaCheck;
   /** Absent: the parameters are the input. */
   readonly input?: Template;
+  /** By what its runs are counted together; absent: all of them are, or none. */
+  readonly groupKey?: ValueExpression;
   /** Absent: any input. */
   readonly systemInput?: SchemaCheck;
   readonly agents: ReadonlyMap<string, CompiledAgent>;
@@ -59,10 +61,9 @@ function template(value: Json, variables: string[], where: string): Template {
   return compiled.value;
 }
 
-function keyOf(tool: ToolSpec, where: string): ValueExpression | undefined {
-  const text = tool.idempotency.key;
+function keyOf(text: string | undefined, variables: string[], where: string): ValueExpression | undefined {
   if (text === undefined) return undefined;
-  const compiled = compileValue(text, { variables: ["args"] });
+  const compiled = compileValue(text, { variables });
   if (!compiled.ok) throw new DomainError("INVARIANT_BROKEN", `stored key of ${where} does not compile`);
   return compiled.value;
 }
@@ -73,7 +74,7 @@ function compileAgent(bundle: Bundle, agent: Resolved<AgentSpec>): CompiledAgent
     const tool = bundle.tools[declared.ref];
     if (tool === undefined) throw new DomainError("INVARIANT_BROKEN", `bundle lacks tool ${declared.ref}`);
     const input = schema(tool.spec.inputSchema, `input schema of ${declared.ref}`);
-    const key = keyOf(tool.spec, declared.ref);
+    const key = keyOf(tool.spec.idempotency.key, ["args"], declared.ref);
     tools.set(declared.as, { declared, tool, input, ...(key && { key }) });
   }
   const requirements = requirementsOf(agent.spec);
@@ -86,6 +87,7 @@ function compileAgent(bundle: Bundle, agent: Resolved<AgentSpec>): CompiledAgent
 export function compileBundle(row: BundleRow): CompiledBundle {
   const bundle = JSON.parse(row.document) as Bundle;
   const workflow = bundle.workflow.spec;
+  const groupKey = keyOf(workflow.concurrency?.key, ["params", "tags"], bundle.workflow.name);
   const systemSchema = bundle.system.spec.inputSchema;
   return {
     row,
@@ -93,6 +95,7 @@ export function compileBundle(row: BundleRow): CompiledBundle {
     plan: compilePlan(bundle),
     parameters: schema(workflow.parameters, "parameters schema"),
     ...(workflow.input === undefined ? {} : { input: template(workflow.input, ["params", "tags"], "workflow input") }),
+    ...(groupKey === undefined ? {} : { groupKey }),
     ...(systemSchema === undefined ? {} : { systemInput: schema(systemSchema, "system input schema") }),
     agents: new Map(Object.entries(bundle.agents).map(([name, agent]) => [name, compileAgent(bundle, agent)])),
   };

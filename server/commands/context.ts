@@ -24,6 +24,8 @@ export type CancelReason = "user" | "timeout" | "sibling" | "superseded";
 export interface Hints {
   /** Tasks became READY. */
   workReady(): void;
+  /** In these groups of runs somebody waits although a slot is free. */
+  slotsFree(groups: readonly string[]): void;
   /** Runs changed state or gained events. */
   runsChanged(runIds: readonly string[]): void;
   /** Leased tasks are to be stopped; sessions of other replicas are found by their tick. */

@@ -1,14 +1,16 @@
 // Invokes workflows: a batch of invocations, one transaction, a result or an error an item.
 // Called through the invoke coalescer by rpc/workflow_service (Invoke and InvokeBatch).
 // The bundle is built from the catalog revision that this transaction reads; a denial leaves a record and no run.
-// Lock order: counters of limits, then what is new; nothing that others hold is waited for after it but their keys and bundles.
+// Lock order: groups of runs, counters of limits, then what is new; nothing that others hold is waited for after it but their keys and bundles.
 // Same key, requester and body: the first run. Another body: IDEMPOTENCY_CONFLICT.
 
 import { assert, DomainError } from "../../kit/errors.ts";
 import { canonicalJson, sha256 } from "../../kit/json.ts";
-import type { StoredRecord } from "../audit/events.ts";
+import type { AuditDetails, StoredRecord } from "../audit/events.ts";
 import { auditRecord, decisionDetail, targetDetail } from "../audit/record.ts";
+import { startsAtOnce } from "../queue/concurrency.ts";
 import type { BundleRow } from "../storage/bundle_queries.ts";
+import type { NewGroup } from "../storage/group_queries.ts";
 import type { NewRun, NodeRecord } from "../storage/run_queries.ts";
 import type { RouteRequirements } from "../storage/schema.ts";
 import type { StoreQueries } from "../storage/store.ts";
@@ -17,12 +19,14 @@ import type { CommandContext } from "./context.ts";
 import type { InvokeInput, InvokeResult } from "./control_plane.ts";
 import { decideLive, type Moment } from "./decide_live.ts";
 import { noted } from "./decisions.ts";
+import { deniedError, noRoomError } from "./invocation_errors.ts";
 import { type InvokeItem, type JudgedInvocation, judgeInvocation } from "./judge_invocation.ts";
 import type { LimitCounts } from "./limit_counts.ts";
-import { type PreparedInvocation, startRun } from "./prepare_invocation.ts";
+import { type PreparedInvocation, queueRun, startRun } from "./prepare_invocation.ts";
 import { readRun } from "./read_runs.ts";
 import { invokerOf, requesterView } from "./requester.ts";
 import { edgeViews, nodeViews, runView } from "./run_views.ts";
+import { Slots } from "./slots.ts";
 
 /** Times that a batch is planned anew because others used its idempotency keys first. */
 const KEY_TRIES_MAX = 5;
@@ -30,6 +34,8 @@ const KEY_TRIES_MAX = 5;
 interface Writes {
   readonly bundles: Map<string, BundleRow>;
   readonly routes: Map<string, RouteRequirements>;
+  /** Groups that their runs are counted in. */
+  readonly slots: Slots;
   readonly runs: NewRun[];
   readonly nodes: NodeRecord[];
   readonly tasks: NewTaskRow[];
@@ -50,9 +56,10 @@ export function requestDigest(input: InvokeInput): string {
 
 /** See the file header. @throws DomainError for database trouble: nothing of the batch happened */
 export async function invoke(context: CommandContext, items: readonly InvokeItem[]): Promise<(InvokeResult | Error)[]> {
-  const { outcomes, writes } = await planAndStore(context, items);
+  const { outcomes, writes, open } = await planAndStore(context, items);
   context.caches.markStored([...writes.bundles.keys()]);
   if (writes.ready.length > 0) context.hints.workReady();
+  if (open.length > 0) context.hints.slotsFree(open);
   return await Promise.all(
     outcomes.map(async (outcome) => {
       // What was just inserted needs no reading back; a first run has moved on since.
@@ -68,8 +75,7 @@ async function planAndStore(context: CommandContext, items: readonly InvokeItem[
     try {
       return await context.store.transaction(async (tx) => {
         const planned = await plan(tx, context, items);
-        await flush(tx, planned.writes);
-        return planned;
+        return { ...planned, open: await flush(tx, planned.writes) };
       });
     } catch (error) {
       const constraint = error instanceof DomainError ? error.metadata["constraint"] : undefined;
@@ -83,15 +89,18 @@ async function planAndStore(context: CommandContext, items: readonly InvokeItem[
 
 async function plan(tx: StoreQueries, context: CommandContext, items: readonly InvokeItem[]) {
   const first = await findFirstRuns(tx, items);
+  const slots = new Slots();
   const { judged, limits, moment } = await decideLive(
     tx,
     context,
     (now) => judgeAll(tx, context, items, { first, moment: now }),
     (all) => all.flatMap((one) => (one?.ok === true && one.decided.decision.allowed ? [one.decided.decision] : [])),
+    (all) => slots.make(tx, groupsOf(all)),
   );
   const writes: Writes = {
     bundles: new Map(),
     routes: new Map(),
+    slots,
     runs: [],
     nodes: [],
     tasks: [],
@@ -102,6 +111,10 @@ async function plan(tx: StoreQueries, context: CommandContext, items: readonly I
   const outcomes = items.map((item, index) => planOne(context, item, judged[index], planning));
   await limits.giveBack(tx);
   return { outcomes, writes };
+}
+
+function groupsOf(judged: readonly (JudgedInvocation | undefined)[]): NewGroup[] {
+  return judged.flatMap((one) => (one?.ok === true && one.decided.decision.allowed ? (one.prepared.group ?? []) : []));
 }
 
 // Of an invocation whose key has a run already nothing is judged any more.
@@ -153,17 +166,29 @@ function planOne(
   const { runId, prepared, decided: allowed } = judged;
   const { bundle, tags } = prepared;
   const decided = { ...allowed, decision: limits.consume(allowed.decision) };
+  const name = `${input.namespace}/${input.workflow}`;
   const requester = requesterView(principal);
   const target = targetDetail(bundle.bundle.workflow);
   const actor = invokerOf(principal);
-  if (!decided.decision.allowed) {
-    const { decision, input: on } = decided;
-    const detail = { workflow: input.workflow, target, requester, decision: decisionDetail(decision, on) };
+  const refuse = (why: Pick<AuditDetails["run.refused"], "decision" | "concurrency">, error: DomainError) => {
+    const detail = { workflow: input.workflow, target, requester, ...why };
     const trace = { ...(input.traceId !== undefined && { traceId: input.traceId }) };
     writes.audit.push(auditRecord({ kind: "run.refused", namespace: input.namespace, actor, ...trace, detail }));
-    return refusal(input, decision);
+    return error;
+  };
+  if (!decided.decision.allowed) {
+    const { decision, input: on } = decided;
+    return refuse({ decision: decisionDetail(decision, on) }, deniedError(`workflow ${name}`, decision));
   }
-  const started = startRun(bundle, prepared, { runId, principal, input, digest, now, ids: context.ids });
+  const waits = prepared.group !== undefined && !startsAtOnce(writes.slots.group(prepared.group.id));
+  const concurrency = waits ? writes.slots.detail(prepared.group.id) : undefined;
+  if (concurrency !== undefined && bundle.bundle.workflow.spec.concurrency?.onLimit === "reject") {
+    limits.restore(decided.decision);
+    return refuse({ concurrency }, noRoomError(name, concurrency));
+  }
+  const origin = { runId, principal, input, digest, now, ids: context.ids };
+  const started = waits ? queueRun(bundle, prepared, origin) : startRun(bundle, prepared, origin);
+  if (prepared.group !== undefined) writes.slots.move(prepared.group.id, null, started.run.slot);
   store(context, writes, bundle.row, prepared);
   writes.runs.push(started.run);
   writes.nodes.push(...started.nodes);
@@ -184,25 +209,17 @@ function planOne(
         ...(Object.keys(tags).length > 0 && { tags }),
         ...(input.idempotencyKey !== "" && { idempotencyKey: input.idempotencyKey }),
         ...noted(decided),
+        ...(concurrency && { queued: concurrency }),
         transitions: started.transitions,
       },
     }),
   );
   if (key !== undefined) first.set(key, { id: runId, digest });
-  const run = { ...runView({ ...started.run, conditions: [] }), nodes: nodeViews(bundle, started.nodes, true) };
+  const run = {
+    ...runView({ ...started.run, conditions: [...started.run.conditions] }),
+    nodes: nodeViews(bundle, started.nodes, true),
+  };
   return { run: { ...run, edges: edgeViews(bundle) }, duplicate: false };
-}
-
-function refusal(input: InvokeInput, decision: { reason: string; decidedBy: string; message: string }): DomainError {
-  const words = decision.message === "" ? "" : `: ${decision.message}`;
-  return new DomainError(
-    "POLICY_DENIED",
-    `workflow ${input.namespace}/${input.workflow} was denied (${decision.reason})${words}`,
-    {
-      reason: decision.reason,
-      policy: decision.decidedBy,
-    },
-  );
 }
 
 function store(context: CommandContext, writes: Writes, row: BundleRow, prepared: PreparedInvocation): void {
@@ -234,7 +251,9 @@ async function findFirstRuns(tx: StoreQueries, items: readonly InvokeItem[]): Pr
   );
 }
 
-async function flush(tx: StoreQueries, writes: Writes): Promise<void> {
+// Returns groups in which somebody waits although a slot is free.
+async function flush(tx: StoreQueries, writes: Writes): Promise<string[]> {
+  const open = await writes.slots.write(tx);
   await tx.bundles.insert([...writes.bundles.values()]);
   await tx.bundles.insertRoutes([...writes.routes].map(([route, requirements]) => ({ route, requirements })));
   await tx.runs.insert(writes.runs);
@@ -242,4 +261,5 @@ async function flush(tx: StoreQueries, writes: Writes): Promise<void> {
   await tx.tasks.insert(writes.tasks);
   await tx.tasks.enqueue(writes.ready);
   await tx.audit.insert(writes.audit);
+  return open;
 }

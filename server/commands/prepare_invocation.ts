@@ -8,14 +8,17 @@ import { traceIdOf } from "../../kit/trace.ts";
 import type { TransitionDetail } from "../audit/events.ts";
 import { advance, initialState } from "../graph/advance.ts";
 import { takeTags } from "../manifests/tags.ts";
+import { claimOrder } from "../queue/claim_order.ts";
 import { isTerminal, RUN_TRANSITIONS } from "../queue/states.ts";
-import type { NewRun, NodeRecord } from "../storage/run_queries.ts";
+import type { NewGroup } from "../storage/group_queries.ts";
+import { type NewRun, NO_PLACE, type NodeRecord } from "../storage/run_queries.ts";
 import type { NewTaskRow, ReadyRow } from "../storage/task_queries.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { InvokeInput } from "./control_plane.ts";
 import { nodeRecord } from "./node_rows.ts";
 import { requesterView } from "./requester.ts";
-import { madeTransitions, priorityNumber, taskRows } from "./run_work.ts";
+import { groupOf } from "./run_group.ts";
+import { madeTransitions, priorityNumber, QUEUED, taskRows } from "./run_work.ts";
 import type { Principal } from "./views.ts";
 
 /** An invocation whose parameters, tags and input are settled. */
@@ -25,6 +28,8 @@ export interface PreparedInvocation {
   readonly parameters: string;
   readonly input: Json;
   readonly tags: Readonly<Record<string, string>>;
+  /** The group that its run is counted in; absent: none. */
+  readonly group?: NewGroup;
   /** As the invocation gave it; unverified. */
   readonly metadata: Readonly<Record<string, string>>;
 }
@@ -47,7 +52,9 @@ export function prepareInvocation(
   const filled = bundle.systemInput === undefined ? mapped.value : bundle.systemInput.fill(mapped.value);
   const misfit = bundle.systemInput?.check(filled);
   if (misfit !== undefined) throw invalid(`input of system ${bundle.bundle.system.name}: ${misfit}`);
-  return { bundle, parameters: canonicalJson(parameters), input: filled, tags, metadata: input.metadata };
+  const group = groupOf(bundle, { params: parameters, tags });
+  const settled = { bundle, parameters: canonicalJson(parameters), input: filled, tags, metadata: input.metadata };
+  return { ...settled, ...(group && { group }) };
 }
 
 function parseObject(text: string): JsonObject {
@@ -86,13 +93,28 @@ function invalid(message: string): DomainError {
   return new DomainError("PARAMS_INVALID", message);
 }
 
-/** Rows of a new run: it is PENDING and started in one go, for nothing holds it back. */
-export function startRun(
-  bundle: CompiledBundle,
-  prepared: PreparedInvocation,
-  of: { runId: string; principal: Principal; input: InvokeInput; digest: string; now: Date; ids: Ids },
-): { run: NewRun; nodes: NodeRecord[]; tasks: NewTaskRow[]; ready: ReadyRow[]; transitions: TransitionDetail[] } {
-  const { runId, principal, input, now, ids } = of;
+/** What a new run is made of beside what was invoked. */
+export interface RunOrigin {
+  readonly runId: string;
+  readonly principal: Principal;
+  readonly input: InvokeInput;
+  readonly digest: string;
+  readonly now: Date;
+  readonly ids: Ids;
+}
+
+/** Rows of a new run. */
+export interface NewRunRows {
+  readonly run: NewRun;
+  readonly nodes: readonly NodeRecord[];
+  readonly tasks: readonly NewTaskRow[];
+  readonly ready: readonly ReadyRow[];
+  readonly transitions: readonly TransitionDetail[];
+}
+
+/** Rows of a run that begins now: it is PENDING and started in one go, for nothing holds it back. */
+export function startRun(bundle: CompiledBundle, prepared: PreparedInvocation, of: RunOrigin): NewRunRows {
+  const { runId, input, now, ids } = of;
   const workflow = bundle.bundle.workflow.spec;
   const effects = advance(bundle.plan, initialState(bundle.plan, prepared.input), { type: "started" });
   const { state } = effects;
@@ -101,32 +123,16 @@ export function startRun(
     ...{ runId, namespace: input.namespace, priority: workflow.priority, bundle, now, ids },
   });
   const run: NewRun = {
-    id: runId,
-    namespace: input.namespace,
-    workflow: input.workflow,
-    bundle_digest: bundle.row.digest,
+    ...newRun(bundle, prepared, of),
     state: state.run,
     cause: state.cause ?? null,
-    requester_id: principal.id,
-    requester: canonicalJson(requesterView(principal) as object as JsonObject),
-    tags: prepared.tags,
-    metadata: prepared.metadata,
-    parameters: prepared.parameters,
-    input: canonicalJson(prepared.input),
     output: effects.output === undefined ? null : canonicalJson(effects.output),
     failure_class: state.failure?.class ?? null,
     failure_message: state.failure?.message ?? null,
-    idempotency_key: input.idempotencyKey === "" ? null : input.idempotencyKey,
-    request_digest: input.idempotencyKey === "" ? null : of.digest,
-    priority: priorityNumber(workflow.priority),
-    timeout_ms: workflow.timeoutMs,
-    grace_ms: workflow.cancellation.graceMs,
-    create_time: now,
     start_time: now,
     end_time: over ? now : null,
     due_time: over ? null : new Date(now.getTime() + workflow.timeoutMs),
-    replay_of: null,
-    trace_id: input.traceId ?? traceIdOf(runId),
+    slot: over || prepared.group === undefined ? null : "held",
   };
   const transitions: TransitionDetail[] = [
     { of: "run", from: "PENDING", to: state.run, ...(state.cause && { cause: state.cause }) },
@@ -136,4 +142,45 @@ export function startRun(
     ...madeTransitions(rows.tasks),
   ];
   return { run, nodes: [...state.nodes.values()].map((row) => nodeRecord(runId, row)), ...rows, transitions };
+}
+
+/** Rows of a run that waits for its turn: PENDING, with nothing of its graph. */
+export function queueRun(bundle: CompiledBundle, prepared: PreparedInvocation, of: RunOrigin): NewRunRows {
+  const { timeoutMs, concurrency, priority } = bundle.bundle.workflow.spec;
+  const nowMs = of.now.getTime();
+  const timeout = concurrency?.queueTimeoutMs;
+  const run: NewRun = {
+    ...newRun(bundle, prepared, of),
+    conditions: [QUEUED],
+    due_time: timeout === undefined ? null : new Date(nowMs + timeout),
+    remaining_ms: timeoutMs,
+    slot: "waiting",
+    queue_order: claimOrder(nowMs, priority),
+  };
+  return { run, nodes: [], tasks: [], ready: [], transitions: [{ of: "run", to: "PENDING" }] };
+}
+
+function newRun(bundle: CompiledBundle, prepared: PreparedInvocation, of: RunOrigin): NewRun {
+  const { runId, principal, input, now, digest } = of;
+  const workflow = bundle.bundle.workflow.spec;
+  const hasKey = input.idempotencyKey !== "";
+  return {
+    ...{ id: runId, namespace: input.namespace, workflow: input.workflow, bundle_digest: bundle.row.digest },
+    ...{ state: "PENDING", cause: null, conditions: [], output: null, failure_class: null, failure_message: null },
+    requester_id: principal.id,
+    requester: canonicalJson(requesterView(principal) as object as JsonObject),
+    tags: prepared.tags,
+    metadata: prepared.metadata,
+    parameters: prepared.parameters,
+    input: canonicalJson(prepared.input),
+    idempotency_key: hasKey ? input.idempotencyKey : null,
+    request_digest: hasKey ? digest : null,
+    priority: priorityNumber(workflow.priority),
+    timeout_ms: workflow.timeoutMs,
+    grace_ms: workflow.cancellation.graceMs,
+    ...{ create_time: now, start_time: null, end_time: null, due_time: null, remaining_ms: null },
+    replay_of: null,
+    trace_id: input.traceId ?? traceIdOf(runId),
+    ...{ ...NO_PLACE, concurrency_group: prepared.group?.id ?? null },
+  };
 }

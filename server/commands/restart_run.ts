@@ -1,6 +1,6 @@
 // Replays a dead letter of a finished run: a new run from that node. Nodes that succeeded keep their outputs and are not executed again;
 // the others begin with the journal of their last task, unless the replay begins anew.
-// Called by replay_dead_letters.ts. Lock order: the old run, the dead letter, the calls of its lineages, counters of limits.
+// Called by replay_dead_letters.ts. Lock order: the old run, the dead letter, the calls of its lineages, its group, counters of limits.
 // The requester stays who invoked; who replays is in the records. workflow.run is decided again, and counted; a denial is recorded.
 
 import { DomainError } from "../../kit/errors.ts";
@@ -10,8 +10,10 @@ import type { StoredRecord, TransitionDetail } from "../audit/events.ts";
 import { auditRecord, decisionDetail, targetDetail } from "../audit/record.ts";
 import { restart } from "../graph/restart.ts";
 import type { Requester } from "../policy/types.ts";
+import { claimOrder } from "../queue/claim_order.ts";
 import { refuseReplay } from "../queue/replay.ts";
 import { isTerminal, RUN_TRANSITIONS } from "../queue/states.ts";
+import type { NewGroup } from "../storage/group_queries.ts";
 import { deadLetterReads, type ReplayableRow } from "../storage/read_dead_letters.ts";
 import type { NewRun } from "../storage/run_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
@@ -22,11 +24,14 @@ import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CommandContext } from "./context.ts";
 import { decideLive } from "./decide_live.ts";
 import { type Decided, decideSubject, noted } from "./decisions.ts";
+import { deniedError } from "./invocation_errors.ts";
 import { nodeRecord } from "./node_rows.ts";
-import { madeTransitions, priorityOf, taskRows } from "./run_work.ts";
+import { groupOf } from "./run_group.ts";
+import { madeTransitions, priorityOf, QUEUED, taskRows } from "./run_work.ts";
 import { lineages } from "./settle.ts";
 import type { ReplayPlan } from "./settle_items.ts";
 import { refusalError, repeated, replayDetail, replayRequest } from "./settle_replay.ts";
+import { Slots } from "./slots.ts";
 import type { Principal, ReplayHow, ReplayResult, RequesterView } from "./views.ts";
 
 type FinishedRun = Awaited<ReturnType<ReturnType<typeof deadLetterReads>["finishedRun"]>>;
@@ -40,14 +45,15 @@ export async function restartRun(
   plan: ReplayPlan,
 ): Promise<ReplayResult> {
   const taskId = letter.task_id;
-  const result = await context.store.transaction(async (tx): Promise<ReplayResult | DomainError> => {
+  const restarted = await context.store.transaction(async (tx): Promise<Restarted | DomainError> => {
     await tx.runs.lock([letter.run_id], []);
     const [locked] = await tx.deadLetters.lock([taskId]);
     if (locked !== undefined && locked.state !== "open") {
       const verdict = repeated(locked, plan.digest);
       if (verdict.verdict === "failed") throw verdict.error;
       const { replay_task_id, replay_run_id } = locked;
-      return { taskId, replayTaskId: replay_task_id ?? "", replayRunId: replay_run_id ?? "", duplicate: true };
+      const result = { taskId, replayTaskId: replay_task_id ?? "", replayRunId: replay_run_id ?? "", duplicate: true };
+      return { result, open: [] };
     }
     const old = await deadLetterReads(tx.db).finishedRun(letter.run_id);
     const digest = plan.anew?.bundleDigest ?? old.run.bundle_digest;
@@ -55,10 +61,18 @@ export async function restartRun(
     return await insertRun(tx, context, { principal, letter, how, plan, old, bundle });
   });
   // Denied: the record of it has committed, and nothing else.
-  if (result instanceof DomainError) throw result;
+  if (restarted instanceof DomainError) throw restarted;
+  const { result, open } = restarted;
   if (!result.duplicate) context.hints.workReady();
+  if (open.length > 0) context.hints.slotsFree(open);
   context.hints.runsChanged([letter.run_id, result.replayRunId]);
   return result;
+}
+
+interface Restarted {
+  readonly result: ReplayResult;
+  /** Groups in which somebody waits although a slot is free. */
+  readonly open: readonly string[];
 }
 
 interface Restarting {
@@ -74,7 +88,7 @@ async function insertRun(
   tx: StoreQueries,
   context: CommandContext,
   restarting: Restarting,
-): Promise<ReplayResult | DomainError> {
+): Promise<Restarted | DomainError> {
   const { principal, letter, plan, old, bundle } = restarting;
   const { now } = await tx.bundles.revisions();
   const runId = context.ids.next("run");
@@ -98,11 +112,19 @@ async function insertRun(
   ]);
   const refusal = refuseReplay(calls.get(letter.origin_task_id) ?? [], replayRequest(plan));
   if (refusal !== undefined) throw refusalError(letter.task_id, refusal);
-  const decided = await decide(tx, context, restarting, runId);
+  const group = groupOf(bundle, { params: JSON.parse(old.run.parameters) as Json, tags: old.run.tags });
+  const slots = new Slots();
+  const decided = await decide(tx, context, restarting, {
+    runId,
+    lockFirst: () => slots.make(tx, group ? [group] : []),
+  });
   if (!decided.decision.allowed) {
     await tx.audit.insert([refusedRecord(restarting, decided)]);
-    return denial(old, decided);
+    return deniedError(`a new run of ${old.run.workflow} for ${old.run.requester_id}`, decided.decision);
   }
+  const run = newRun(old, bundle, effects, { runId, now, group });
+  const waits = run.slot === "waiting";
+  if (group !== undefined) slots.move(group.id, null, run.slot);
   const tasks = made.tasks.map((task) => {
     // The newest task of a node is another item's, or another iteration's, if it is mapped or in a loop.
     const newest = task.item < 0 ? earlier.get(task.node) : undefined;
@@ -111,6 +133,7 @@ async function insertRun(
     const anew = before === undefined || plan.anew !== undefined;
     return {
       ...task,
+      ...(waits && { state: "WAITING" as const }),
       ...(replayed && { id: plan.taskId, input: plan.anew === undefined ? task.input : plan.input }),
       origin_task_id: anew ? (replayed ? plan.taskId : task.id) : before.origin_task_id,
       replay_of: before?.id ?? null,
@@ -118,11 +141,10 @@ async function insertRun(
   });
   const renamed = new Map(made.tasks.map((task, index) => [task.id, tasks[index]?.id ?? task.id]));
   const ready = made.ready.map((row) => ({ ...row, task_id: renamed.get(row.task_id) ?? row.task_id, fresh: false }));
-  const run = newRun(old, bundle, effects, { runId, now });
   await tx.runs.insert([run]);
   await tx.runs.insertNodes(effects.changed.map((row) => nodeRecord(runId, row)));
   await tx.tasks.insert(tasks);
-  await tx.tasks.enqueue(ready);
+  await tx.tasks.enqueue(waits ? [] : ready);
   for (const task of tasks) {
     if (task.replay_of === null) continue;
     const own = { ...plan, ...(task.id !== plan.taskId && { results: new Map() }) };
@@ -141,11 +163,19 @@ async function insertRun(
       ...{ replay_task_id: plan.taskId, replay_run_id: runId },
     },
   ]);
-  await tx.audit.insert(records(restarting, run, tasks, noted(decided)));
-  return { taskId: letter.task_id, replayTaskId: plan.taskId, replayRunId: runId, duplicate: false };
+  const queued = waits && group !== undefined ? { queued: slots.detail(group.id) } : {};
+  const open = await slots.write(tx);
+  await tx.audit.insert(records(restarting, run, tasks, { ...noted(decided), ...queued }));
+  const result = { taskId: letter.task_id, replayTaskId: plan.taskId, replayRunId: runId, duplicate: false };
+  return { result, open };
 }
 
-async function decide(tx: StoreQueries, context: CommandContext, { old, bundle }: Restarting, runId: string) {
+async function decide(
+  tx: StoreQueries,
+  context: CommandContext,
+  { old, bundle }: Restarting,
+  { runId, lockFirst }: { readonly runId: string; lockFirst(): Promise<boolean> },
+) {
   const requester = JSON.parse(old.run.requester) as Requester;
   const { tags, metadata } = old.run;
   const subject = { checkpoint: "workflow.run", bundle, runId, requester, tags, metadata } as const;
@@ -154,16 +184,11 @@ async function decide(tx: StoreQueries, context: CommandContext, { old, bundle }
     context,
     ({ live, now }) => decideSubject({ ...subject, live, now }),
     ({ decision }) => (decision.allowed ? [decision] : []),
+    lockFirst,
   );
   const decided = { ...judged, decision: limits.consume(judged.decision) };
   await limits.giveBack(tx);
   return decided;
-}
-
-function denial({ run }: FinishedRun, { decision }: Decided): DomainError {
-  const words = decision.message === "" ? "" : `: ${decision.message}`;
-  const message = `a new run of ${run.workflow} for ${run.requester_id} was denied (${decision.reason})${words}`;
-  return new DomainError("POLICY_DENIED", message, { reason: decision.reason, policy: decision.decidedBy });
 }
 
 function refusedRecord({ principal, letter, old, bundle }: Restarting, { decision, input }: Decided): StoredRecord {
@@ -186,9 +211,12 @@ function newRun(
   { run: old }: FinishedRun,
   bundle: CompiledBundle,
   { state, output }: ReturnType<typeof restart>,
-  { runId, now }: { runId: string; now: Date },
+  { runId, now, group }: { runId: string; now: Date; group: NewGroup | undefined },
 ): NewRun {
   const over = isTerminal(RUN_TRANSITIONS, state.run);
+  const timeoutMs = Number(old.timeout_ms);
+  // Its tasks wait until it has a slot, which may be at once.
+  const waits = group !== undefined && !over;
   const { namespace, workflow, requester_id, requester, tags, metadata, parameters, input, priority } = old;
   return {
     ...{ namespace, workflow, requester_id, requester, tags, metadata, parameters, input, priority },
@@ -201,12 +229,17 @@ function newRun(
     failure_message: state.failure?.message ?? null,
     idempotency_key: null,
     request_digest: null,
-    timeout_ms: Number(old.timeout_ms),
+    timeout_ms: timeoutMs,
     grace_ms: Number(old.grace_ms),
     create_time: now,
     start_time: now,
     end_time: over ? now : null,
-    due_time: over ? null : new Date(now.getTime() + Number(old.timeout_ms)),
+    conditions: waits ? [QUEUED] : [],
+    due_time: over || waits ? null : new Date(now.getTime() + timeoutMs),
+    remaining_ms: waits ? timeoutMs : null,
+    concurrency_group: group?.id ?? null,
+    slot: waits ? "waiting" : null,
+    queue_order: waits ? claimOrder(now.getTime(), priorityOf(priority)) : null,
     replay_of: old.id,
     trace_id: traceIdOf(runId),
   };

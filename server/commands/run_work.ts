@@ -19,9 +19,10 @@ import type {
 } from "../graph/types.ts";
 import type { WorkflowTemplateSpec } from "../manifests/specs.ts";
 import { claimOrder } from "../queue/claim_order.ts";
+import { type Slot, slotAfter } from "../queue/concurrency.ts";
 import { isTerminal, RUN_TRANSITIONS, type RunCause, type RunState } from "../queue/states.ts";
 import type { LockedRun, NodeRecord, RunChange } from "../storage/run_queries.ts";
-import type { NewTaskRow, ReadyRow, TaskRow } from "../storage/task_queries.ts";
+import type { NewTaskRow, ReadyRow, ReleasedTask, TaskRow } from "../storage/task_queries.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
 import { nodeRecord } from "./node_rows.ts";
 
@@ -35,6 +36,9 @@ export function priorityNumber(priority: WorkflowTemplateSpec["priority"]): numb
 export function priorityOf(stored: number): WorkflowTemplateSpec["priority"] {
   return PRIORITIES[stored] ?? "normal";
 }
+
+/** Condition of a run that waits for its turn. */
+export const QUEUED = "Queued";
 
 /** Rows of the tasks that a graph step made; those that their map holds back are not queued. */
 export function taskRows(
@@ -89,7 +93,7 @@ export function madeTransitions(tasks: readonly NewTaskRow[]): TransitionDetail[
     if (first !== undefined && first.item >= 0) {
       const ready = made.filter((task) => task.state === "READY").length;
       transitions.push({ of: "items", node, iteration: first.iteration, total: made.length, ready });
-    } else for (const { id: taskId } of made) transitions.push({ of: "task", taskId, node, to: "READY" });
+    } else for (const { id: taskId, state } of made) transitions.push({ of: "task", taskId, node, to: state });
   }
   return transitions;
 }
@@ -113,6 +117,8 @@ export class RunWork {
   #output: Json | undefined;
   #graceOver: Date | undefined;
   #touched = false;
+  /** True once the run, which waited for its turn, was given a slot in this transaction. */
+  #goesOn = false;
   readonly #nodes = new Map<string, NodeRecord>();
   #transitions: TransitionDetail[] = [];
   readonly #ids: Ids;
@@ -144,7 +150,34 @@ export class RunWork {
 
   /** True when this transaction changed the run row. */
   get touched(): boolean {
-    return this.#touched;
+    return this.#touched || this.slot !== this.run.slot;
+  }
+
+  /** What the run has of its group as this transaction leaves it. */
+  get slot(): Slot {
+    if (this.run.concurrency_group === null) return null;
+    const rows = [...this.state.nodes.values()];
+    const parked =
+      this.state.run === "RUNNING" &&
+      rows.some(({ state }) => state === "PARKED") &&
+      !rows.some(({ state }) => state === "ACTIVE");
+    return slotAfter(this.#goesOn ? "held" : this.run.slot, { finished: this.finished, parked });
+  }
+
+  /** True unless the run has to wait for its turn before anything of it goes on. */
+  get mayGoOn(): boolean {
+    return this.run.concurrency_group === null || this.#goesOn || this.run.slot === "held";
+  }
+
+  /** The run, which waited for its turn, has a slot now: it begins, or what was replayed of it is queued. */
+  goOn(released: readonly ReleasedTask[]): void {
+    this.#goesOn = true;
+    this.#touched = true;
+    if (this.state.run === "PENDING") this.apply({ type: "started" });
+    for (const { node, ...task } of released) {
+      this.ready.push({ ...task, last_token: null, last_session_id: null, fresh: false });
+      this.#transitions.push({ of: "task", taskId: task.task_id, node, from: "WAITING", to: "READY" });
+    }
   }
 
   /** Advances the graph and gathers what it caused. */
@@ -156,14 +189,15 @@ export class RunWork {
       this.#noteNode(before.nodes.get(row.node), row);
       this.#nodes.set(row.node, nodeRecord(this.run.id, row));
     }
-    const made = taskRows(effects.tasks, {
+    const made = this.#inTurn(
+      taskRows(effects.tasks, {
       runId: this.run.id,
       namespace: this.run.namespace,
       priority: priorityOf(this.run.priority),
       bundle: this.bundle,
       now: this.run.now,
       ids: this.#ids,
-    });
+    }));
     this.#transitions.push(...madeTransitions(made.tasks));
     for (const { node, item } of effects.released) this.#release(node, item);
     if (before.run !== effects.state.run) {
@@ -221,11 +255,18 @@ export class RunWork {
     return released;
   }
 
-  /** Queues a task that no step of the graph made: the replay of a dead letter. */
+  /** Queues a task that no step of the graph made: the replay of a dead letter. It waits if its run has to wait for its turn. */
   queue(task: NewTaskRow, ready: ReadyRow): void {
-    this.tasks.push(task);
-    this.ready.push(ready);
-    this.#transitions.push({ of: "task", taskId: task.id, node: task.node, to: "READY" });
+    const made = this.#inTurn({ tasks: [task], ready: [ready] });
+    this.tasks.push(...made.tasks);
+    this.ready.push(...made.ready);
+    this.#transitions.push(...madeTransitions(made.tasks));
+  }
+
+  // What is new in a run without a slot waits with it.
+  #inTurn(made: { tasks: NewTaskRow[]; ready: ReadyRow[] }): { tasks: NewTaskRow[]; ready: ReadyRow[] } {
+    if (this.mayGoOn) return made;
+    return { tasks: made.tasks.map((task) => ({ ...task, state: "WAITING" as const })), ready: [] };
   }
 
   /** Tasks that this transaction was about to queue, before their run stopped or their node was superseded, end as CANCELLED. */
@@ -271,15 +312,31 @@ export class RunWork {
       id: this.run.id,
       state: this.state.run,
       cause: this.state.cause ?? null,
-      conditions: this.finished ? [] : this.#conditions,
+      conditions: this.#shownConditions(),
       output: this.#output === undefined ? null : canonicalJson(this.#output),
       failure_class: this.state.failure?.class ?? null,
       failure_message: this.state.failure?.message ?? null,
       stop_reason: this.stopReason ?? this.run.stop_reason,
+      start_time: this.run.start_time ?? (this.#goesOn ? this.run.now : null),
       end_time: this.finished ? this.run.now : null,
       due_time,
       remaining_ms,
+      slot: this.slot,
+      queue_order: this.#queueOrder(),
     };
+  }
+
+  #shownConditions(): readonly string[] {
+    if (this.finished) return [];
+    const { run } = this.state;
+    const conditions = this.#conditions.filter((condition) => condition !== QUEUED);
+    return this.slot === "waiting" && run !== "CANCELLING" ? [...conditions, QUEUED].sort() : conditions;
+  }
+
+  // Who waits already keeps its place.
+  #queueOrder(): number | bigint | null {
+    if (this.slot !== "waiting") return null;
+    return this.run.queue_order ?? claimOrder(this.run.now.getTime(), priorityOf(this.run.priority));
   }
 
   // A parked run waits for a person: its clock stops, and what was left is kept.
@@ -287,6 +344,9 @@ export class RunWork {
     const kept = this.run.remaining_ms === null ? null : Number(this.run.remaining_ms);
     if (this.finished) return { due_time: null, remaining_ms: null };
     if (this.#graceOver !== undefined) return { due_time: this.#graceOver, remaining_ms: null };
+    // The timeout counts while the run goes on. Until it has begun, it is due when it has waited too long.
+    if (this.slot === "waiting") return { due_time: this.run.due_time, remaining_ms: kept };
+    if (this.#goesOn && this.run.state === "PENDING") return this.#clockFrom(kept);
     if (this.state.run === "RUNNING" && this.#conditions.includes("Parked") && this.run.due_time !== null) {
       return { due_time: null, remaining_ms: Math.max(0, this.run.due_time.getTime() - this.run.now.getTime()) };
     }
@@ -297,9 +357,14 @@ export class RunWork {
       kept !== null &&
       !this.#conditions.includes("Parked")
     ) {
-      return { due_time: new Date(this.run.now.getTime() + kept), remaining_ms: null };
+      return this.#clockFrom(kept);
     }
     return { due_time: this.run.due_time, remaining_ms: kept };
+  }
+
+  #clockFrom(leftMs: number | null) {
+    assert(leftMs !== null, `what is left of the timeout of run ${this.run.id} was kept`);
+    return { due_time: new Date(this.run.now.getTime() + leftMs), remaining_ms: null };
   }
 
   #release(node: string, item: number): void {

@@ -1,6 +1,6 @@
 // Settles a batch of facts in one transaction: fences by token, advances graphs, makes successor tasks, stops runs, records.
 // Called by the settle coalescer (services.ts); nothing else ends a task or a run.
-// Lock order: runs, then ready and leases, ids ascending. A fact with a stale token changes nothing and is recorded as refused.
+// Lock order: runs, then ready and leases, then groups of runs, ids ascending. A fact with a stale token changes nothing and is recorded as refused.
 // Reading path: rpc/workflow_service → commands/invoke → dispatch/claimer → worker/session → worker/agent/loop → here → graph/advance.
 
 import { outputsNeeded } from "../graph/advance.ts";
@@ -23,12 +23,14 @@ import { RunWork } from "./run_work.ts";
 import type { SettleItem, SettleVerdict } from "./settle_items.ts";
 import { settleRunItem } from "./settle_run.ts";
 import { settleTaskItem } from "./settle_task.ts";
-import { type LoadedFacts, Settlement } from "./settlement.ts";
+import { type LoadedFacts, Settlement, type SlotMove } from "./settlement.ts";
+import { Slots } from "./slots.ts";
 
 /** Settles a batch; one verdict an item, in order. @throws DomainError for database trouble: nothing of the batch happened */
 export async function settle(context: CommandContext, items: readonly SettleItem[]): Promise<SettleVerdict[]> {
   const done = await context.store.transaction((tx) => settleIn(tx, context, items));
   if (done.settlement.queued) context.hints.workReady();
+  if (done.open.length > 0) context.hints.slotsFree(done.open);
   context.hints.runsChanged(done.settlement.changedRuns());
   context.hints.cancel(done.settlement.cancels);
   return done.verdicts;
@@ -56,8 +58,7 @@ async function settleIn(tx: StoreQueries, context: CommandContext, items: readon
   }
   await endSuperseded(tx, settlement);
   await stopLiveTasks(tx, settlement);
-  await flush(tx, settlement);
-  return { settlement, verdicts };
+  return { settlement, verdicts, open: await flush(tx, settlement) };
 }
 
 // Of the tasks of tool nodes that fail by their tool, now or when they were parked, those whose tool ran out of time last.
@@ -194,7 +195,8 @@ function cancelReason(work: RunWork): CancelReason {
   return work.state.cause === "cancelled" ? "user" : "sibling";
 }
 
-async function flush(tx: StoreQueries, settlement: Settlement): Promise<void> {
+// Returns groups in which somebody waits although a slot is free.
+async function flush(tx: StoreQueries, settlement: Settlement): Promise<string[]> {
   const writes = settlement.writes();
   await tx.leases.delete(writes.endedLeases);
   await tx.tasks.update(writes.taskChanges);
@@ -207,7 +209,19 @@ async function flush(tx: StoreQueries, settlement: Settlement): Promise<void> {
   await tx.deadLetters.insert(writes.parked);
   await tx.deadLetters.resolve(writes.resolvedLetters);
   for (const replayed of writes.replays) await beginReplay(tx, replayed);
+  const open = await countAnew(tx, writes.moves);
   await tx.audit.insert(writes.audit);
+  return open;
+}
+
+async function countAnew(tx: StoreQueries, moves: readonly SlotMove[]): Promise<string[]> {
+  const slots = new Slots();
+  await slots.lock(
+    tx,
+    moves.map(({ group }) => group),
+  );
+  for (const { group, from, to } of moves) slots.move(group, from, to);
+  return await slots.write(tx);
 }
 
 function unique(values: readonly string[]): string[] {

@@ -40,8 +40,12 @@ function due(settlement: Settlement, work: RunWork): SettleVerdict {
   const { due_time, now } = work.run;
   if (due_time === null || due_time > now) return { verdict: "duplicate" };
   if (work.state.run !== "CANCELLING") {
-    const seconds = work.bundle.bundle.workflow.spec.timeoutMs / 1_000;
-    const failure = { class: "Timeout", message: `the run did not finish within ${seconds} s` };
+    const { timeoutMs, concurrency } = work.bundle.bundle.workflow.spec;
+    const waitedMs = concurrency?.queueTimeoutMs ?? 0;
+    const failure =
+      work.state.run === "PENDING"
+        ? { class: "QueueTimeout", message: `the run waited ${waitedMs / 1_000} s for its turn and did not begin` }
+        : { class: "Timeout", message: `the run did not finish within ${timeoutMs / 1_000} s` };
     return stop(settlement, work, { type: "stop", runId: work.run.id, cause: "timed_out", failure, actor: "server" });
   }
   // The grace is over: whoever still holds a task holds it no more.

@@ -7,6 +7,7 @@ import type { Ids } from "../../kit/ids.ts";
 import type { AuditEvent, StoredRecord, TaskDetail } from "../audit/events.ts";
 import { auditRecord } from "../audit/record.ts";
 import type { FailureValue, TaskEnd } from "../graph/types.ts";
+import type { Slot } from "../queue/concurrency.ts";
 import { isPresented } from "../queue/fence.ts";
 import type { LineageCall } from "../queue/replay.ts";
 import { isListed, TASK_TRANSITIONS, type TaskState } from "../queue/states.ts";
@@ -29,11 +30,20 @@ export interface SettlementWrites {
   readonly ready: ReadyRow[];
   readonly nodes: NodeRecord[];
   readonly runs: RunChange[];
+  /** Runs that gave their slot back, or their place in the queue, or that wait for a slot now. */
+  readonly moves: readonly SlotMove[];
   readonly deniedCalls: ToolCallRow[];
   readonly parked: NewDeadLetter[];
   readonly resolvedLetters: DeadLetterDecision[];
   readonly replays: ReplayedTask[];
   readonly audit: StoredRecord[];
+}
+
+/** What of a run its group has to count anew. */
+export interface SlotMove {
+  readonly group: string;
+  readonly from: Slot;
+  readonly to: Slot;
 }
 
 /** A task that a new one replays, with the calls of its lineage. */
@@ -329,6 +339,9 @@ export class Settlement {
       ready,
       nodes: works.flatMap((work) => work.nodeRecords()),
       runs: works.filter((work) => work.touched).map((work) => work.change()),
+      moves: works.flatMap(({ run: { concurrency_group: group, slot: from }, slot: to }) =>
+        group === null || from === to ? [] : [{ group, from, to }],
+      ),
       deniedCalls: this.#deniedCalls,
       parked: this.#parked,
       resolvedLetters: this.#resolvedLetters,

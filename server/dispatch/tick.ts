@@ -1,4 +1,5 @@
-// The tick: one combined statement a second and replica finds ready work, due retries and deadlines, lost leases and runs being cancelled.
+// The tick: one combined statement a second and replica finds ready work, due retries and deadlines, slots that waiting runs may
+// have, lost leases and runs being cancelled.
 // It is the truth behind every hint, and is never backed off. What it finds goes through the same commands as everything else.
 // When a retry, a deadline, a grace, or a session is over before the second is, it comes then.
 // Lost leases are taken away only while some replica has been looking all along: after an outage of all of them, or of the database,
@@ -14,6 +15,7 @@ import type { TickFindings } from "../storage/session_queries.ts";
 import type { Claimer } from "./claimer.ts";
 import { cancelReasonOf, type Renewer } from "./renewer.ts";
 import type { SessionRegistry } from "./session_registry.ts";
+import type { Starter } from "./starter.ts";
 import type { Timing } from "./timing.ts";
 
 const LIMIT = 500;
@@ -31,6 +33,7 @@ export interface TickOptions {
   readonly context: CommandContext;
   readonly services: CommandServices;
   readonly claimer: Claimer;
+  readonly starter: Pick<Starter, "wake">;
   readonly renewer: Renewer;
   readonly registry: SessionRegistry;
   readonly clock: Clock;
@@ -73,7 +76,7 @@ export class Tick {
 
   /** One tick. @returns time in ms until the next is due; Infinity: no timer waits. @throws DomainError for database trouble */
   async once(): Promise<number> {
-    const { context, timing, replicaId, claimer } = this.#options;
+    const { context, timing, replicaId, claimer, starter } = this.#options;
     const acceptMs = timing.acceptMs + timing.flushMs + Math.min(ACCEPT_SLACK_MS, timing.acceptMs);
     const found = await context.store.read((queries) =>
       queries.sessions.tick(replicaId, {
@@ -82,6 +85,7 @@ export class Tick {
     );
     if (found.ready_routes.some((route) => !claimer.knows(route))) await claimer.loadRoutes();
     if (found.ready_routes.length > 0) claimer.wake();
+    if (found.open_groups.length > 0) starter.wake(found.open_groups);
     this.#cancel(found);
     this.#drain(found);
     await this.#recordLost(found);

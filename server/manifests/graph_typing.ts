@@ -3,9 +3,10 @@
 // Never reports what the schema of the kind already reported.
 
 import type { Json, JsonObject } from "../../kit/json.ts";
-import { referencesOf } from "../../language/condition.ts";
+import { compileValue, referencesOf, type ValueExpression } from "../../language/condition.ts";
 import { sampleOf } from "../../language/schema_sample.ts";
 import { OUTPUT_VARIABLES } from "./agent_system.ts";
+import { KEY_VARIABLES } from "./concurrency.ts";
 import { checkCondition } from "./expressions.ts";
 import { edgeVariables } from "./graph_edges.ts";
 import { NODE_VARIABLES } from "./graph_nodes.ts";
@@ -14,7 +15,7 @@ import { checkShape } from "./graph_shape.ts";
 import type { ReadDocument } from "./kinds.ts";
 import { outputsSchema } from "./node_schemas.ts";
 import { checkRead, type Scope, schemaAt } from "./reads.ts";
-import { itemOf, misfit, type Typed, typed, typesOf } from "./schema_types.ts";
+import { itemOf, misfit, overlaps, type Typed, typed, typeOfJson, typesOf } from "./schema_types.ts";
 import type { AgentSpec, AgentSystemSpec, EdgeOutcome, Manifest, NodeSpec, WorkflowTemplateSpec } from "./specs.ts";
 import { checkTemplateTypes, LONE_PATH } from "./template_typing.ts";
 import { child, positionInside, type Tree } from "./tree.ts";
@@ -26,6 +27,7 @@ export type SchemasOf = (node: NodeSpec) => Pick<AgentSpec, "inputSchema" | "out
 /** What `iteration` is when a node is executed first. */
 const FIRST_ITERATION = { index: 0, max: 0 };
 const ERROR_SAMPLE = { class: "Error", message: "what went wrong" };
+const KEY_TYPES = typed({ type: ["string", "integer", "number", "boolean"] });
 const ERROR_SCHEMA: JsonObject = {
   type: "object",
   additionalProperties: false,
@@ -214,15 +216,52 @@ export function checkWorkflowInput(document: ReadDocument, system: AgentSystemSp
       findings.error("E-INPUT", document.at, "spec.input", message, "give the template an input");
     return;
   }
+  checkTemplateTypes({ findings, ...invocation(spec), variables: INPUT_VARIABLES }, input, "spec.input", target);
+}
+
+/** Checks what the key of a template's concurrency reads, and that it is something to count by. */
+export function checkConcurrencyKey(document: ReadDocument): void {
+  const spec = (document.manifest as Manifest<"WorkflowTemplate">).spec;
+  const key = spec.concurrency?.key;
+  const tree = child(child(child(document.tree, "spec"), "concurrency"), "key");
+  const compiled = key === undefined ? undefined : compileValue(key, { variables: KEY_VARIABLES });
+  if (key === undefined || tree?.kind !== "scalar" || compiled?.ok !== true) return;
+  const { findings } = document;
+  const path = "spec.concurrency.key";
+  const { scope, sample } = invocation(spec);
+  const before = findings.errors;
+  const references = referencesOf(key);
+  for (const reference of references) {
+    checkRead(findings, reference, scope, positionInside(tree, reference.offset), path);
+  }
+  const [lone] = references;
+  const source = lone !== undefined && LONE_PATH.test(key) ? schemaAt(lone.path, scope) : undefined;
+  const wrong = source === undefined ? sampledKeyProblem(compiled.value, sample) : misfit(source, KEY_TYPES);
+  if (findings.errors > before || wrong === undefined) return;
+  findings.error(
+    "E-INPUT",
+    tree.at,
+    path,
+    `a key is a text, a number or a boolean: ${wrong}`,
+    "name a member of it, or remove the key",
+  );
+}
+
+// A sample that gives no value says nothing: it is checked again for each invocation.
+function sampledKeyProblem(key: ValueExpression, sample: JsonObject): string | undefined {
+  const result = key.evaluate(sample);
+  const found = result.ok ? typeOfJson(result.value) : undefined;
+  return found === undefined || overlaps(new Set([found]), typesOf(KEY_TYPES)) ? undefined : `this is of type ${found}`;
+}
+
+// What a template may read of an invocation.
+function invocation(spec: WorkflowTemplateSpec) {
   const tags = new Map(Object.entries(spec.tags).map(([name, tag]) => [name, tag.from === "template" || tag.required]));
   const tagSample = Object.fromEntries(Object.keys(spec.tags).map((name) => [name, "sample"]));
-  const typing = {
-    findings,
-    scope: { schemas: { params }, tags },
+  return {
+    scope: { schemas: { params: typed(spec.parameters) }, tags },
     sample: { ...sampled("params", spec.parameters), tags: tagSample },
-    variables: INPUT_VARIABLES,
   };
-  checkTemplateTypes(typing, input, "spec.input", target);
 }
 
 /** Checks an agent's prompt against its own input schema. */

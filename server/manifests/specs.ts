@@ -219,8 +219,21 @@ export interface WorkflowTemplateSpec {
   readonly cancellation: { readonly graceMs: number };
   readonly retry: RetryPolicy;
   readonly priority: "low" | "normal" | "high";
+  /** How many of its runs go on at a time; absent: any number. */
+  readonly concurrency?: ConcurrencySpec;
   /** How long finished runs and their dead letters are kept; absent members: the server's setting. */
   readonly retention?: { readonly runsMs?: number; readonly deadLettersMs?: number };
+}
+
+/** How many runs of a workflow go on at a time, and what becomes of the others. */
+export interface ConcurrencySpec {
+  /** Runs of a group at most. */
+  readonly max: number;
+  /** CEL over {params, tags}: runs with equal values are a group; absent: all of them are one. */
+  readonly key?: string;
+  readonly onLimit: "queue" | "reject";
+  /** How long a run that has not begun may wait; absent: without end. Of `queue` only. */
+  readonly queueTimeoutMs?: number;
 }
 
 /** A policy condition node: exactly one member is set. */

@@ -4,7 +4,7 @@
 
 import { checkContained } from "./contained_systems.ts";
 import { compareDiagnostics, type Diagnostic, Findings } from "./diagnostics.ts";
-import { checkGraph, checkPrompt, checkToolReads, checkWorkflowInput } from "./graph_typing.ts";
+import { checkConcurrencyKey, checkGraph, checkPrompt, checkToolReads, checkWorkflowInput } from "./graph_typing.ts";
 import { DEFAULT_NAMESPACE, type ReadDocument, readDocument } from "./kinds.ts";
 import type { ParsedFile } from "./parse.ts";
 import { checkPolicyRefs } from "./policy_refs.ts";
@@ -160,6 +160,7 @@ function checkTogether(document: ReadDocument, lookup: Lookup, unsound: Readonly
   } else if (manifest.kind === "WorkflowTemplate") {
     const { system } = (manifest as Manifest<"WorkflowTemplate">).spec;
     checkWorkflowInput(document, find("AgentSystem", system)?.spec as AgentSystemSpec | undefined);
+    checkConcurrencyKey(document);
   }
 }
 

@@ -1,9 +1,10 @@
 // The schema of kind WorkflowTemplate: reads its spec with defaults, and writes it back as a manifest's spec.
-// Called by kinds.ts. Features of later versions are refused (E-NOT-YET), never ignored.
+// Called by kinds.ts. Its block `concurrency` is read by concurrency.ts.
 // Never checks a run's parameters or tags: invoke does.
 
 import type { JsonObject } from "../../kit/json.ts";
 import { DAY, HOUR, MINUTE, SECOND } from "../../kit/units.ts";
+import { concurrencyJson, readConcurrency } from "./concurrency.ts";
 import type { Findings } from "./diagnostics.ts";
 import { checkSchema, checkTemplate } from "./expressions.ts";
 import { compact, Fields, formatDuration, readLabel } from "./fields.ts";
@@ -49,7 +50,7 @@ export function readWorkflowTemplate(findings: Findings, tree: Tree, path: strin
   const inputTree = fields.get("input");
   if (inputTree !== undefined) checkTemplate(findings, inputTree, fields.at("input"), INPUT_VARIABLES);
   const input = fields.json("input");
-  fields.notYet("concurrency");
+  const concurrency = readConcurrency(fields);
   const retention = readRetention(fields);
   return {
     description: fields.string("description") ?? "",
@@ -62,6 +63,7 @@ export function readWorkflowTemplate(findings: Findings, tree: Tree, path: strin
     cancellation: { graceMs: readGrace(fields) },
     retry: readRetry(fields, "retry", TASK_CLASSES, TASK_RETRY),
     priority: fields.oneOf("priority", ["low", "normal", "high"], "normal"),
+    ...(concurrency !== undefined && { concurrency }),
     ...(retention !== undefined && { retention }),
   };
 }
@@ -170,6 +172,7 @@ export function workflowTemplateJson(spec: WorkflowTemplateSpec): JsonObject {
     cancellation: { grace: formatDuration(spec.cancellation.graceMs) },
     retry: retryJson(spec.retry),
     priority: spec.priority,
+    concurrency: spec.concurrency && concurrencyJson(spec.concurrency),
     retention: spec.retention && retentionJson(spec.retention),
   });
 }

@@ -41,6 +41,7 @@ export const CODES: Readonly<Record<Reason, Code>> = Object.freeze({
   VERSION_CHANGED: Code.Aborted,
   PAYLOAD_TOO_LARGE: Code.ResourceExhausted,
   TOO_MANY: Code.ResourceExhausted,
+  CONCURRENCY_LIMIT: Code.ResourceExhausted,
   SHUTTING_DOWN: Code.Unavailable,
   STORAGE_UNAVAILABLE: Code.Unavailable,
   IDENTITY_UNAVAILABLE: Code.Unavailable,

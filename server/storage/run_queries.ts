@@ -2,16 +2,29 @@
 // Called by commands through the store. A command that advances a graph locks its runs first, ids ascending.
 
 import { sql } from "kysely";
+import type { Slot } from "../queue/concurrency.ts";
 import { bulkInsert, bulkUpdate, type Columns, type Queryable, recordSet } from "./bulk.ts";
 
+/** What a run has of the group that it is counted in. */
+export interface RunPlace {
+  readonly concurrency_group: string | null;
+  readonly slot: Slot;
+  /** Of a run that waits: lower first. */
+  readonly queue_order: number | bigint | null;
+}
+
+/** A run that is counted in no group. */
+export const NO_PLACE: RunPlace = { concurrency_group: null, slot: null, queue_order: null };
+
 /** A run to insert. */
-export interface NewRun {
+export interface NewRun extends RunPlace {
   readonly id: string;
   readonly namespace: string;
   readonly workflow: string;
   readonly bundle_digest: string;
   readonly state: string;
   readonly cause: string | null;
+  readonly conditions: readonly string[];
   readonly requester_id: string;
   readonly requester: string;
   readonly tags: Readonly<Record<string, string>>;
@@ -27,9 +40,12 @@ export interface NewRun {
   readonly timeout_ms: number;
   readonly grace_ms: number;
   readonly create_time: Date;
-  readonly start_time: Date;
+  /** Null until it begins. */
+  readonly start_time: Date | null;
   readonly end_time: Date | null;
   readonly due_time: Date | null;
+  /** Its timeout while it waits for its turn. */
+  readonly remaining_ms: number | null;
   readonly replay_of: string | null;
   readonly trace_id: string;
 }
@@ -41,6 +57,7 @@ const RUN_COLUMNS: Columns = {
   bundle_digest: "text",
   state: "text",
   cause: "text",
+  conditions: "text[]",
   requester_id: "text",
   requester: "text",
   tags: "jsonb",
@@ -59,8 +76,12 @@ const RUN_COLUMNS: Columns = {
   start_time: "timestamptz",
   end_time: "timestamptz",
   due_time: "timestamptz",
+  remaining_ms: "bigint",
   replay_of: "text",
   trace_id: "text",
+  concurrency_group: "text",
+  slot: "text",
+  queue_order: "bigint",
 };
 
 /** What settling tasks may change of a run. */
@@ -73,9 +94,12 @@ export interface RunChange {
   readonly failure_class: string | null;
   readonly failure_message: string | null;
   readonly stop_reason: string | null;
+  readonly start_time: Date | null;
   readonly end_time: Date | null;
   readonly due_time: Date | null;
   readonly remaining_ms: number | null;
+  readonly slot: Slot;
+  readonly queue_order: number | bigint | null;
 }
 
 const RUN_CHANGE: Columns = {
@@ -87,9 +111,12 @@ const RUN_CHANGE: Columns = {
   failure_class: "text",
   failure_message: "text",
   stop_reason: "text",
+  start_time: "timestamptz",
   end_time: "timestamptz",
   due_time: "timestamptz",
   remaining_ms: "bigint",
+  slot: "text",
+  queue_order: "bigint",
 };
 
 /** A node row to insert or to update. */
@@ -145,8 +172,12 @@ export interface LockedRun {
   readonly stop_reason: string | null;
   readonly priority: number;
   readonly grace_ms: bigint;
+  readonly start_time: Date | null;
   readonly due_time: Date | null;
   readonly remaining_ms: bigint | null;
+  readonly concurrency_group: string | null;
+  readonly slot: Slot;
+  readonly queue_order: bigint | null;
   /** Database time of the lock. */
   readonly now: Date;
 }
@@ -194,7 +225,8 @@ export function runQueries(db: Queryable) {
     async lock(runIds: readonly string[], taskIds: readonly string[]): Promise<LockedRun[]> {
       const result = await sql<LockedRun>`
         select id, namespace, workflow, bundle_digest, state, cause, conditions, requester, input, failure_class,
-          failure_message, stop_reason, priority, grace_ms, due_time, remaining_ms, clock_timestamp() as now
+          failure_message, stop_reason, priority, grace_ms, start_time, due_time, remaining_ms, concurrency_group, slot, queue_order,
+          clock_timestamp() as now
         from run
         where id = any(array(
           select run_id from task where id = any(${taskIds}::text[])

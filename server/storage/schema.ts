@@ -1,11 +1,11 @@
 // The tables as Kysely sees them; migrations/ makes them. One interface a table, columns as they are stored.
-// Read by the query files of this room only. JSON that is hashed or sent on is text; jsonb is used where SQL looks inside.
+// Those of the audit trail are in audit_schema.ts. Read by the query files of this room only. JSON that is hashed or sent on is text; jsonb is used where SQL looks inside.
 
-import type { ColumnType, Generated, JSONColumnType } from "kysely";
+import type { Generated, JSONColumnType } from "kysely";
+import type { AuditCheckpointTable, AuditEventTable, AuditRemovalTable, AuditSegmentTable } from "./audit_schema.ts";
+import type { OptionalTime, Time } from "./column_types.ts";
 
 type Labels = JSONColumnType<Record<string, string>>;
-type Time = ColumnType<Date, Date | string | undefined, Date | string>;
-type OptionalTime = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>;
 
 /** catalog and policy revision: two rows, each bumped by the transaction that changes what it counts. */
 export interface RevisionTable {
@@ -99,6 +99,26 @@ export interface RunTable {
   replay_of: string | null;
   /** W3C trace id, 32 hex digits; empty for runs of an earlier version. */
   trace_id: Generated<string>;
+  /** Group that it is counted in; null: its workflow counts none. */
+  concurrency_group: string | null;
+  /** "held" while it goes on; "waiting" for its turn; null: neither, or no group. */
+  slot: string | null;
+  /** Place in the queue of its group while it waits: lower first. */
+  queue_order: bigint | null;
+}
+
+/** Runs that are counted together, by the key of their workflow's concurrency. */
+export interface ConcurrencyGroupTable {
+  /** "namespace/workflow/key". */
+  id: string;
+  namespace: string;
+  workflow: string;
+  key: string;
+  /** Null: the limit was taken away. */
+  max_running: number | null;
+  /** Runs with a slot, and runs that wait for one. */
+  running: number;
+  waiting: number;
 }
 
 /** Nodes of runs, one row each, with the counters that joins are decided by. */
@@ -281,63 +301,6 @@ export interface ToolCallTable {
   expire_time: OptionalTime;
 }
 
-/** The audit trail: append-only by trigger. */
-export interface AuditEventTable {
-  id: Generated<bigint>;
-  transaction_id: Generated<string>;
-  time: Time;
-  kind: string;
-  namespace: string;
-  run_id: string;
-  task_id: string;
-  actor: string;
-  record: string;
-  /** Who invoked the run; empty if there is none. */
-  on_behalf_of: Generated<string>;
-  trace_id: Generated<string>;
-}
-
-/** Sealed stretches of the trail: every record up to last_id that no earlier one holds. */
-export interface AuditSegmentTable {
-  number: bigint;
-  last_id: bigint;
-  first_sequence: bigint;
-  last_sequence: bigint;
-  ids: bigint[];
-  /** 32 bytes an id. */
-  hashes: Buffer;
-  previous_head: string;
-  head: string;
-  /** Newest record in it. */
-  latest_time: Time;
-  seal_time: Time;
-}
-
-/** One row: the last segment that retention removed; its trigger fills in what it copies from the segment. */
-export interface AuditRemovalTable {
-  only_row: Generated<boolean>;
-  number: bigint;
-  last_id: bigint;
-  last_sequence: bigint;
-  head: string;
-  retention_ms: number;
-  transaction_id: string | null;
-  remove_time: OptionalTime;
-}
-
-/** Signed heads of the chain; see audit/checkpoint.ts. */
-export interface AuditCheckpointTable {
-  number: bigint;
-  segment: bigint;
-  last_id: bigint;
-  last_sequence: bigint;
-  head: string;
-  previous: string;
-  time: string;
-  key: string;
-  signature: string;
-}
-
 /** How much of a policy's limit is used, for one key in one window. */
 export interface PolicyLimitTable {
   policy: string;
@@ -375,6 +338,7 @@ export interface Database {
   bundle: BundleTable;
   route: RouteTable;
   run: RunTable;
+  concurrency_group: ConcurrencyGroupTable;
   node_state: NodeStateTable;
   task: TaskTable;
   dead_letter: DeadLetterTable;

@@ -25,6 +25,8 @@ export interface TickFindings {
   readonly due_tasks: string[];
   /** Runs whose deadline or grace is over. */
   readonly due_runs: { id: string; state: string }[];
+  /** Groups of runs in which one waits although a slot is free. */
+  readonly open_groups: string[];
   /** Leases of sessions that expired, or that were not accepted in time. */
   readonly lost_leases: { task_id: string; token: string; session_id: string; reason: "expired" | "unaccepted" }[];
   /** Leases of this replica's sessions whose run is being cancelled. */
@@ -141,7 +143,7 @@ export function sessionQueries(db: Queryable) {
 
     /**
      * The tick: ready work, due timers, lost sessions and leases, runs being cancelled. One statement a second and replica.
-     * Indexes: ready_route_idx (skip scan by route), task_due_idx, run_due_idx, lease_session_idx, run_cancelling_idx.
+     * Indexes: ready_route_idx (skip scan by route), task_due_idx, run_due_idx, concurrency_group_waiting_idx, lease_session_idx, run_cancelling_idx.
      *
      * It also keeps the sweep's watch, a row that all replicas share: one that finds that nobody looked for longer than
      * `gapMs` (every replica was away, or the database was) puts the sweep off by a ttl, so that workers can renew first. Written
@@ -169,6 +171,9 @@ export function sessionQueries(db: Queryable) {
             select id from task where due_time <= clock_timestamp() order by due_time limit ${limit}) d) as due_tasks,
           (select coalesce(json_agg(json_build_object('id', id, 'state', state)), '[]') from (
             select id, state from run where due_time <= clock_timestamp() order by due_time limit ${limit}) d) as due_runs,
+          (select coalesce(json_agg(id), '[]') from (
+            select id from concurrency_group where waiting > 0 and (max_running is null or running < max_running)
+            limit ${limit}) g) as open_groups,
           (select coalesce(json_agg(lost), '[]') from lost) as lost_leases,
           (select coalesce(json_agg(c), '[]') from (
             select l.task_id, l.token, l.session_id, r.cause,

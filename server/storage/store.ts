@@ -12,6 +12,7 @@ import { bundleQueries } from "./bundle_queries.ts";
 import { checkpointQueries } from "./checkpoint_queries.ts";
 import { transaction } from "./database.ts";
 import { deadLetterQueries } from "./dead_letter_queries.ts";
+import { groupQueries } from "./group_queries.ts";
 import { leaseQueries } from "./lease_queries.ts";
 import { ledgerQueries } from "./ledger_queries.ts";
 import { limitQueries } from "./limit_queries.ts";
@@ -35,6 +36,7 @@ export interface StoreQueries {
   readonly leases: ReturnType<typeof leaseQueries>;
   readonly deadLetters: ReturnType<typeof deadLetterQueries>;
   readonly ledger: ReturnType<typeof ledgerQueries>;
+  readonly groups: ReturnType<typeof groupQueries>;
   readonly limits: ReturnType<typeof limitQueries>;
   readonly bundles: ReturnType<typeof bundleQueries>;
   readonly sessions: ReturnType<typeof sessionQueries>;
@@ -62,6 +64,7 @@ function bind(db: Queryable, onWritten?: (written: WrittenRecord) => void): Stor
     leases: leaseQueries(db),
     deadLetters: deadLetterQueries(db),
     ledger: ledgerQueries(db),
+    groups: groupQueries(db),
     limits: limitQueries(db),
     bundles: bundleQueries(db),
     sessions: sessionQueries(db),

@@ -102,6 +102,9 @@ const READY_COLUMNS: Columns = {
   fresh: "boolean",
 };
 
+/** A task that waited with its run, and is READY now. */
+export type ReleasedTask = Pick<ReadyRow, "task_id" | "run_id" | "route" | "claim_order"> & { readonly node: string };
+
 /** A task taken from the queue, with what an assignment needs. */
 export interface ClaimedTask {
   readonly id: string;
@@ -291,6 +294,20 @@ export function taskQueries(db: Queryable) {
         join task t on t.run_id = x.run_id and t.node = x.node and t.iteration = x.iteration
           and t.item >= x.first and t.item < x.first + x.count
         where t.state = 'WAITING' and t.due_time is null`.execute(db);
+      return result.rows;
+    },
+
+    /**
+     * Makes the tasks of a run READY that waited with it for its turn: WAITING without a time, and not held back by their map. The run
+     * is locked. By task_held_idx.
+     */
+    async release(runId: string): Promise<ReleasedTask[]> {
+      const result = await sql<ReleasedTask>`
+        update task t set state = 'READY' from node_state n
+        where t.run_id = ${runId} and t.state = 'WAITING' and t.due_time is null
+          and n.run_id = t.run_id and n.node = t.node and n.iteration = t.iteration
+          and (t.item < 0 or t.item < n.items_next)
+        returning t.id as task_id, t.run_id, t.route, t.claim_order, t.node`.execute(db);
       return result.rows;
     },
 

@@ -49,6 +49,7 @@ export async function commandStage() {
   pool.start();
   atEndOfFile(() => pool.stop());
   const cancels: CancelOrder[] = [];
+  const freed: string[] = [];
   const secrets = new Map([
     ["sink/url", "http://127.0.0.1:9"],
     ["sink/token", "canary-7c1f"],
@@ -60,7 +61,10 @@ export async function commandStage() {
     ids: createIds(systemClock(), systemRandom()),
     log: { info: silent, warn: silent, error: silent } as unknown as CommandContext["log"],
     ...given,
-    hints: { workReady: silent, runsChanged: silent, cancel: (orders) => void cancels.push(...orders) },
+    hints: {
+      ...{ workReady: silent, runsChanged: silent, cancel: (orders) => void cancels.push(...orders) },
+      slotsFree: (groups) => void freed.push(...groups),
+    },
   });
   const context = replica();
 
@@ -97,6 +101,7 @@ export async function commandStage() {
     context,
     replica,
     cancels,
+    freed,
     secrets,
     applyAll,
     invokeOne,

@@ -5,7 +5,7 @@ import { canonicalJson, type Json, sha256 } from "../../kit/json.ts";
 import type { AuditEvent } from "../../server/audit/events.ts";
 import { auditRecord } from "../../server/audit/record.ts";
 import type { Bundle } from "../../server/manifests/bundle.ts";
-import type { NewRun } from "../../server/storage/run_queries.ts";
+import { type NewRun, NO_PLACE } from "../../server/storage/run_queries.ts";
 import type { Store } from "../../server/storage/store.ts";
 import type { NewTaskRow } from "../../server/storage/task_queries.ts";
 
@@ -78,6 +78,7 @@ export async function storeRun(store: Store, digest: string, changes: Partial<Ne
     bundle_digest: digest,
     state: "RUNNING",
     cause: null,
+    conditions: [],
     requester_id: "ana",
     requester: canonicalJson({ id: "ana", kind: "user", groups: ["engineering"], claims: {}, method: "test" }),
     tags: { team: "a" },
@@ -96,8 +97,10 @@ export async function storeRun(store: Store, digest: string, changes: Partial<Ne
     start_time: now,
     end_time: null,
     due_time: new Date(now.getTime() + 60_000),
+    remaining_ms: null,
     replay_of: null,
     trace_id: "",
+    ...NO_PLACE,
     ...changes,
   };
   const node = { run_id: run.id, iteration: 0, output: null, failure_class: null, failure_message: null, ...NO_EDGES };

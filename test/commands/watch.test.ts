@@ -61,9 +61,12 @@ async function finish(runId: string, sequence: number): Promise<void> {
         failure_class: null,
         failure_message: null,
         stop_reason: null,
+        start_time: new Date(),
         end_time: new Date(),
         due_time: null,
         remaining_ms: null,
+        slot: null,
+        queue_order: null,
       },
     ]);
     await tx.audit.insert([auditRecord(turnEvent(runId, sequence))]);

@@ -14,10 +14,12 @@ import type { Principal } from "../../server/commands/views.ts";
 import { Claimer } from "../../server/dispatch/claimer.ts";
 import { Renewer } from "../../server/dispatch/renewer.ts";
 import { SessionRegistry } from "../../server/dispatch/session_registry.ts";
+import { Starter } from "../../server/dispatch/starter.ts";
 import { Tick, type TickOptions } from "../../server/dispatch/tick.ts";
 import { timingOf } from "../../server/dispatch/timing.ts";
 import type { WorkerSession } from "../../server/dispatch/worker_session.ts";
 import { commandStage } from "../commands/command_stage.ts";
+import { atEndOfFile } from "../harness/cleanup.ts";
 
 const TTL_MS = 30_000;
 const principal: Principal = { id: "wrk", kind: "worker", groups: [], claims: {}, method: "test", roles: ["worker"] };
@@ -71,7 +73,10 @@ export async function dispatchStage() {
     onCredit: () => claimer.wake(),
     onRenewal: () => renewer.pending(),
   });
-  const tick = new Tick({ context: stage.context, services, claimer, renewer, registry, clock, timing, replicaId });
+  const starter = new Starter(stage.context);
+  atEndOfFile(() => starter.stop());
+  const parts = { services, claimer, starter, renewer, registry, clock, timing };
+  const tick = new Tick({ ...parts, context: stage.context, replicaId });
   await claimer.loadRoutes();
   // As a replica is wired: what is given back is claimed again.
   Object.assign(stage.context.hints, { workReady: () => claimer.wake() });
@@ -171,7 +176,7 @@ export async function dispatchStage() {
   /** Another replica's tick, over the same database. */
   const otherTick = (more: Partial<TickOptions> = {}) =>
     new Tick({
-      ...{ context: stage.replica(), services, claimer, renewer, registry, clock, timing, replicaId: "rep_other" },
+      ...{ ...parts, context: stage.replica(), replicaId: "rep_other" },
       ...more,
     });
 

@@ -2,6 +2,9 @@
 
 import { sql } from "kysely";
 import { afterEach, expect, test } from "vitest";
+import { Starter } from "../../server/dispatch/starter.ts";
+import { flow } from "../commands/command_manifests.ts";
+import { stopOf } from "../commands/command_stage.ts";
 import { dispatchStage, success } from "./dispatch_stage.ts";
 
 const stage = await dispatchStage();
@@ -200,4 +203,16 @@ test("a server that shuts down says goodbye, keeps the leases for the next strea
   await worker.take("goodbye");
   expect(await stage.leases(runId)).toHaveLength(1);
   expect(() => stage.worker()).toThrow("shutting down");
+});
+
+test("a tick lets a run go on that waits though a slot is free, when nobody was told of it", async () => {
+  await stage.applyAll(flow("alone", { nodes: [{ name: "only", agent: "solo" }] }, { concurrency: { max: 1 } }));
+  const [first, second] = [await stage.start("alone"), await stage.start("alone")];
+  await stage.settle(stopOf(first));
+  expect(await stage.run(second)).toMatchObject({ state: "PENDING" });
+  const starter = new Starter(stage.context);
+  await stage.otherTick({ starter }).once();
+  await starter.stop();
+  expect(await stage.run(second)).toMatchObject({ state: "RUNNING", slot: "held" });
+  await stage.settle(stopOf(second));
 });

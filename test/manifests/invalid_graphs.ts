@@ -1,8 +1,8 @@
-// Systems and templates that must be refused.
+// Systems that must be refused.
 // Read by validate.test.ts through invalid_manifests.ts. § stands right before the place of the finding.
 // Never holds a row that a valid manifest could match.
 
-import { head, type InvalidManifest, OUT, row, system, TWO, template } from "./invalid_row.ts";
+import { type InvalidManifest, OUT, row, system, TWO } from "./invalid_row.ts";
 
 /** Every row. */
 export const INVALID_GRAPHS: readonly InvalidManifest[] = [
@@ -350,32 +350,5 @@ export const INVALID_GRAPHS: readonly InvalidManifest[] = [
     "a system input that does not fit a node without its own",
     system(`nodes: [{name: §a, agent: asker}]\n${OUT}`),
     "give the node an input",
-  ),
-  // WorkflowTemplate
-  row(
-    "E-REFERENCE",
-    "a system that does not exist",
-    head("WorkflowTemplate", "flow", "system: §nothing"),
-    "no AgentSystem",
-  ),
-  row("E-VALUE", "a grace below three seconds", template("cancellation: {grace: §1s}"), "between 3s"),
-  row("E-NOT-YET", "a workflow's concurrency", template("§concurrency: {max: 1}"), "not supported by this version"),
-  row("E-VALUE", "retention.runs", template("retention: {runs: §59m}"), "out of range"),
-  row("E-VALUE", "retention.deadLetters", template("retention: {deadLetters: §3651d}"), "out of range"),
-  row("E-DURATION", "retention.runs as a word", template("retention: {runs: §never}"), "not a duration"),
-  row("E-VALUE", "an unknown priority", template("priority: §hihg"), 'did you mean "high"?'),
-  row("E-UNION", "a claim on a request tag", template("tags: {t: {from: request, §claim: c}}"), "does not belong"),
-  row("E-TYPE", "a tag value that is a number", template("tags: {t: {from: template, value: §5}}"), 'quote it: "5"'),
-  row(
-    "E-EXPRESSION",
-    "an input that reads an unknown tag",
-    template('input: {text: "${{ §tags.tikcet }}"}\ntags: {ticket: {from: request, required: true}}'),
-    'did you mean "ticket"?',
-  ),
-  row(
-    "E-INPUT",
-    "an input that does not fit the system",
-    template('input: {text: §"${{ params.size }}"}'),
-    "found integer",
   ),
 ];

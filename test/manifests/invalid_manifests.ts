@@ -7,6 +7,7 @@ import { INVALID_POLICIES } from "./invalid_policies.ts";
 import { agent, HTTP, head, type InvalidManifest, MODEL, model, row, tool } from "./invalid_row.ts";
 import { INVALID_RUNTIMES } from "./invalid_runtimes.ts";
 import { INVALID_TOOLS } from "./invalid_tools.ts";
+import { INVALID_WORKFLOWS } from "./invalid_workflows.ts";
 
 /** Every row. */
 export const INVALID_MANIFESTS: readonly InvalidManifest[] = [
@@ -222,5 +223,6 @@ export const INVALID_MANIFESTS: readonly InvalidManifest[] = [
   ...INVALID_RUNTIMES,
   ...INVALID_TOOLS,
   ...INVALID_GRAPHS,
+  ...INVALID_WORKFLOWS,
   ...INVALID_POLICIES,
 ];

@@ -59,7 +59,7 @@ export class SqlSystem {
       ...{ store: this.#store, caches: new Caches(), ids: createIds(systemClock(), systemRandom()) },
       log: { info: silent, warn: silent, error: silent } as unknown as CommandContext["log"],
       ...this.#secrets,
-      hints: { workReady: silent, runsChanged: silent, cancel: silent },
+      hints: { workReady: silent, slotsFree: silent, runsChanged: silent, cancel: silent },
     }));
   }
 

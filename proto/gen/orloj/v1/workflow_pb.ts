@@ -49,7 +49,7 @@ export type Run = Message<"orloj.v1.Run"> & {
   state: RunState;
 
   /**
-   * Facts beside the state, such as "Parked", "Unschedulable".
+   * Facts beside the state, such as "Queued", "Parked", "Unschedulable".
    *
    * @generated from field: repeated string conditions = 5;
    */
