@@ -191,13 +191,14 @@ export class RunWork {
     }
     const made = this.#inTurn(
       taskRows(effects.tasks, {
-      runId: this.run.id,
-      namespace: this.run.namespace,
-      priority: priorityOf(this.run.priority),
-      bundle: this.bundle,
-      now: this.run.now,
-      ids: this.#ids,
-    }));
+        runId: this.run.id,
+        namespace: this.run.namespace,
+        priority: priorityOf(this.run.priority),
+        bundle: this.bundle,
+        now: this.run.now,
+        ids: this.#ids,
+      }),
+    );
     this.#transitions.push(...madeTransitions(made.tasks));
     for (const { node, item } of effects.released) this.#release(node, item);
     if (before.run !== effects.state.run) {

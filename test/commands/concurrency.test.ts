@@ -194,7 +194,12 @@ test("a parked run whose replay waits is cancelled at once; one that is discarde
 });
 
 test("what goes on in a parked run because a dead letter was discarded waits for its turn", async () => {
-  const caught = { nodes: [{ name: "sub", system: "inner" }, { name: "rescue", agent: "solo" }] };
+  const caught = {
+    nodes: [
+      { name: "sub", system: "inner" },
+      { name: "rescue", agent: "solo" },
+    ],
+  };
   await stage.applyAll([
     ...flow("inner", { nodes: [{ name: "only", agent: "parker" }] }),
     ...counted("caught", { max: 1 }, {}, { ...caught, edges: [{ from: "sub", to: "rescue", outcome: "failed" }] }),
