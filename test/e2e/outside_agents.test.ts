@@ -179,8 +179,11 @@ test("what does not fit or does not run fails the task in its class, and nothing
     ),
     ...program("broken", `${says} process.exit(9)`, { errorHandling: { ...errorHandling, retry: { on: [] } } }, env),
   );
+  await stage.apply(
+    ...outside("inward", "http", { url: stage.server.api, allowPrivateNetwork: true }, { errorHandling }),
+  );
   const failures = [];
-  for (const name of ["misfit", "broken"]) {
+  for (const name of ["misfit", "broken", "inward"]) {
     const run = await client.workflow(name).invoke();
     await expect(run.result()).rejects.toMatchObject({ state: "FAILED" });
     const { state, failure } = await onlyTask(run.id);
@@ -189,6 +192,7 @@ test("what does not fit or does not run fails the task in its class, and nothing
   expect(failures).toEqual([
     ["FAILED", "OutputInvalid", expect.stringContaining("does not fit the agent's outputSchema")],
     ["FAILED", "AgentFailed", "the command exited with 9: with [redacted]"],
+    ["FAILED", "AgentInvalid", expect.stringContaining("the address of the endpoint is refused")],
   ]);
   const printed = [stage.server, ...Object.values(workers)]
     .map(({ output }) => output.stdout + output.stderr)
