@@ -30,7 +30,7 @@ export interface CliHost {
 
 /** Options that every client verb takes. */
 export interface GlobalOptions extends ConnectionFlags {
-  readonly output?: "table" | "json";
+  readonly output?: string;
 }
 
 /** See the file header. */
@@ -46,9 +46,14 @@ export class Context {
     this.#options = options;
   }
 
+  /** What `-o` says. */
+  get format(): string | undefined {
+    return this.#options().output;
+  }
+
   /** True for `-o json`. */
   get json(): boolean {
-    return this.#options().output === "json";
+    return this.format === "json";
   }
 
   /** True when standard output is a terminal that shows colours. */

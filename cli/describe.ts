@@ -22,6 +22,7 @@ import { auditRecords, filterOfRun } from "./audit.ts";
 import type { Context } from "./context.ts";
 import { UsageError } from "./failure.ts";
 import { facts, instant, pairs, runStateName, span, taskStateName } from "./format.ts";
+import { edgeLabel, edgeLine, graphOfRun } from "./graph_model.ts";
 import { presentable } from "./json_output.ts";
 import { kindOf, splitKindName } from "./kinds.ts";
 import { leaseTable } from "./leases.ts";
@@ -112,13 +113,9 @@ function runFacts(run: Run, nowMs: number, context: Context): string[] {
 }
 
 function edgeLines(run: Run): string[] {
-  return run.edges
-    .filter((edge) => edge.when !== "" || edge.otherwise || edge.outcome !== "succeeded")
-    .map((edge) => {
-      const outcome = edge.outcome === "" || edge.outcome === "succeeded" ? "" : `  on ${edge.outcome}`;
-      const when = edge.when === "" ? (edge.otherwise ? "  otherwise" : "") : `  when ${edge.when}`;
-      return safeLine(`  ${edge.from} → ${edge.to}${outcome}${when}`);
-    });
+  return graphOfRun(run, "")
+    .edges.filter((edge) => edgeLabel(edge) !== "")
+    .map((edge) => safeLine(edgeLine(edge)));
 }
 
 async function toolCallsOf(context: Context, tasks: readonly Task[]): Promise<{ task: Task; call: ToolCallStatus }[]> {

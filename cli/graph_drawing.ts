@@ -1,10 +1,11 @@
 // Draws a graph of nodes with box-drawing characters, in layers from top to bottom.
-// Called by run_view.ts. Pure: nodes and edges in, lines out.
+// Called by run_view.ts and graph.ts. Pure: nodes and edges in, lines out. Edges that lead back are not drawn.
 // Returns nothing when the drawing would be wider or higher than the room; the caller then lists the nodes instead.
 
-import { type Layout, type LayoutEdge, layOut, type Place } from "./graph_layout.ts";
-import { columnsOf } from "./sanitize.ts";
-import type { Paint, Tone } from "./style.ts";
+import { type Layout, type LayoutEdge, type Link, layOut, type Place } from "./graph_layout.ts";
+import type { GraphNode, NodeKind } from "./graph_model.ts";
+import { columnsOf, cutTo, safeLine } from "./sanitize.ts";
+import { lookOf, type Paint, type Tone } from "./style.ts";
 
 /** A node as it is drawn. */
 export interface DrawnNode {
@@ -12,6 +13,8 @@ export interface DrawnNode {
   /** Text of its box: sign, name, state. */
   readonly label: string;
   readonly tone: Tone;
+  /** Shape of its box. */
+  readonly kind: NodeKind;
 }
 
 /** Room for a drawing. */
@@ -21,6 +24,9 @@ export interface Room {
   readonly rows: number;
 }
 
+const NAME_COLUMNS_MAX = 32;
+// More than anybody reads, and each takes memory.
+const CELLS_MAX = 2_000_000;
 const UP = 1;
 const DOWN = 2;
 const LEFT = 4;
@@ -28,9 +34,39 @@ const RIGHT = 8;
 // Indexed by the directions that a line leaves a cell in.
 const LINES = " ╵╷│╴╯╮┤╶╰╭├─┴┬┼";
 
+// Corners from the upper left one to the lower left one, then the horizontal and the vertical line.
+const FRAMES: Readonly<Record<NodeKind, string>> = {
+  agent: "╭╮╯╰─│",
+  tool: "┌┐┘└─│",
+  transform: "┌┐┘└╌╎",
+  system: "╔╗╝╚═║",
+};
+
 interface Cell {
   text: string;
   tone: Tone;
+}
+
+/** A node as it is drawn, and what is said of it beside its sign, name and iteration. */
+export function drawnNode({ name, kind, state, iteration }: GraphNode, words: string): DrawnNode {
+  const look = state === undefined ? { sign: "", tone: "plain" as const } : lookOf(state);
+  const round = iteration > 0 ? ` #${iteration}` : "";
+  const head = `${look.sign} ${cutTo(safeLine(name), NAME_COLUMNS_MAX)}${round}`.trimStart();
+  return { name, kind, tone: look.tone, label: words === "" ? head : `${head}  ${safeLine(words)}` };
+}
+
+/** The nodes as lines, each with the names of those before it; for where the drawing does not fit. */
+export function listNodes(
+  nodes: readonly DrawnNode[],
+  edges: readonly LayoutEdge[],
+  { paint, columns }: Pick<Room, "columns"> & { readonly paint: Paint },
+): string[] {
+  const incoming = Map.groupBy(edges, (edge) => edge.to);
+  return nodes.map((node) => {
+    const from = new Set((incoming.get(node.name) ?? []).map((edge) => edge.from));
+    const after = from.size === 0 ? "" : `  ← ${safeLine([...from].join(", "))}`;
+    return paint(node.tone, cutTo(`  ${node.label}${after}`, columns));
+  });
 }
 
 /** See the file header. */
@@ -44,11 +80,14 @@ export function drawGraph(
     nodes.map((node) => ({ name: node.name, width: columnsOf(node.label) + 4 })),
     edges,
   );
-  if (layout.columns > room.columns) return undefined;
-  const channels = layout.layers.slice(1).map((_, index) => planChannel(layout, index));
+  if (layout.columns > room.columns || !layout.isComplete) return undefined;
+  const outgoing = Map.groupBy(layout.links, (link) => link.from);
+  const channels = layout.layers.slice(1).map((_, index) => planChannel(layout, outgoing, index));
   const linesBetween = channels.reduce((sum, channel) => sum + channel.height, 0);
-  const framed = layout.layers.length * 3 + linesBetween <= room.rows;
+  const boxed = layout.layers.filter((layer) => layer.some((place) => place.node !== undefined)).length;
+  const framed = boxed * 2 + layout.layers.length + linesBetween <= room.rows;
   if (!framed && layout.layers.length + linesBetween > room.rows) return undefined;
+  if ((boxed * 2 + layout.layers.length + linesBetween) * layout.columns > CELLS_MAX) return undefined;
 
   const byName = new Map(nodes.map((node) => [node.name, node]));
   const rows: Cell[][] = [];
@@ -66,19 +105,22 @@ function drawLayer(
   columns: number,
   framed: boolean,
 ): Cell[][] {
-  const rows = Array.from({ length: framed ? 3 : 1 }, () => blankRow(columns));
+  const tall = framed && layer.some((place) => place.node !== undefined);
+  const rows = Array.from({ length: tall ? 3 : 1 }, () => blankRow(columns));
+  const middle = tall ? 1 : 0;
   for (const place of layer) {
+    const left = place.centre - Math.floor(place.width / 2);
     const node = place.node === undefined ? undefined : nodes.get(place.node);
     if (node === undefined) {
       for (const row of rows) put(row, place.centre, "│", "dim");
+      if (place.label !== undefined) put(rows[middle], left, place.label, "plain");
       continue;
     }
-    const left = place.centre - Math.floor(place.width / 2);
-    const edge = "─".repeat(place.width - 2);
-    const middle = framed ? `│ ${node.label} │` : `[ ${node.label} ]`;
-    if (framed) put(rows[0], left, `╭${edge}╮`, node.tone);
-    put(rows[framed ? 1 : 0], left, middle, node.tone);
-    if (framed) put(rows[2], left, `╰${edge}╯`, node.tone);
+    const [upperLeft, upperRight, lowerRight, lowerLeft, line = "", side] = FRAMES[node.kind];
+    const edge = line.repeat(place.width - 2);
+    put(rows[middle], left, tall ? `${side} ${node.label} ${side}` : `[ ${node.label} ]`, node.tone);
+    if (tall) put(rows[0], left, `${upperLeft}${edge}${upperRight}`, node.tone);
+    if (tall) put(rows[2], left, `${lowerLeft}${edge}${lowerRight}`, node.tone);
   }
   return rows;
 }
@@ -97,13 +139,13 @@ interface Channel {
 }
 
 // One horizontal track for each source whose edges bend, so that lines of different sources only cross.
-function planChannel(layout: Layout, upper: number): Channel {
+function planChannel(layout: Layout, outgoing: ReadonlyMap<string, readonly Link[]>, upper: number): Channel {
   const above = layout.layers[upper] ?? [];
   const below = new Map((layout.layers[upper + 1] ?? []).map((place) => [place.key, place]));
   const buses: Bus[] = [];
   const arrows = new Set<number>();
   for (const place of above) {
-    const targets = layout.links.filter((link) => link.from === place.key).map((link) => below.get(link.to));
+    const targets = (outgoing.get(place.key) ?? []).map((link) => below.get(link.to));
     const centres = targets.filter((target) => target !== undefined).map((target) => target.centre);
     for (const target of targets) if (target?.node !== undefined) arrows.add(target.centre);
     if (centres.length > 0) buses.push({ from: place.centre, to: centres, track: 0 });

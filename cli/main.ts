@@ -11,7 +11,11 @@ interface Verb {
   readonly summary: string;
   /** Loads the verb and adds its command; absent for server, worker, migrate and sandbox, which bin/orloj.ts starts itself. */
   readonly load?: () => Promise<{ register(program: Command, context: Context): void }>;
+  /** What `-o` may say; the first one is meant unless it says something. */
+  readonly formats?: readonly [string, ...string[]];
 }
+
+const FORMATS = ["table", "json"] as const;
 
 const VERBS: Readonly<Record<string, Verb>> = {
   server: { summary: "run the control plane (orloj server --help)" },
@@ -22,6 +26,11 @@ const VERBS: Readonly<Record<string, Verb>> = {
   validate: { summary: "validate manifests and store nothing", load: () => import("./validate.ts") },
   get: { summary: "list resources, or show one", load: () => import("./get.ts") },
   describe: { summary: "everything about a resource, run, task or worker", load: () => import("./describe.ts") },
+  graph: {
+    summary: "draw a system or a run",
+    load: () => import("./graph.ts"),
+    formats: ["terminal", "mermaid", "dot", "svg", "json"],
+  },
   delete: { summary: "delete a resource", load: () => import("./delete.ts") },
   invoke: { summary: "start a run of a workflow", load: () => import("./invoke.ts") },
   runs: { summary: "list runs, newest first", load: () => import("./runs.ts") },
@@ -46,6 +55,8 @@ export async function main(argv: readonly string[]): Promise<number> {
 
 /** Runs one command line; never throws. */
 export async function runCli(argv: readonly string[], host: CliHost): Promise<number> {
+  const chosen = chosenVerb(argv);
+  const formats = VERBS[chosen ?? ""]?.formats ?? FORMATS;
   const program = new Command("orloj")
     .description("Orchestration plane for multi-agent systems.")
     .option("--server <url>", "API endpoint (ORLOJ_SERVER; then config.json under ORLOJ_HOME)")
@@ -53,13 +64,12 @@ export async function runCli(argv: readonly string[], host: CliHost): Promise<nu
     .option("--ca <file>", "CA certificates that the server's is checked by (ORLOJ_CA)")
     .option("--cert <file>", "client certificate (ORLOJ_CERT)")
     .option("--key <file>", "its key (ORLOJ_KEY)")
-    .addOption(new Option("-o, --output <format>", "output format").choices(["table", "json"]).default("table"))
+    .addOption(new Option("-o, --output <format>", `output format, ${formats[0]} unless given`).choices(formats))
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({ writeOut: host.out, writeErr: host.err, outputError: (text) => tellUsage(text, context) })
     .showSuggestionAfterError()
     .exitOverride();
   const context = new Context(host, () => program.opts<GlobalOptions>());
-  const chosen = chosenVerb(argv);
   for (const [name, verb] of Object.entries(VERBS)) {
     if (name === chosen && verb.load !== undefined) (await verb.load()).register(program, context);
     else program.command(name).description(verb.summary).allowUnknownOption();

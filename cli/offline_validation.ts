@@ -1,5 +1,5 @@
 // Validates manifests in this process, without a server and without stored resources.
-// Called by validate --offline and codegen -f. The same pure rules as the server's; references must be met by the files themselves.
+// Called by validate --offline, codegen -f and graph -f. The same pure rules as the server's; references must be met by the files themselves.
 // Runs in the main thread: a hostile file can only keep its own author waiting.
 
 import { create } from "@bufbuild/protobuf";

@@ -5,7 +5,8 @@
 import type { AuditRecord, Run, RunSnapshot, Task } from "../sdk/index.ts";
 import { describeRecord, isCallOrDecision, type TaskNames } from "./audit_text.ts";
 import { duration, millis, nodeStateName, pairs, runStateName, span, taskStateName, timeOfDay } from "./format.ts";
-import { type DrawnNode, drawGraph } from "./graph_drawing.ts";
+import { drawGraph, drawnNode, listNodes } from "./graph_drawing.ts";
+import { type GraphNode, graphOfRun, itemsOf } from "./graph_model.ts";
 import { cutTo, safeLine, safeText } from "./sanitize.ts";
 import { lookOf, type Paint } from "./style.ts";
 
@@ -28,7 +29,6 @@ export interface RenderOptions {
 const EVENTS_MAX = 2_000;
 const CALLS_SHOWN = 8;
 const OUTPUT_ROWS_MAX = 12;
-const NAME_COLUMNS_MAX = 32;
 
 /** The view after one more snapshot. */
 export function mergeSnapshot(previous: RunView | undefined, snapshot: RunSnapshot): RunView {
@@ -81,22 +81,19 @@ export function renderHead(run: Run, { paint, nowMs, columns }: RenderOptions): 
 
 /** The graph as a drawing, or as a list where it does not fit. */
 export function renderGraph(view: RunView, options: RenderOptions): string[] {
-  const nodes = view.run.nodes.map((node): DrawnNode => {
-    const state = nodeStateName(node.state);
-    const look = lookOf(state);
-    const name = cutTo(safeLine(node.name), NAME_COLUMNS_MAX);
-    const round = node.iteration > 0 ? ` #${node.iteration}` : "";
-    return {
-      name: node.name,
-      label: `${look.sign} ${name}${round}  ${stateWords(state, node.name, view, options)}`,
-      tone: look.tone,
-    };
-  });
+  const graph = graphOfRun(view.run, runStateName(view.run.state));
+  const nodes = graph.nodes.map((node) => drawnNode(node, stateWords(node, view, options)));
   if (nodes.length === 0) return [];
-  return drawGraph(nodes, view.run.edges, options, options.paint) ?? listNodes(view, nodes, options);
+  const edges = graph.edges.map(({ from, to, loop }) => ({ from, to, isBack: loop !== undefined }));
+  return drawGraph(nodes, edges, options, options.paint) ?? listNodes(nodes, edges, options);
 }
 
-function stateWords(state: string, node: string, view: RunView, { nowMs }: RenderOptions): string {
+function stateWords(node: GraphNode, view: RunView, { nowMs }: RenderOptions): string {
+  const items = itemsOf(node);
+  return `${stateOf(node.state ?? "", node.name, view, nowMs)}${items === undefined ? "" : ` ${items}`}`;
+}
+
+function stateOf(state: string, node: string, view: RunView, nowMs: number): string {
   const tasks = view.tasks.filter((task) => task.node === node);
   const attempt = Math.max(0, ...tasks.map((task) => task.attempt));
   const tries = attempt > 1 ? ` try ${attempt}` : "";
@@ -105,14 +102,6 @@ function stateWords(state: string, node: string, view: RunView, { nowMs }: Rende
   const ends = tasks.map((task) => millis(task.endTime));
   const end = ends.every((time) => time !== undefined) ? Math.max(...ends) : nowMs;
   return `${state.toLowerCase()} ${duration(end - Math.min(...starts))}${tries}`;
-}
-
-function listNodes(view: RunView, nodes: readonly DrawnNode[], { paint, columns }: RenderOptions): string[] {
-  return nodes.map((node) => {
-    const from = view.run.edges.filter((edge) => edge.to === node.name).map((edge) => edge.from);
-    const after = from.length === 0 ? "" : `  ← ${safeLine([...new Set(from)].join(", "))}`;
-    return paint(node.tone, cutTo(`  ${node.label}${after}`, columns));
-  });
 }
 
 /** The newest tool calls and decisions, a line each. */

@@ -219,7 +219,7 @@ function planOne(
     ...runView({ ...started.run, conditions: [...started.run.conditions] }),
     nodes: nodeViews(bundle, started.nodes, true),
   };
-  return { run: { ...run, edges: edgeViews(bundle) }, duplicate: false };
+  return { run: { ...run, edges: edgeViews(bundle, started.nodes) }, duplicate: false };
 }
 
 function store(context: CommandContext, writes: Writes, row: BundleRow, prepared: PreparedInvocation): void {

@@ -42,7 +42,7 @@ export async function readRun(
     return {
       ...runView(withCondition(row, unschedulable)),
       nodes: nodeViews(bundle, nodes, detail.outputs),
-      edges: detail.edges ? edgeViews(bundle) : [],
+      edges: detail.edges ? edgeViews(bundle, nodes) : [],
     };
   });
 }

@@ -2,6 +2,8 @@
 // Called by read_runs.ts and watch_run.ts. Pure: no query, no clock.
 
 import { systemOf } from "../manifests/inline_systems.ts";
+import type { NodeSpec } from "../manifests/specs.ts";
+import { isToolAgent, TOOL_AGENT_PREFIX } from "../manifests/tool_agent.ts";
 import type { AuditReadRow } from "../storage/read_audit.ts";
 import type { runReads, TaskReadRow } from "../storage/read_runs.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
@@ -19,7 +21,9 @@ import type {
 
 type Reads = ReturnType<typeof runReads>;
 type RunRow = NonNullable<Awaited<ReturnType<Reads["run"]>>>;
-type NodeRow = Awaited<ReturnType<Reads["nodes"]>>[number];
+type NodeRow = Omit<Awaited<ReturnType<Reads["nodes"]>>[number], "routes"> & {
+  readonly routes: readonly number[] | null;
+};
 
 /** A run without nodes and edges. */
 export function runView(row: RunRow): RunView {
@@ -49,32 +53,68 @@ export function runView(row: RunRow): RunView {
 /** Nodes in the order of the system's manifest. A node without a row has not been reached. */
 export function nodeViews(bundle: CompiledBundle, rows: readonly NodeRow[], withOutputs: boolean): NodeView[] {
   const byName = new Map(rows.map((row) => [row.node, row]));
-  const shown = bundle.bundle.system.spec.nodes.filter((node) => node.port !== "enter");
+  const { nodes } = bundle.bundle.system.spec;
+  const joins = new Map(nodes.flatMap(({ name, port, join }) => (port === "enter" ? [[systemOf(name), join]] : [])));
+  const shown = nodes.filter((node) => node.port !== "enter");
   return shown.map((node): NodeView => {
     const row = byName.get(node.name);
-    const target = node.agent ?? node.tool ?? "";
-    if (row === undefined) return { name: node.name, state: "PENDING", iteration: 0, target };
+    const declared = { ...whatIs(node), quorum: quorumOf(joins.get(node.name) ?? node.join) };
+    if (row === undefined) return { name: node.name, state: "PENDING", iteration: 0, ...declared, ...mapOf(node) };
     return {
       name: node.name,
       state: row.state as NodeView["state"],
       iteration: row.iteration,
-      target,
+      ...declared,
+      ...mapOf(node, row),
       ...(withOutputs && row.output !== null && { outputJson: row.output }),
       ...failureOf(row),
     };
   });
 }
 
-/** Edges in file order. */
-export function edgeViews(bundle: CompiledBundle): EdgeView[] {
+function whatIs({ agent, system, port }: NodeSpec): Pick<NodeView, "kind" | "target"> {
+  if (port === "leave") return { kind: "system", target: system ?? "" };
+  if (agent === undefined) return { kind: "transform", target: "" };
+  return isToolAgent(agent)
+    ? { kind: "tool", target: agent.slice(TOOL_AGENT_PREFIX.length) }
+    : { kind: "agent", target: agent };
+}
+
+function quorumOf(join: NodeSpec["join"]): number {
+  if (typeof join === "object") return join.quorum;
+  return join === "any" ? 1 : 0;
+}
+
+function mapOf({ map }: NodeSpec, row?: NodeRow): Pick<NodeView, "map"> {
+  if (map === undefined) return {};
+  const { concurrency, onItemError } = map;
+  const itemsTotal = row?.items_total ?? 0;
+  return { map: { concurrency, onItemError, itemsTotal, itemsEnded: itemsTotal - (row?.open_tasks ?? 0) } };
+}
+
+/** Edges in file order, and which of them were taken. */
+export function edgeViews(bundle: CompiledBundle, rows: readonly NodeRow[]): EdgeView[] {
   const { nodes, edges } = bundle.bundle.system.spec;
   const enters = new Map(nodes.flatMap(({ name, port }) => (port === "enter" ? [[name, systemOf(name)]] : [])));
-  // How a contained system is put in its place is nobody's business.
-  const shown = edges.filter(({ from, to }) => !enters.has(from) && !from.startsWith(`${to}/`));
-  return shown.map(({ from, to, when, otherwise, outcome }) => ({
-    ...{ from, to: enters.get(to) ?? to, otherwise, outcome },
-    ...(when !== undefined && { when }),
-  }));
+  const byName = new Map(rows.map((row) => [row.node, row]));
+  return edges.flatMap(({ from, to, when, otherwise, outcome, loop }, index): EdgeView[] => {
+    // How a contained system is put in its place is nobody's business.
+    if (enters.has(from) || from.startsWith(`${to}/`)) return [];
+    const rounds = loop === undefined ? 0 : roundsOf(byName.get(to), index);
+    return [
+      {
+        ...{ from, to: enters.get(to) ?? to, otherwise, outcome },
+        ...(when !== undefined && { when }),
+        ...(loop !== undefined && { loop: { ...loop, taken: rounds } }),
+        taken: rounds > 0 || (byName.get(from)?.routes ?? []).includes(index),
+      },
+    ];
+  });
+}
+
+function roundsOf(row: NodeRow | undefined, edge: number): number {
+  const taken = JSON.parse(row?.loop_taken ?? "{}") as Record<string, number>;
+  return taken[edge] ?? 0;
 }
 
 /** A task; LEASED is a READY one with a lease. */

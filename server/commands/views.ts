@@ -3,7 +3,7 @@
 
 import type { Json } from "../../kit/json.ts";
 import type { Diagnostic } from "../manifests/diagnostics.ts";
-import type { Kind } from "../manifests/specs.ts";
+import type { Kind, LoopSpec, MapSpec } from "../manifests/specs.ts";
 import type { NodeState, RunState, TaskState } from "../queue/states.ts";
 
 /** Roles that rights are granted by. */
@@ -195,9 +195,21 @@ export interface NodeView {
   readonly name: string;
   readonly state: NodeState;
   readonly iteration: number;
+  readonly kind: "agent" | "tool" | "system" | "transform";
   readonly target: string;
+  readonly map?: NodeMapView;
+  /** How many incoming edges must be taken; 0: all must be resolved, and one taken. */
+  readonly quorum: number;
   readonly outputJson?: string;
   readonly failure?: FailureView;
+}
+
+/** How a mapped node is executed, and how far it is. */
+export interface NodeMapView {
+  readonly concurrency: number;
+  readonly onItemError: MapSpec["onItemError"];
+  readonly itemsTotal: number;
+  readonly itemsEnded: number;
 }
 
 /** An edge of a run's graph. */
@@ -207,6 +219,9 @@ export interface EdgeView {
   readonly when?: string;
   readonly otherwise: boolean;
   readonly outcome: string;
+  readonly loop?: LoopSpec & { readonly taken: number };
+  /** The run took it, in the newest iteration of its source. */
+  readonly taken: boolean;
 }
 
 /** A run. */

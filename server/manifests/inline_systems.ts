@@ -91,7 +91,7 @@ class Inliner implements InlinedGraph {
     });
     this.add(inner, node.name, around);
     this.nodes.push({
-      ...{ name: node.name, transform: output.value, join: "all", route, port: "leave", ...inScope },
+      ...{ name: node.name, transform: output.value, join: "all", route, port: "leave", system: name, ...inScope },
       ...(output.schema && { schema: output.schema }),
     });
     const names = nodes.map((one) => ({ name: one.name, full: `${node.name}/${one.name}`, node: one }));

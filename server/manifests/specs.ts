@@ -154,7 +154,7 @@ export interface NodeSpec {
   readonly route: "all" | "first";
   /** Template over {input, nodes, iteration} and a map's item; absent: the system's input, or the item. */
   readonly input?: Json;
-  /** A system that this one contains; in a bundle it has been put in its place. */
+  /** A system that this one contains; in a bundle it has been put in its place, and the node that makes its output names it. */
   readonly system?: string;
   /** Bundles only: the node of the system that contains this one, in whose place it was put. */
   readonly scope?: string;

@@ -103,7 +103,10 @@ export function runReads(db: Queryable) {
     async nodes(runId: string) {
       return await db
         .selectFrom("node_state")
-        .select(["node", "iteration", "state", "output", "failure_class", "failure_message"])
+        .select([
+          ...(["node", "iteration", "state", "output", "failure_class", "failure_message"] as const),
+          ...(["routes", "loop_taken", "items_total", "open_tasks"] as const),
+        ])
         .where("run_id", "=", runId)
         .orderBy("node")
         .execute();

@@ -19,7 +19,8 @@ const plain = palette(false);
 const START_MS = 1_700_000_000_000;
 const OPTIONS = { columns: 100, rows: 40, nowMs: START_MS + 1_500, paint: plain };
 
-const nodesOf = (names: string) => names.split(" ").map((name) => ({ name, label: name, tone: "plain" as const }));
+const nodesOf = (names: string) =>
+  names.split(" ").map((name) => ({ name, label: name, tone: "plain" as const, kind: "agent" as const }));
 const edgesOf = (text: string) =>
   text.split(" ").map((edge) => {
     const [from = "", to = ""] = edge.split(">");

@@ -37,7 +37,54 @@ test("nodes and edges are shown as the systems say them, not as they are put tog
     "sub/b PENDING",
     "sub PENDING",
   ]);
-  expect(run.edges.map(({ from, to }) => `${from} ${to}`)).toEqual(["sub/a sub/b", "first sub"]);
+  expect(run.nodes.at(-1)).toMatchObject({ kind: "system", target: "inside", quorum: 0 });
+  expect(run.edges.map(({ from, to, taken }) => `${from} ${to} ${taken}`)).toEqual([
+    "sub/a sub/b false",
+    "first sub true",
+  ]);
+});
+
+test("a run shows what its nodes run, how they wait, how far maps and loops are, and which edges were taken", async () => {
+  await stage.applyAll(
+    flow("shown", {
+      nodes: [
+        { name: "each", agent: "solo", map: { over: "[1, 2, 3]", as: "n", concurrency: 2 }, input: { n: "${{ n }}" } },
+        { name: "look", tool: "look", input: { n: 1 }, join: "any" },
+        { name: "sum", transform: { x: 1 }, join: { quorum: 2 } },
+      ],
+      edges: [
+        { from: "each", to: "look" },
+        { from: ["each", "look"], to: "sum" },
+        { from: "each", to: "each", when: "iteration.index == 0", loop: { max: 4, onExhausted: "continue" } },
+      ],
+    }),
+  );
+  const runId = await stage.start("shown");
+  const items = async () => (await stage.claimAs("s4")).assigned.filter(({ task }) => task.run_id === runId);
+  const shown = async () => {
+    const { nodes, edges } = await readRun(stage.context, runId);
+    return {
+      nodes,
+      loop: edges.at(-1),
+      taken: edges.filter((edge) => edge.taken).map(({ from, to }) => `${from} ${to}`),
+    };
+  };
+  const map = { concurrency: 2, onItemError: "fail" };
+  for (const held of await items()) await stage.settle(outcomeOf(held, DONE));
+  expect((await shown()).nodes).toMatchObject([
+    { name: "each", kind: "agent", target: "solo", quorum: 0, map: { ...map, itemsTotal: 3, itemsEnded: 2 } },
+    { name: "look", kind: "tool", target: "look", quorum: 1 },
+    { name: "sum", kind: "transform", target: "", quorum: 2 },
+  ]);
+  for (const held of await items()) await stage.settle(outcomeOf(held, DONE));
+  const round = await shown();
+  expect(round.nodes[0]).toMatchObject({ iteration: 1, map: { itemsTotal: 3, itemsEnded: 0 } });
+  expect(round).toMatchObject({ loop: { taken: true, loop: { max: 4, taken: 1 } }, taken: ["each each"] });
+  for (let rest = await items(); rest.length > 0; rest = await items()) {
+    for (const held of rest.filter(({ task }) => task.item >= 0)) await stage.settle(outcomeOf(held, DONE));
+    if (rest.some(({ task }) => task.item < 0)) break;
+  }
+  expect((await shown()).taken).toEqual(["each look", "each sum", "each each"]);
 });
 
 test("a policy on a contained system counts for the whole run", async () => {

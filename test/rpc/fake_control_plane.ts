@@ -31,9 +31,18 @@ export const RUN: views.RunView = {
   createTime: time,
   startTime: time,
   nodes: [
-    { name: "n", state: "ACTIVE", iteration: 0, target: "agent", failure: { class: "Timeout", message: "late" } },
+    {
+      ...{ name: "n", state: "ACTIVE", iteration: 0, kind: "agent", target: "agent", quorum: 1 },
+      map: { concurrency: 5, onItemError: "collect", itemsTotal: 9, itemsEnded: 4 },
+      failure: { class: "Timeout", message: "late" },
+    },
   ],
-  edges: [{ from: "n", to: "m", when: "true", otherwise: false, outcome: "succeeded" }],
+  edges: [
+    {
+      ...{ from: "n", to: "m", when: "true", otherwise: false, outcome: "succeeded", taken: true },
+      loop: { max: 3, onExhausted: "continue", taken: 2 },
+    },
+  ],
 };
 export const TASK: views.TaskView = {
   id: "task_1",

@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file orloj/v1/workflow.proto.
  */
 export const file_orloj_v1_workflow: GenFile = /*@__PURE__*/
-  fileDesc("Chdvcmxvai92MS93b3JrZmxvdy5wcm90bxIIb3Jsb2oudjEirQUKA1J1bhIKCgJpZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSEAoId29ya2Zsb3cYAyABKAkSIQoFc3RhdGUYBCABKA4yEi5vcmxvai52MS5SdW5TdGF0ZRISCgpjb25kaXRpb25zGAUgAygJEiYKCXJlcXVlc3RlchgGIAEoCzITLm9ybG9qLnYxLlByaW5jaXBhbBIlCgR0YWdzGAcgAygLMhcub3Jsb2oudjEuUnVuLlRhZ3NFbnRyeRItCghtZXRhZGF0YRgIIAMoCzIbLm9ybG9qLnYxLlJ1bi5NZXRhZGF0YUVudHJ5EhcKD3BhcmFtZXRlcnNfanNvbhgJIAEoCRITCgtvdXRwdXRfanNvbhgKIAEoCRIiCgdmYWlsdXJlGAsgASgLMhEub3Jsb2oudjEuRmFpbHVyZRIVCg1idW5kbGVfZGlnZXN0GAwgASgJEi8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZGVhZGxpbmUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KBW5vZGVzGBEgAygLMg4ub3Jsb2oudjEuTm9kZRIdCgVlZGdlcxgSIAMoCzIOLm9ybG9qLnYxLkVkZ2UaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpQBCgROb2RlEgwKBG5hbWUYASABKAkSIgoFc3RhdGUYAiABKA4yEy5vcmxvai52MS5Ob2RlU3RhdGUSEQoJaXRlcmF0aW9uGAMgASgFEg4KBnRhcmdldBgEIAEoCRITCgtvdXRwdXRfanNvbhgFIAEoCRIiCgdmYWlsdXJlGAYgASgLMhEub3Jsb2oudjEuRmFpbHVyZSJSCgRFZGdlEgwKBGZyb20YASABKAkSCgoCdG8YAiABKAkSDAoEd2hlbhgDIAEoCRIRCglvdGhlcndpc2UYBCABKAgSDwoHb3V0Y29tZRgFIAEoCSKTAwoEVGFzaxIKCgJpZBgBIAEoCRIOCgZydW5faWQYAiABKAkSDAoEbm9kZRgDIAEoCRIRCglpdGVyYXRpb24YBCABKAUSDAoEaXRlbRgFIAEoBRIiCgVzdGF0ZRgGIAEoDjITLm9ybG9qLnYxLlRhc2tTdGF0ZRINCgVhZ2VudBgHIAEoCRIPCgdhdHRlbXB0GAggASgFEhIKCmRlbGl2ZXJpZXMYCSABKAUSDgoGd29ya2VyGAogASgJEiIKB2ZhaWx1cmUYCyABKAsyES5vcmxvai52MS5GYWlsdXJlEi8KC2NyZWF0ZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZHVlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmlucHV0X2pzb24YDyABKAkSEwoLb3V0cHV0X2pzb24YECABKAkiYAoIVGFza1R1cm4SEAoIc2VxdWVuY2UYASABKAUSEQoJdHVybl9qc29uGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLvAQoOVG9vbENhbGxTdGF0dXMSEgoKcmVxdWVzdF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEg0KBXN0YXRlGAMgASgJEg8KB2F0dGVtcHQYBCABKAUSGAoQYXJndW1lbnRzX2RpZ2VzdBgFIAEoCRIiCgdmYWlsdXJlGAYgASgLMhEub3Jsb2oudjEuRmFpbHVyZRIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItoCCg1JbnZva2VSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIQCgh3b3JrZmxvdxgCIAEoCRIXCg9wYXJhbWV0ZXJzX2pzb24YAyABKAkSLwoEdGFncxgEIAMoCzIhLm9ybG9qLnYxLkludm9rZVJlcXVlc3QuVGFnc0VudHJ5EjcKCG1ldGFkYXRhGAUgAygLMiUub3Jsb2oudjEuSW52b2tlUmVxdWVzdC5NZXRhZGF0YUVudHJ5EhcKD2lkZW1wb3RlbmN5X2tleRgGIAEoCRIqCgxvbl9iZWhhbGZfb2YYByABKAsyFC5vcmxvai52MS5PbkJlaGFsZk9mGisKCVRhZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKJAQoKT25CZWhhbGZPZhIKCgJpZBgBIAEoCRIOCgZncm91cHMYAiADKAkSMAoGY2xhaW1zGAMgAygLMiAub3Jsb2oudjEuT25CZWhhbGZPZi5DbGFpbXNFbnRyeRotCgtDbGFpbXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIj8KDkludm9rZVJlc3BvbnNlEhoKA3J1bhgBIAEoCzINLm9ybG9qLnYxLlJ1bhIRCglkdXBsaWNhdGUYAiABKAgiPAoSSW52b2tlQmF0Y2hSZXF1ZXN0EiYKBWl0ZW1zGAEgAygLMhcub3Jsb2oudjEuSW52b2tlUmVxdWVzdCJDChNJbnZva2VCYXRjaFJlc3BvbnNlEiwKB3Jlc3VsdHMYASADKAsyGy5vcmxvai52MS5JbnZva2VCYXRjaFJlc3VsdCJ4ChFJbnZva2VCYXRjaFJlc3VsdBIsCghyZXNwb25zZRgBIAEoCzIYLm9ybG9qLnYxLkludm9rZVJlc3BvbnNlSAASKwoFZXJyb3IYAiABKAsyGi5vcmxvai52MS5JbnZva2VCYXRjaEVycm9ySABCCAoGcmVzdWx0IlQKEEludm9rZUJhdGNoRXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEiEKBGluZm8YAyABKAsyEy5vcmxvai52MS5FcnJvckluZm8iHwoNR2V0UnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkiLAoOR2V0UnVuUmVzcG9uc2USGgoDcnVuGAEgASgLMg0ub3Jsb2oudjEuUnVuIoEBCg9MaXN0UnVuc1JlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEhAKCHdvcmtmbG93GAIgASgJEiIKBnN0YXRlcxgDIAMoDjISLm9ybG9qLnYxLlJ1blN0YXRlEhEKCXBhZ2Vfc2l6ZRgEIAEoBRISCgpwYWdlX3Rva2VuGAUgASgJIkgKEExpc3RSdW5zUmVzcG9uc2USGwoEcnVucxgBIAMoCzINLm9ybG9qLnYxLlJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIQoPV2F0Y2hSdW5SZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoCSJ0ChBXYXRjaFJ1blJlc3BvbnNlEhoKA3J1bhgBIAEoCzINLm9ybG9qLnYxLlJ1bhIdCgV0YXNrcxgCIAMoCzIOLm9ybG9qLnYxLlRhc2sSJQoGZXZlbnRzGAMgAygLMhUub3Jsb2oudjEuQXVkaXRSZWNvcmQiMgoQQ2FuY2VsUnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkSDgoGcmVhc29uGAIgASgJIi8KEUNhbmNlbFJ1blJlc3BvbnNlEhoKA3J1bhgBIAEoCzINLm9ybG9qLnYxLlJ1biIhCg5HZXRUYXNrUmVxdWVzdBIPCgd0YXNrX2lkGAEgASgJIoABCg9HZXRUYXNrUmVzcG9uc2USHAoEdGFzaxgBIAEoCzIOLm9ybG9qLnYxLlRhc2sSIQoFdHVybnMYAiADKAsyEi5vcmxvai52MS5UYXNrVHVybhIsCgp0b29sX2NhbGxzGAMgAygLMhgub3Jsb2oudjEuVG9vbENhbGxTdGF0dXMiSQoQTGlzdFRhc2tzUmVxdWVzdBIOCgZydW5faWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiSwoRTGlzdFRhc2tzUmVzcG9uc2USHQoFdGFza3MYASADKAsyDi5vcmxvai52MS5UYXNrEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSrrAQoIUnVuU3RhdGUSGQoVUlVOX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRUlVOX1NUQVRFX1BFTkRJTkcQARIVChFSVU5fU1RBVEVfUlVOTklORxACEhgKFFJVTl9TVEFURV9DQU5DRUxMSU5HEAMSFwoTUlVOX1NUQVRFX1NVQ0NFRURFRBAEEhQKEFJVTl9TVEFURV9GQUlMRUQQBRIXChNSVU5fU1RBVEVfQ0FOQ0VMTEVEEAYSFwoTUlVOX1NUQVRFX1RJTUVEX09VVBAHEhsKF1JVTl9TVEFURV9QT0xJQ1lfREVOSUVEEAgq5wEKCU5vZGVTdGF0ZRIaChZOT0RFX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSTk9ERV9TVEFURV9QRU5ESU5HEAESFQoRTk9ERV9TVEFURV9BQ1RJVkUQAhIVChFOT0RFX1NUQVRFX1BBUktFRBADEhgKFE5PREVfU1RBVEVfU1VDQ0VFREVEEAQSFQoRTk9ERV9TVEFURV9GQUlMRUQQBRIWChJOT0RFX1NUQVRFX1NLSVBQRUQQBhIVChFOT0RFX1NUQVRFX0RFTklFRBAHEhgKFE5PREVfU1RBVEVfQ0FOQ0VMTEVEEAgqjQIKCVRhc2tTdGF0ZRIaChZUQVNLX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSVEFTS19TVEFURV9XQUlUSU5HEAESFAoQVEFTS19TVEFURV9SRUFEWRACEhUKEVRBU0tfU1RBVEVfTEVBU0VEEAMSGAoUVEFTS19TVEFURV9TVUNDRUVERUQQBBIVChFUQVNLX1NUQVRFX0ZBSUxFRBAFEhgKFFRBU0tfU1RBVEVfQ0FOQ0VMTEVEEAYSGAoUVEFTS19TVEFURV9USU1FRF9PVVQQBxIcChhUQVNLX1NUQVRFX1BPTElDWV9ERU5JRUQQCBIcChhUQVNLX1NUQVRFX0RFQURfTEVUVEVSRUQQCTKrBAoPV29ya2Zsb3dTZXJ2aWNlEjsKBkludm9rZRIXLm9ybG9qLnYxLkludm9rZVJlcXVlc3QaGC5vcmxvai52MS5JbnZva2VSZXNwb25zZRJKCgtJbnZva2VCYXRjaBIcLm9ybG9qLnYxLkludm9rZUJhdGNoUmVxdWVzdBodLm9ybG9qLnYxLkludm9rZUJhdGNoUmVzcG9uc2USOwoGR2V0UnVuEhcub3Jsb2oudjEuR2V0UnVuUmVxdWVzdBoYLm9ybG9qLnYxLkdldFJ1blJlc3BvbnNlEkEKCExpc3RSdW5zEhkub3Jsb2oudjEuTGlzdFJ1bnNSZXF1ZXN0Ghoub3Jsb2oudjEuTGlzdFJ1bnNSZXNwb25zZRJDCghXYXRjaFJ1bhIZLm9ybG9qLnYxLldhdGNoUnVuUmVxdWVzdBoaLm9ybG9qLnYxLldhdGNoUnVuUmVzcG9uc2UwARJECglDYW5jZWxSdW4SGi5vcmxvai52MS5DYW5jZWxSdW5SZXF1ZXN0Ghsub3Jsb2oudjEuQ2FuY2VsUnVuUmVzcG9uc2USPgoHR2V0VGFzaxIYLm9ybG9qLnYxLkdldFRhc2tSZXF1ZXN0Ghkub3Jsb2oudjEuR2V0VGFza1Jlc3BvbnNlEkQKCUxpc3RUYXNrcxIaLm9ybG9qLnYxLkxpc3RUYXNrc1JlcXVlc3QaGy5vcmxvai52MS5MaXN0VGFza3NSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_orloj_v1_common, file_orloj_v1_error]);
+  fileDesc("Chdvcmxvai92MS93b3JrZmxvdy5wcm90bxIIb3Jsb2oudjEirQUKA1J1bhIKCgJpZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSEAoId29ya2Zsb3cYAyABKAkSIQoFc3RhdGUYBCABKA4yEi5vcmxvai52MS5SdW5TdGF0ZRISCgpjb25kaXRpb25zGAUgAygJEiYKCXJlcXVlc3RlchgGIAEoCzITLm9ybG9qLnYxLlByaW5jaXBhbBIlCgR0YWdzGAcgAygLMhcub3Jsb2oudjEuUnVuLlRhZ3NFbnRyeRItCghtZXRhZGF0YRgIIAMoCzIbLm9ybG9qLnYxLlJ1bi5NZXRhZGF0YUVudHJ5EhcKD3BhcmFtZXRlcnNfanNvbhgJIAEoCRITCgtvdXRwdXRfanNvbhgKIAEoCRIiCgdmYWlsdXJlGAsgASgLMhEub3Jsb2oudjEuRmFpbHVyZRIVCg1idW5kbGVfZGlnZXN0GAwgASgJEi8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZGVhZGxpbmUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KBW5vZGVzGBEgAygLMg4ub3Jsb2oudjEuTm9kZRIdCgVlZGdlcxgSIAMoCzIOLm9ybG9qLnYxLkVkZ2UaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBItIBCgROb2RlEgwKBG5hbWUYASABKAkSIgoFc3RhdGUYAiABKA4yEy5vcmxvai52MS5Ob2RlU3RhdGUSEQoJaXRlcmF0aW9uGAMgASgFEg4KBnRhcmdldBgEIAEoCRITCgtvdXRwdXRfanNvbhgFIAEoCRIiCgdmYWlsdXJlGAYgASgLMhEub3Jsb2oudjEuRmFpbHVyZRIMCgRraW5kGAcgASgJEh4KA21hcBgIIAEoCzIRLm9ybG9qLnYxLk5vZGVNYXASDgoGcXVvcnVtGAkgASgFIl8KB05vZGVNYXASEwoLY29uY3VycmVuY3kYASABKAUSFQoNb25faXRlbV9lcnJvchgCIAEoCRITCgtpdGVtc190b3RhbBgDIAEoBRITCgtpdGVtc19lbmRlZBgEIAEoBSKDAQoERWRnZRIMCgRmcm9tGAEgASgJEgoKAnRvGAIgASgJEgwKBHdoZW4YAyABKAkSEQoJb3RoZXJ3aXNlGAQgASgIEg8KB291dGNvbWUYBSABKAkSIAoEbG9vcBgGIAEoCzISLm9ybG9qLnYxLkVkZ2VMb29wEg0KBXRha2VuGAcgASgIIjwKCEVkZ2VMb29wEgsKA21heBgBIAEoBRIUCgxvbl9leGhhdXN0ZWQYAiABKAkSDQoFdGFrZW4YAyABKAUikwMKBFRhc2sSCgoCaWQYASABKAkSDgoGcnVuX2lkGAIgASgJEgwKBG5vZGUYAyABKAkSEQoJaXRlcmF0aW9uGAQgASgFEgwKBGl0ZW0YBSABKAUSIgoFc3RhdGUYBiABKA4yEy5vcmxvai52MS5UYXNrU3RhdGUSDQoFYWdlbnQYByABKAkSDwoHYXR0ZW1wdBgIIAEoBRISCgpkZWxpdmVyaWVzGAkgASgFEg4KBndvcmtlchgKIAEoCRIiCgdmYWlsdXJlGAsgASgLMhEub3Jsb2oudjEuRmFpbHVyZRIvCgtjcmVhdGVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGR1ZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgppbnB1dF9qc29uGA8gASgJEhMKC291dHB1dF9qc29uGBAgASgJImAKCFRhc2tUdXJuEhAKCHNlcXVlbmNlGAEgASgFEhEKCXR1cm5fanNvbhgCIAEoCRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi7wEKDlRvb2xDYWxsU3RhdHVzEhIKCnJlcXVlc3RfaWQYASABKAkSDAoEdG9vbBgCIAEoCRINCgVzdGF0ZRgDIAEoCRIPCgdhdHRlbXB0GAQgASgFEhgKEGFyZ3VtZW50c19kaWdlc3QYBSABKAkSIgoHZmFpbHVyZRgGIAEoCzIRLm9ybG9qLnYxLkZhaWx1cmUSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLaAgoNSW52b2tlUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoId29ya2Zsb3cYAiABKAkSFwoPcGFyYW1ldGVyc19qc29uGAMgASgJEi8KBHRhZ3MYBCADKAsyIS5vcmxvai52MS5JbnZva2VSZXF1ZXN0LlRhZ3NFbnRyeRI3CghtZXRhZGF0YRgFIAMoCzIlLm9ybG9qLnYxLkludm9rZVJlcXVlc3QuTWV0YWRhdGFFbnRyeRIXCg9pZGVtcG90ZW5jeV9rZXkYBiABKAkSKgoMb25fYmVoYWxmX29mGAcgASgLMhQub3Jsb2oudjEuT25CZWhhbGZPZhorCglUYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiiQEKCk9uQmVoYWxmT2YSCgoCaWQYASABKAkSDgoGZ3JvdXBzGAIgAygJEjAKBmNsYWltcxgDIAMoCzIgLm9ybG9qLnYxLk9uQmVoYWxmT2YuQ2xhaW1zRW50cnkaLQoLQ2xhaW1zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI/Cg5JbnZva2VSZXNwb25zZRIaCgNydW4YASABKAsyDS5vcmxvai52MS5SdW4SEQoJZHVwbGljYXRlGAIgASgIIjwKEkludm9rZUJhdGNoUmVxdWVzdBImCgVpdGVtcxgBIAMoCzIXLm9ybG9qLnYxLkludm9rZVJlcXVlc3QiQwoTSW52b2tlQmF0Y2hSZXNwb25zZRIsCgdyZXN1bHRzGAEgAygLMhsub3Jsb2oudjEuSW52b2tlQmF0Y2hSZXN1bHQieAoRSW52b2tlQmF0Y2hSZXN1bHQSLAoIcmVzcG9uc2UYASABKAsyGC5vcmxvai52MS5JbnZva2VSZXNwb25zZUgAEisKBWVycm9yGAIgASgLMhoub3Jsb2oudjEuSW52b2tlQmF0Y2hFcnJvckgAQggKBnJlc3VsdCJUChBJbnZva2VCYXRjaEVycm9yEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIhCgRpbmZvGAMgASgLMhMub3Jsb2oudjEuRXJyb3JJbmZvIh8KDUdldFJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJIiwKDkdldFJ1blJlc3BvbnNlEhoKA3J1bhgBIAEoCzINLm9ybG9qLnYxLlJ1biKBAQoPTGlzdFJ1bnNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIQCgh3b3JrZmxvdxgCIAEoCRIiCgZzdGF0ZXMYAyADKA4yEi5vcmxvai52MS5SdW5TdGF0ZRIRCglwYWdlX3NpemUYBCABKAUSEgoKcGFnZV90b2tlbhgFIAEoCSJIChBMaXN0UnVuc1Jlc3BvbnNlEhsKBHJ1bnMYASADKAsyDS5vcmxvai52MS5SdW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIiEKD1dhdGNoUnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkidAoQV2F0Y2hSdW5SZXNwb25zZRIaCgNydW4YASABKAsyDS5vcmxvai52MS5SdW4SHQoFdGFza3MYAiADKAsyDi5vcmxvai52MS5UYXNrEiUKBmV2ZW50cxgDIAMoCzIVLm9ybG9qLnYxLkF1ZGl0UmVjb3JkIjIKEENhbmNlbFJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIvChFDYW5jZWxSdW5SZXNwb25zZRIaCgNydW4YASABKAsyDS5vcmxvai52MS5SdW4iIQoOR2V0VGFza1JlcXVlc3QSDwoHdGFza19pZBgBIAEoCSKAAQoPR2V0VGFza1Jlc3BvbnNlEhwKBHRhc2sYASABKAsyDi5vcmxvai52MS5UYXNrEiEKBXR1cm5zGAIgAygLMhIub3Jsb2oudjEuVGFza1R1cm4SLAoKdG9vbF9jYWxscxgDIAMoCzIYLm9ybG9qLnYxLlRvb2xDYWxsU3RhdHVzIkkKEExpc3RUYXNrc1JlcXVlc3QSDgoGcnVuX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIksKEUxpc3RUYXNrc1Jlc3BvbnNlEh0KBXRhc2tzGAEgAygLMg4ub3Jsb2oudjEuVGFzaxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkq6wEKCFJ1blN0YXRlEhkKFVJVTl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEVJVTl9TVEFURV9QRU5ESU5HEAESFQoRUlVOX1NUQVRFX1JVTk5JTkcQAhIYChRSVU5fU1RBVEVfQ0FOQ0VMTElORxADEhcKE1JVTl9TVEFURV9TVUNDRUVERUQQBBIUChBSVU5fU1RBVEVfRkFJTEVEEAUSFwoTUlVOX1NUQVRFX0NBTkNFTExFRBAGEhcKE1JVTl9TVEFURV9USU1FRF9PVVQQBxIbChdSVU5fU1RBVEVfUE9MSUNZX0RFTklFRBAIKucBCglOb2RlU3RhdGUSGgoWTk9ERV9TVEFURV9VTlNQRUNJRklFRBAAEhYKEk5PREVfU1RBVEVfUEVORElORxABEhUKEU5PREVfU1RBVEVfQUNUSVZFEAISFQoRTk9ERV9TVEFURV9QQVJLRUQQAxIYChROT0RFX1NUQVRFX1NVQ0NFRURFRBAEEhUKEU5PREVfU1RBVEVfRkFJTEVEEAUSFgoSTk9ERV9TVEFURV9TS0lQUEVEEAYSFQoRTk9ERV9TVEFURV9ERU5JRUQQBxIYChROT0RFX1NUQVRFX0NBTkNFTExFRBAIKo0CCglUYXNrU3RhdGUSGgoWVEFTS19TVEFURV9VTlNQRUNJRklFRBAAEhYKElRBU0tfU1RBVEVfV0FJVElORxABEhQKEFRBU0tfU1RBVEVfUkVBRFkQAhIVChFUQVNLX1NUQVRFX0xFQVNFRBADEhgKFFRBU0tfU1RBVEVfU1VDQ0VFREVEEAQSFQoRVEFTS19TVEFURV9GQUlMRUQQBRIYChRUQVNLX1NUQVRFX0NBTkNFTExFRBAGEhgKFFRBU0tfU1RBVEVfVElNRURfT1VUEAcSHAoYVEFTS19TVEFURV9QT0xJQ1lfREVOSUVEEAgSHAoYVEFTS19TVEFURV9ERUFEX0xFVFRFUkVEEAkyqwQKD1dvcmtmbG93U2VydmljZRI7CgZJbnZva2USFy5vcmxvai52MS5JbnZva2VSZXF1ZXN0Ghgub3Jsb2oudjEuSW52b2tlUmVzcG9uc2USSgoLSW52b2tlQmF0Y2gSHC5vcmxvai52MS5JbnZva2VCYXRjaFJlcXVlc3QaHS5vcmxvai52MS5JbnZva2VCYXRjaFJlc3BvbnNlEjsKBkdldFJ1bhIXLm9ybG9qLnYxLkdldFJ1blJlcXVlc3QaGC5vcmxvai52MS5HZXRSdW5SZXNwb25zZRJBCghMaXN0UnVucxIZLm9ybG9qLnYxLkxpc3RSdW5zUmVxdWVzdBoaLm9ybG9qLnYxLkxpc3RSdW5zUmVzcG9uc2USQwoIV2F0Y2hSdW4SGS5vcmxvai52MS5XYXRjaFJ1blJlcXVlc3QaGi5vcmxvai52MS5XYXRjaFJ1blJlc3BvbnNlMAESRAoJQ2FuY2VsUnVuEhoub3Jsb2oudjEuQ2FuY2VsUnVuUmVxdWVzdBobLm9ybG9qLnYxLkNhbmNlbFJ1blJlc3BvbnNlEj4KB0dldFRhc2sSGC5vcmxvai52MS5HZXRUYXNrUmVxdWVzdBoZLm9ybG9qLnYxLkdldFRhc2tSZXNwb25zZRJECglMaXN0VGFza3MSGi5vcmxvai52MS5MaXN0VGFza3NSZXF1ZXN0Ghsub3Jsb2oudjEuTGlzdFRhc2tzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_orloj_v1_common, file_orloj_v1_error]);
 
 /**
  * One invocation of a workflow.
@@ -179,6 +179,27 @@ export type Node = Message<"orloj.v1.Node"> & {
    * @generated from field: orloj.v1.Failure failure = 6;
    */
   failure?: Failure | undefined;
+
+  /**
+   * "agent", "tool", "system" or "transform".
+   *
+   * @generated from field: string kind = 7;
+   */
+  kind: string;
+
+  /**
+   * Set for a node that is executed once for each item of a list.
+   *
+   * @generated from field: orloj.v1.NodeMap map = 8;
+   */
+  map?: NodeMap | undefined;
+
+  /**
+   * How many incoming edges must be taken before it begins, 1 for `join: any`; 0: all must be resolved and one taken.
+   *
+   * @generated from field: int32 quorum = 9;
+   */
+  quorum: number;
 };
 
 /**
@@ -187,6 +208,48 @@ export type Node = Message<"orloj.v1.Node"> & {
  */
 export const NodeSchema: GenMessage<Node> = /*@__PURE__*/
   messageDesc(file_orloj_v1_workflow, 1);
+
+/**
+ * How a mapped node is executed, and how far it is in its newest iteration.
+ *
+ * @generated from message orloj.v1.NodeMap
+ */
+export type NodeMap = Message<"orloj.v1.NodeMap"> & {
+  /**
+   * Items at a time.
+   *
+   * @generated from field: int32 concurrency = 1;
+   */
+  concurrency: number;
+
+  /**
+   * "fail", "skip" or "collect".
+   *
+   * @generated from field: string on_item_error = 2;
+   */
+  onItemError: string;
+
+  /**
+   * 0 before the node begins, and for an empty list.
+   *
+   * @generated from field: int32 items_total = 3;
+   */
+  itemsTotal: number;
+
+  /**
+   * Items whose task has ended, however.
+   *
+   * @generated from field: int32 items_ended = 4;
+   */
+  itemsEnded: number;
+};
+
+/**
+ * Describes the message orloj.v1.NodeMap.
+ * Use `create(NodeMapSchema)` to create a new message.
+ */
+export const NodeMapSchema: GenMessage<NodeMap> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_workflow, 2);
 
 /**
  * @generated from message orloj.v1.Edge
@@ -220,6 +283,20 @@ export type Edge = Message<"orloj.v1.Edge"> & {
    * @generated from field: string outcome = 5;
    */
   outcome: string;
+
+  /**
+   * Set for an edge that leads back.
+   *
+   * @generated from field: orloj.v1.EdgeLoop loop = 6;
+   */
+  loop?: EdgeLoop | undefined;
+
+  /**
+   * The run took it, in the newest iteration of its source; for one that leads back: at least once.
+   *
+   * @generated from field: bool taken = 7;
+   */
+  taken: boolean;
 };
 
 /**
@@ -227,7 +304,40 @@ export type Edge = Message<"orloj.v1.Edge"> & {
  * Use `create(EdgeSchema)` to create a new message.
  */
 export const EdgeSchema: GenMessage<Edge> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 2);
+  messageDesc(file_orloj_v1_workflow, 3);
+
+/**
+ * How often an edge may lead back.
+ *
+ * @generated from message orloj.v1.EdgeLoop
+ */
+export type EdgeLoop = Message<"orloj.v1.EdgeLoop"> & {
+  /**
+   * @generated from field: int32 max = 1;
+   */
+  max: number;
+
+  /**
+   * "continue": then it counts as not taken. "fail": then its source fails.
+   *
+   * @generated from field: string on_exhausted = 2;
+   */
+  onExhausted: string;
+
+  /**
+   * How often it was taken, since the loop around it last went round.
+   *
+   * @generated from field: int32 taken = 3;
+   */
+  taken: number;
+};
+
+/**
+ * Describes the message orloj.v1.EdgeLoop.
+ * Use `create(EdgeLoopSchema)` to create a new message.
+ */
+export const EdgeLoopSchema: GenMessage<EdgeLoop> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_workflow, 4);
 
 /**
  * One execution of a node.
@@ -333,7 +443,7 @@ export type Task = Message<"orloj.v1.Task"> & {
  * Use `create(TaskSchema)` to create a new message.
  */
 export const TaskSchema: GenMessage<Task> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 3);
+  messageDesc(file_orloj_v1_workflow, 5);
 
 /**
  * One recorded model response.
@@ -364,7 +474,7 @@ export type TaskTurn = Message<"orloj.v1.TaskTurn"> & {
  * Use `create(TaskTurnSchema)` to create a new message.
  */
 export const TaskTurnSchema: GenMessage<TaskTurn> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 4);
+  messageDesc(file_orloj_v1_workflow, 6);
 
 /**
  * One row of the tool ledger.
@@ -420,7 +530,7 @@ export type ToolCallStatus = Message<"orloj.v1.ToolCallStatus"> & {
  * Use `create(ToolCallStatusSchema)` to create a new message.
  */
 export const ToolCallStatusSchema: GenMessage<ToolCallStatus> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 5);
+  messageDesc(file_orloj_v1_workflow, 7);
 
 /**
  * @generated from message orloj.v1.InvokeRequest
@@ -481,7 +591,7 @@ export type InvokeRequest = Message<"orloj.v1.InvokeRequest"> & {
  * Use `create(InvokeRequestSchema)` to create a new message.
  */
 export const InvokeRequestSchema: GenMessage<InvokeRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 6);
+  messageDesc(file_orloj_v1_workflow, 8);
 
 /**
  * Whom a service invokes for, as the service says. What it may say is bounded by its right invoke-as.
@@ -516,7 +626,7 @@ export type OnBehalfOf = Message<"orloj.v1.OnBehalfOf"> & {
  * Use `create(OnBehalfOfSchema)` to create a new message.
  */
 export const OnBehalfOfSchema: GenMessage<OnBehalfOf> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 7);
+  messageDesc(file_orloj_v1_workflow, 9);
 
 /**
  * @generated from message orloj.v1.InvokeResponse
@@ -540,7 +650,7 @@ export type InvokeResponse = Message<"orloj.v1.InvokeResponse"> & {
  * Use `create(InvokeResponseSchema)` to create a new message.
  */
 export const InvokeResponseSchema: GenMessage<InvokeResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 8);
+  messageDesc(file_orloj_v1_workflow, 10);
 
 /**
  * @generated from message orloj.v1.InvokeBatchRequest
@@ -559,7 +669,7 @@ export type InvokeBatchRequest = Message<"orloj.v1.InvokeBatchRequest"> & {
  * Use `create(InvokeBatchRequestSchema)` to create a new message.
  */
 export const InvokeBatchRequestSchema: GenMessage<InvokeBatchRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 9);
+  messageDesc(file_orloj_v1_workflow, 11);
 
 /**
  * @generated from message orloj.v1.InvokeBatchResponse
@@ -578,7 +688,7 @@ export type InvokeBatchResponse = Message<"orloj.v1.InvokeBatchResponse"> & {
  * Use `create(InvokeBatchResponseSchema)` to create a new message.
  */
 export const InvokeBatchResponseSchema: GenMessage<InvokeBatchResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 10);
+  messageDesc(file_orloj_v1_workflow, 12);
 
 /**
  * @generated from message orloj.v1.InvokeBatchResult
@@ -607,7 +717,7 @@ export type InvokeBatchResult = Message<"orloj.v1.InvokeBatchResult"> & {
  * Use `create(InvokeBatchResultSchema)` to create a new message.
  */
 export const InvokeBatchResultSchema: GenMessage<InvokeBatchResult> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 11);
+  messageDesc(file_orloj_v1_workflow, 13);
 
 /**
  * @generated from message orloj.v1.InvokeBatchError
@@ -636,7 +746,7 @@ export type InvokeBatchError = Message<"orloj.v1.InvokeBatchError"> & {
  * Use `create(InvokeBatchErrorSchema)` to create a new message.
  */
 export const InvokeBatchErrorSchema: GenMessage<InvokeBatchError> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 12);
+  messageDesc(file_orloj_v1_workflow, 14);
 
 /**
  * @generated from message orloj.v1.GetRunRequest
@@ -653,7 +763,7 @@ export type GetRunRequest = Message<"orloj.v1.GetRunRequest"> & {
  * Use `create(GetRunRequestSchema)` to create a new message.
  */
 export const GetRunRequestSchema: GenMessage<GetRunRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 13);
+  messageDesc(file_orloj_v1_workflow, 15);
 
 /**
  * @generated from message orloj.v1.GetRunResponse
@@ -670,7 +780,7 @@ export type GetRunResponse = Message<"orloj.v1.GetRunResponse"> & {
  * Use `create(GetRunResponseSchema)` to create a new message.
  */
 export const GetRunResponseSchema: GenMessage<GetRunResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 14);
+  messageDesc(file_orloj_v1_workflow, 16);
 
 /**
  * @generated from message orloj.v1.ListRunsRequest
@@ -715,7 +825,7 @@ export type ListRunsRequest = Message<"orloj.v1.ListRunsRequest"> & {
  * Use `create(ListRunsRequestSchema)` to create a new message.
  */
 export const ListRunsRequestSchema: GenMessage<ListRunsRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 15);
+  messageDesc(file_orloj_v1_workflow, 17);
 
 /**
  * @generated from message orloj.v1.ListRunsResponse
@@ -737,7 +847,7 @@ export type ListRunsResponse = Message<"orloj.v1.ListRunsResponse"> & {
  * Use `create(ListRunsResponseSchema)` to create a new message.
  */
 export const ListRunsResponseSchema: GenMessage<ListRunsResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 16);
+  messageDesc(file_orloj_v1_workflow, 18);
 
 /**
  * @generated from message orloj.v1.WatchRunRequest
@@ -754,7 +864,7 @@ export type WatchRunRequest = Message<"orloj.v1.WatchRunRequest"> & {
  * Use `create(WatchRunRequestSchema)` to create a new message.
  */
 export const WatchRunRequestSchema: GenMessage<WatchRunRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 17);
+  messageDesc(file_orloj_v1_workflow, 19);
 
 /**
  * @generated from message orloj.v1.WatchRunResponse
@@ -787,7 +897,7 @@ export type WatchRunResponse = Message<"orloj.v1.WatchRunResponse"> & {
  * Use `create(WatchRunResponseSchema)` to create a new message.
  */
 export const WatchRunResponseSchema: GenMessage<WatchRunResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 18);
+  messageDesc(file_orloj_v1_workflow, 20);
 
 /**
  * @generated from message orloj.v1.CancelRunRequest
@@ -811,7 +921,7 @@ export type CancelRunRequest = Message<"orloj.v1.CancelRunRequest"> & {
  * Use `create(CancelRunRequestSchema)` to create a new message.
  */
 export const CancelRunRequestSchema: GenMessage<CancelRunRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 19);
+  messageDesc(file_orloj_v1_workflow, 21);
 
 /**
  * @generated from message orloj.v1.CancelRunResponse
@@ -828,7 +938,7 @@ export type CancelRunResponse = Message<"orloj.v1.CancelRunResponse"> & {
  * Use `create(CancelRunResponseSchema)` to create a new message.
  */
 export const CancelRunResponseSchema: GenMessage<CancelRunResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 20);
+  messageDesc(file_orloj_v1_workflow, 22);
 
 /**
  * @generated from message orloj.v1.GetTaskRequest
@@ -845,7 +955,7 @@ export type GetTaskRequest = Message<"orloj.v1.GetTaskRequest"> & {
  * Use `create(GetTaskRequestSchema)` to create a new message.
  */
 export const GetTaskRequestSchema: GenMessage<GetTaskRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 21);
+  messageDesc(file_orloj_v1_workflow, 23);
 
 /**
  * @generated from message orloj.v1.GetTaskResponse
@@ -872,7 +982,7 @@ export type GetTaskResponse = Message<"orloj.v1.GetTaskResponse"> & {
  * Use `create(GetTaskResponseSchema)` to create a new message.
  */
 export const GetTaskResponseSchema: GenMessage<GetTaskResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 22);
+  messageDesc(file_orloj_v1_workflow, 24);
 
 /**
  * @generated from message orloj.v1.ListTasksRequest
@@ -901,7 +1011,7 @@ export type ListTasksRequest = Message<"orloj.v1.ListTasksRequest"> & {
  * Use `create(ListTasksRequestSchema)` to create a new message.
  */
 export const ListTasksRequestSchema: GenMessage<ListTasksRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 23);
+  messageDesc(file_orloj_v1_workflow, 25);
 
 /**
  * @generated from message orloj.v1.ListTasksResponse
@@ -923,7 +1033,7 @@ export type ListTasksResponse = Message<"orloj.v1.ListTasksResponse"> & {
  * Use `create(ListTasksResponseSchema)` to create a new message.
  */
 export const ListTasksResponseSchema: GenMessage<ListTasksResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_workflow, 24);
+  messageDesc(file_orloj_v1_workflow, 26);
 
 /**
  * @generated from enum orloj.v1.RunState
