@@ -57,10 +57,10 @@ async function mustRun(file: string, args: readonly string[], options: SpawnOpti
 
 const pathsOf = ({ files }: Packed) => files.map(({ path }) => path).sort();
 
-test("the orloj package holds the built product, its types and the examples, and no source or test", () => {
+test("the orloj package holds the built product, its types, the protos and the examples, and no source or test", () => {
   const paths = pathsOf(orloj);
   const known =
-    /^(dist\/(bin|kit|language|server|worker|cli|sandbox|sdk|proto\/gen)\/|examples\/)|^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
+    /^(dist\/(bin|kit|language|server|worker|cli|sandbox|sdk|proto\/gen)\/|examples\/|proto\/orloj\/v1\/\w+\.proto$)|^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
   expect(paths.filter((path) => !known.test(path))).toEqual([]);
   expect(paths.filter((path) => path.endsWith(".ts") && !path.endsWith(".d.ts") && path.startsWith("dist/"))).toEqual(
     [],
@@ -68,6 +68,7 @@ test("the orloj package holds the built product, its types and the examples, and
   expect(paths).toEqual(
     expect.arrayContaining(["dist/bin/orloj.js", "dist/worker/index.js", "dist/worker/index.d.ts", "dist/cli/main.js"]),
   );
+  expect(paths).toEqual(expect.arrayContaining(["proto/orloj/v1/workflow.proto", "proto/orloj/v1/common.proto"]));
 });
 
 test("the SDK package holds its own closure alone and depends on three packages", async () => {
