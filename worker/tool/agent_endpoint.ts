@@ -31,10 +31,7 @@ async function ask(
     return failedRun("RequestInvalid", message, true);
   }
   const refusal = statusFailure(response, network.clock);
-  if (refusal !== undefined) {
-    return withReason(refusal, await bodyOf(response, execution, signal), execution);
-  }
-  if (status < 200) return failedRun("ResponseInvalid", `the endpoint answered ${status}`, true);
+  if (refusal !== undefined) return withReason(refusal, await bodyOf(response, execution, signal), execution);
   if ((response.headers["content-encoding"] ?? "identity") !== "identity") {
     return failedRun("ResponseInvalid", "the endpoint compressed its answer though it was not asked to", true);
   }
