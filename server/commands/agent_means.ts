@@ -1,4 +1,5 @@
-// How an agent of runtime http or command is reached, rendered when one of its tasks is claimed, or why it cannot be.
+// How an agent of runtime http or command is reached, and with which headers a model is asked, rendered when a task is claimed, or
+// why it cannot be.
 // Called by claim.ts after agent.run was allowed. The means leave only with the assignment.
 
 import { type AgentMeansValue, agentSecretsOf, renderAgent } from "../grant/render_agent.ts";
@@ -14,14 +15,16 @@ export interface AgentMeans {
   readonly secrets: readonly string[];
 }
 
-/** The means, or a failure; neither for an agent of another runtime. */
+/** The means, or a failure; neither for an agent that needs none. */
 export function agentMeansOf(
   { secrets }: CommandContext,
   bundle: CompiledBundle,
   task: ClaimedTask,
 ): { readonly agentMeans?: AgentMeans; readonly failure?: FailureValue } {
   const agent = bundle.agents.get(task.agent)?.agent;
-  if (agent === undefined || (agent.spec.http === undefined && agent.spec.command === undefined)) return {};
+  if (agent === undefined) return {};
+  const { http, command, model } = agent.spec;
+  if (http === undefined && command === undefined && model?.headers === undefined) return {};
   const { namespace, name, spec } = agent;
   const failure = (failureClass: string, why: string) => {
     return { failure: { class: failureClass, message: `agent ${name}: ${why}` } };

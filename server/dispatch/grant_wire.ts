@@ -60,18 +60,23 @@ function wireCommand({ argv, stdin, env, workDir }: CommandMeansValue) {
   return { argv: [...argv], ...input, env: { ...env }, workDir: workDir ?? "" };
 }
 
-/** How an agent outside of the worker is reached, as it travels. */
+/** How an agent is reached, as it travels. */
 export function wireAgent({
   means,
   secrets,
 }: AgentMeans): Pick<MessageInitShape<typeof AssignmentSchema>, "agentMeans" | "agentSecrets"> {
-  return {
-    agentMeans:
-      means.kind === "http"
-        ? { case: "agentHttp", value: wireHttp(means) }
-        : { case: "agentCommand", value: wireCommand(means) },
-    agentSecrets: [...secrets],
-  };
+  return { agentMeans: wireAgentMeans(means), agentSecrets: [...secrets] };
+}
+
+function wireAgentMeans(means: AgentMeans["means"]): MessageInitShape<typeof AssignmentSchema>["agentMeans"] & {} {
+  switch (means.kind) {
+    case "http":
+      return { case: "agentHttp", value: wireHttp(means) };
+    case "command":
+      return { case: "agentCommand", value: wireCommand(means) };
+    case "model":
+      return { case: "agentModel", value: { headers: { ...means.headers } } };
+  }
 }
 
 type McpServer = Extract<Grant["means"], { kind: "mcp" }>["server"];

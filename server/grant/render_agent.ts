@@ -1,5 +1,5 @@
 // Renders how an agent of runtime http or command is reached for one task: the block of its manifest with secrets in it, and the
-// headers or variables that tell it which task it is. Called by commands/agent_means.ts when a task is claimed.
+// headers or variables that tell it which task it is. Of an agent with a model, the headers that its model is asked with. Called by commands/agent_means.ts when a task is claimed.
 // The idempotency key is the lineage of the task: the same for every attempt, delivery and plain replay, whatever else changes.
 // Pure: secrets come in by a function. The input is not in here; it travels once, with the assignment.
 
@@ -12,8 +12,14 @@ import { agentTemplates, secretBinding, secretsMissing } from "./templates.ts";
 
 export { agentSecretsOf } from "./templates.ts";
 
+/** Headers that a model is asked with, beside those of its API. Holds secrets. */
+export interface ModelMeansValue {
+  readonly kind: "model";
+  readonly headers: Readonly<Record<string, string>>;
+}
+
 /** How an agent is reached. Holds secrets. */
-export type AgentMeansValue = HttpMeansValue | CommandMeansValue;
+export type AgentMeansValue = HttpMeansValue | CommandMeansValue | ModelMeansValue;
 
 /** Which task an agent is reached for. */
 export interface ReachingTask {
@@ -40,7 +46,7 @@ export function renderAgent(
 ): RenderedAgent {
   const templates = agentTemplates(agent);
   if (!templates.ok) return { ok: false, class: "AgentInvalid", message: templates.error };
-  const { http, command, secrets: read } = templates.value;
+  const { http, command, model, secrets: read } = templates.value;
   const { binding, values, missing } = secretBinding(read, secrets);
   if (missing.length > 0) return { ok: false, class: "SecretMissing", message: secretsMissing(missing) };
   const bindings = { secret: binding };
@@ -58,6 +64,10 @@ export function renderAgent(
       const { argv, workDir } = agent.command;
       const means = { kind: "command", argv, env, ...(workDir !== undefined && { workDir }) } as const;
       return { ok: true, means, secrets: values };
+    }
+    if (model) {
+      const headers = Object.fromEntries(renderHeaders("model.headers", model.headers, bindings).values());
+      return { ok: true, means: { kind: "model", headers }, secrets: values };
     }
     return { ok: false, class: "AgentInvalid", message: `runtime ${agent.runtime} is not reached from outside` };
   } catch (error) {

@@ -43,10 +43,11 @@ export interface ToolTemplates {
   readonly secrets: readonly ToolSecret[];
 }
 
-/** The compiled fields of an agent that is an endpoint or a program. */
+/** The compiled fields of an agent that is an endpoint or a program, or that asks a model with headers of its own. */
 export interface AgentTemplates {
   readonly http?: Pick<NonNullable<ToolTemplates["http"]>, "url" | "headers">;
   readonly command?: Pick<NonNullable<ToolTemplates["command"]>, "env">;
+  readonly model?: Pick<NonNullable<ToolTemplates["http"]>, "headers">;
   /** Secrets read, each once. */
   readonly secrets: readonly ToolSecret[];
 }
@@ -140,13 +141,14 @@ function compiled<Templates>(compile: () => Templates): Compiled<Templates> {
   }
 }
 
-function compileAgent({ http, command }: AgentSpec): Compiled<AgentTemplates> {
+function compileAgent({ http, command, model }: AgentSpec): Compiled<AgentTemplates> {
   const fields = new FieldCompiler({ variables: ["secret"] });
   return compiled(() => ({
     ...(http && {
       http: { url: fields.text("http.url", http.url), headers: fields.texts("http.headers", http.headers) },
     }),
     ...(command && { command: { env: fields.texts("command.env", command.env) } }),
+    ...(model?.headers && { model: { headers: fields.texts("model.headers", model.headers) } }),
     secrets: readSecrets(fields.all, undefined),
   }));
 }

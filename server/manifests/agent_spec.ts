@@ -15,6 +15,8 @@ export interface ModelSpec {
   /** openai-compatible only. */
   readonly baseUrl?: string;
   readonly secretRef?: SecretRef;
+  /** Headers beside those of the API; templates over {secret}, rendered when a task is claimed. Not for scripted. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly parameters: { readonly temperature?: number; readonly maxOutputTokens?: number };
   /** scripted only: the script, see docs/scripted-model.md. */
   readonly script?: readonly ScriptRule[];

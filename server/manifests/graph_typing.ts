@@ -279,22 +279,39 @@ export function checkPrompt(document: ReadDocument): void {
   checkTemplateTypes(typing, prompt, "spec.prompt", undefined);
 }
 
-const TOOL_TEMPLATES = [
-  ["http", "url"],
-  ["http", "headers"],
-  ["http", "body"],
-  ["command", "argv"],
-  ["command", "stdin"],
-  ["command", "env"],
-] as const;
+type Blocks = Readonly<Record<string, readonly string[]>>;
 
-/** Checks what a tool's blocks read of its arguments. */
+const TOOL_TEMPLATES: Blocks = {
+  http: ["url", "headers", "body"],
+  webhook: ["url", "signingSecret", "data"],
+  database: ["dsn", "parameters"],
+  command: ["argv", "stdin", "env"],
+  mcp: ["url", "headers", "env", "arguments"],
+};
+const AGENT_TEMPLATES: Blocks = { http: ["url", "headers"], command: ["env"], model: ["headers"] };
+
+/** Checks what a tool's blocks read of its arguments, and that what they read of secrets is one. */
 export function checkToolReads(document: ReadDocument): void {
   const spec = (document.manifest as Manifest<"Tool">).spec;
-  const scope = { schemas: { args: typed(spec.inputSchema) } };
-  const typing = { findings: document.findings, scope, sample: {}, variables: ["args", "secret"] };
-  for (const [block, key] of TOOL_TEMPLATES) {
-    const tree = child(child(child(document.tree, "spec"), block), key);
-    if (tree !== undefined) checkTemplateTypes(typing, tree, `spec.${block}.${key}`, undefined);
+  checkBlockReads(document, TOOL_TEMPLATES, ["args", "secret"], { args: typed(spec.inputSchema) });
+}
+
+/** Checks that what an agent's blocks read is a secret. */
+export function checkAgentReads(document: ReadDocument): void {
+  checkBlockReads(document, AGENT_TEMPLATES, ["secret"], {});
+}
+
+function checkBlockReads(
+  document: ReadDocument,
+  templates: Blocks,
+  variables: readonly string[],
+  schemas: Scope["schemas"],
+): void {
+  const typing = { findings: document.findings, scope: { schemas }, sample: {}, variables };
+  for (const [block, keys] of Object.entries(templates)) {
+    for (const key of keys) {
+      const tree = child(child(child(document.tree, "spec"), block), key);
+      if (tree !== undefined) checkTemplateTypes(typing, tree, `spec.${block}.${key}`, undefined);
+    }
   }
 }

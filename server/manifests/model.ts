@@ -4,30 +4,35 @@
 
 import type { Json, JsonObject } from "../../kit/json.ts";
 import { MINUTE } from "../../kit/units.ts";
+import { AGENT_VARIABLES } from "./agent_blocks.ts";
 import type { Findings } from "./diagnostics.ts";
 import { checkCondition, checkTemplate } from "./expressions.ts";
 import { compact, Fields, readLabel } from "./fields.ts";
 import { checkSecrets } from "./secret_rule.ts";
 import type { ModelSpec, ScriptRule, SecretRef } from "./specs.ts";
+import { readHeaders } from "./tool_address.ts";
 import type { Tree } from "./tree.ts";
 
-const KEYS = ["provider", "name", "baseUrl", "secretRef", "parameters", "script"];
+const KEYS = ["provider", "name", "baseUrl", "secretRef", "headers", "parameters", "script"];
 const PROVIDERS = ["openai", "anthropic", "openai-compatible", "scripted"] as const;
 const SCRIPT_VARIABLES = ["input", "turn", "results"];
 const ANSWERS = ["text", "output", "toolCalls", "error"];
+/** Headers that say who asks and what comes: the worker's, in lower case. A key is named by secretRef. */
+const OWN_HEADERS = [
+  ...["authorization", "proxy-authorization", "x-api-key", "anthropic-version", "cookie"],
+  ...["content-type", "content-encoding", "accept", "accept-encoding", "expect", "keep-alive"],
+];
 const SECRET_HINT = "use secretRef: {name: …, key: …}";
 
 /** Reads a model block. */
 export function readModel(findings: Findings, tree: Tree, path: string): ModelSpec | undefined {
   // apiKey is known only to be refused as what it is: a credential.
-  const fields = Fields.of(findings, tree, path, [...KEYS, "apiKey", "headers"]);
+  const fields = Fields.of(findings, tree, path, [...KEYS, "apiKey"]);
   if (fields === undefined) return undefined;
-  for (const key of ["apiKey", "headers"]) {
-    const value = fields.get(key);
-    if (value === undefined) continue;
-    if (key === "apiKey")
-      findings.error("E-SECRET", value.at, fields.at(key), "a model's key is never written in a manifest", SECRET_HINT);
-    else fields.notYet(key);
+  const apiKey = fields.get("apiKey");
+  if (apiKey !== undefined) {
+    const message = "a model's key is never written in a manifest";
+    findings.error("E-SECRET", apiKey.at, fields.at("apiKey"), message, SECRET_HINT);
   }
   const provider = fields.oneOf("provider", PROVIDERS);
   if (!fields.has("provider")) fields.missing("provider");
@@ -35,6 +40,8 @@ export function readModel(findings: Findings, tree: Tree, path: string): ModelSp
   checkUnion(fields, provider);
   const baseUrl = readBaseUrl(fields);
   const secretRef = readSecretRef(fields);
+  const headersTree = fields.get("headers");
+  const headers = headersTree && readHeaders(findings, headersTree, fields.at("headers"), AGENT_VARIABLES, OWN_HEADERS);
   const script = fields.has("script") ? readScript(fields) : undefined;
   const parameters = readParameters(fields, provider);
   if (provider === undefined || name === undefined) return undefined;
@@ -43,6 +50,7 @@ export function readModel(findings: Findings, tree: Tree, path: string): ModelSp
     name,
     ...(baseUrl !== undefined && { baseUrl }),
     ...(secretRef && { secretRef }),
+    ...(headers && { headers }),
     parameters,
     ...(script && { script }),
   };
@@ -63,9 +71,10 @@ function checkUnion(fields: Fields, provider: ModelSpec["provider"] | undefined)
       `remove it or set provider: ${owner}`,
     );
   }
-  if (provider === "scripted" && fields.has("secretRef")) {
-    const message = '"secretRef" does not belong to provider "scripted"';
-    fields.findings.error("E-UNION", fields.positionOf("secretRef"), fields.at("secretRef"), message, "remove it");
+  for (const key of ["secretRef", "headers"]) {
+    if (provider !== "scripted" || !fields.has(key)) continue;
+    const message = `"${key}" does not belong to provider "scripted"`;
+    fields.findings.error("E-UNION", fields.positionOf(key), fields.at(key), message, "remove it");
   }
 }
 
@@ -188,6 +197,7 @@ export function modelJson(model: ModelSpec): JsonObject {
     name: model.name,
     baseUrl: model.baseUrl,
     secretRef: model.secretRef && { name: model.secretRef.name, key: model.secretRef.key },
+    headers: model.headers && { ...model.headers },
     parameters: compact({ ...model.parameters }),
     script: model.script?.map((rule) =>
       compact({

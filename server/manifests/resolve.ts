@@ -13,6 +13,7 @@ import type {
   AgentTool,
   Kind,
   Manifest,
+  ModelSpec,
   NodeSpec,
   SpecOf,
   ToolSpec,
@@ -146,7 +147,14 @@ export function workerView(bundle: Bundle): { document: WorkerViewDocument; text
       requirements: _requirements,
       ...spec
     } = agent.spec;
-    agents[name] = { name: agent.name, spec, tools: spec.tools.map((tool) => toolView(tool, bundle.tools[tool.ref])) };
+    // Headers of a model are an endpoint's, and may name secrets.
+    const { headers: _headers, ...model } = spec.model ?? {};
+    const told = spec.model === undefined ? spec : { ...spec, model: model as ModelSpec };
+    agents[name] = {
+      name: agent.name,
+      spec: told,
+      tools: spec.tools.map((tool) => toolView(tool, bundle.tools[tool.ref])),
+    };
   }
   const document: WorkerViewDocument = { agents };
   const text = canonicalJson(document as unknown as Json);

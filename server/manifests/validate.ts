@@ -4,7 +4,14 @@
 
 import { checkContained } from "./contained_systems.ts";
 import { compareDiagnostics, type Diagnostic, Findings } from "./diagnostics.ts";
-import { checkConcurrencyKey, checkGraph, checkPrompt, checkToolReads, checkWorkflowInput } from "./graph_typing.ts";
+import {
+  checkAgentReads,
+  checkConcurrencyKey,
+  checkGraph,
+  checkPrompt,
+  checkToolReads,
+  checkWorkflowInput,
+} from "./graph_typing.ts";
 import { DEFAULT_NAMESPACE, type ReadDocument, readDocument } from "./kinds.ts";
 import type { ParsedFile } from "./parse.ts";
 import { checkPolicyRefs } from "./policy_refs.ts";
@@ -146,8 +153,10 @@ function checkTogether(document: ReadDocument, lookup: Lookup, unsound: Readonly
     const found = resolveReference(manifest, { kind, name, path: [] }, lookup);
     return found === undefined || unsound.has(found) ? undefined : found;
   };
-  if (manifest.kind === "Agent") checkPrompt(document);
-  else if (manifest.kind === "Policy") checkPolicyRefs(document, lookup);
+  if (manifest.kind === "Agent") {
+    checkPrompt(document);
+    checkAgentReads(document);
+  } else if (manifest.kind === "Policy") checkPolicyRefs(document, lookup);
   else if (manifest.kind === "Tool") checkToolReads(document);
   else if (manifest.kind === "AgentSystem") {
     checkGraph(document, ({ agent, tool, system }) => {

@@ -33,8 +33,17 @@ await stage.applyAll([
     command: { argv: ["python3", "agent.py"], env: { TOKEN: "${{ secret.agent.token }}" }, workDir: "agents" },
     errorHandling,
   }),
+  document("Agent", "gateway", {
+    model: {
+      ...{ provider: "openai-compatible", name: "m", baseUrl: "http://127.0.0.1:9/v1" },
+      headers: { "X-Team": "support", "X-Gateway": "Key ${{ secret.agent.token }}" },
+    },
+    errorHandling,
+  }),
   policy("nobody-runs-barred", "Agent", "barred", ["nobody"], "agent.run"),
-  ...["remote", "barred", "script"].flatMap((name) => flow(`asks-${name}`, { nodes: [{ name: "only", agent: name }] })),
+  ...["remote", "barred", "script", "gateway"].flatMap((name) =>
+    flow(`asks-${name}`, { nodes: [{ name: "only", agent: name }] }),
+  ),
 ]);
 stage.secrets.set("agent/url", "https://agents.example");
 stage.secrets.set("agent/token", "canary-agent-token");
@@ -77,6 +86,16 @@ test("an assignment carries the means with their secrets; bundle, worker view an
     ...{ kind: "agentCommand", argv: ["python3", "agent.py"], workDir: "agents", agentSecrets: ["canary-agent-token"] },
     env: { TOKEN: "canary-agent-token", ORLOJ_IDEMPOTENCY_KEY: script.task.id, ORLOJ_ATTEMPT: "1" },
   });
+});
+
+test("headers of a model leave with the assignment; worker view and rows hold none of their secrets", async () => {
+  const one = await claimOf(await stage.start("asks-gateway"));
+  expect(frame(one)).toMatchObject({
+    ...{ kind: "agentModel", agentSecrets: ["canary-agent-token"] },
+    headers: { "X-Team": "support", "X-Gateway": "Key canary-agent-token" },
+  });
+  expect(one.bundle.row.view_document).not.toMatch(/X-Team|X-Gateway|canary/);
+  expect(await stage.everything()).not.toContain("canary-agent-token");
 });
 
 test("attempts and plain replays of a task have one key and tell which attempt they are; a replay that begins anew has another", async () => {

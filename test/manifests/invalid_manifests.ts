@@ -97,6 +97,45 @@ export const INVALID_MANIFESTS: readonly InvalidManifest[] = [
     model("provider: anthropic\nname: c\n§baseUrl: http://x"),
     "set provider",
   ),
+  row(
+    "E-UNION",
+    "headers of a scripted model",
+    model("provider: scripted\nscript: [{text: hi}]\n§headers: {X-A: b}"),
+    "does not belong to provider",
+  ),
+  ...["Authorization", "X-API-Key", "Content-Type", "Anthropic-Version", "Host", "transfer-encoding", "Expect"].map(
+    (name) =>
+      row(
+        "E-VALUE",
+        `a model's header ${name}`,
+        model(`provider: openai\nname: gpt\nheaders: {§${name}: "\${{ secret.a.b }}"}`),
+        "set by the worker",
+      ),
+  ),
+  row(
+    "E-SECRET",
+    "a credential in a model's header",
+    model("provider: openai\nname: gpt\nheaders: {X-Gateway-Token: §abc}"),
+    "literal credential",
+  ),
+  row(
+    "E-EXPRESSION",
+    "a model's header that reads an input",
+    model('provider: openai\nname: gpt\nheaders: {X-User: "${{ §input.user }}"}'),
+    "unknown name",
+  ),
+  row(
+    "E-EXPRESSION",
+    "a model's header that names no secret",
+    model('provider: openai\nname: gpt\nheaders: {X-User: "${{ §secret.gateway }}"}'),
+    "write secret.NAME.KEY",
+  ),
+  row(
+    "E-VALUE",
+    "a line break in a model's header",
+    model('provider: openai\nname: gpt\nheaders: {X-User: §"a\\r\\nX-B: c"}'),
+    "no line break",
+  ),
   row("E-MISSING", "provider anthropic without a model", model("§provider: anthropic"), '"name" is missing'),
   row(
     "E-VALUE",

@@ -219,6 +219,33 @@ export const INVALID_TOOLS: readonly InvalidManifest[] = [
     tool('http: {method: POST, url: "https://x/y", body: "${{ §arg }}"}'),
     'did you mean "args"?',
   ),
+  row(
+    "W-OPTIONAL",
+    "a parameter that reads a misspelt argument",
+    database('driver: sqlite\nfile: a.db\nstatement: select $1\nparameters: ["${{ §args.idd }}"]'),
+    'did you mean "id"?',
+    "warning",
+  ),
+  row(
+    "W-OPTIONAL",
+    "data of a webhook that read a misspelt argument",
+    webhook(`${WEBHOOK}\nevents: [a]\ndata: {x: "\${{ §args.idd }}"}`),
+    'did you mean "id"?',
+    "warning",
+  ),
+  row(
+    "W-OPTIONAL",
+    "arguments for a server that read a misspelt argument",
+    mcp('command: [x]\ntool: t\narguments: {x: "${{ §args.idd }}"}'),
+    'did you mean "id"?',
+    "warning",
+  ),
+  row(
+    "E-EXPRESSION",
+    "a header of a server that names no secret",
+    mcp('url: https://x/y\nheaders: {X-A: "${{ §secret.pay }}"}\ntool: t'),
+    "write secret.NAME.KEY",
+  ),
   row("E-SHELL", "a command as one string", command("command: {argv: §jq .items}"), '["jq", ".items"]'),
   row(
     "E-SHELL",

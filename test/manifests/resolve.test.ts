@@ -49,7 +49,7 @@ spec:
 apiVersion: orloj.dev/v1
 kind: Agent
 metadata: {name: helper, namespace: system}
-spec: {model: {provider: scripted, script: [{text: hi}]}, tools: [pay]}
+spec: {model: {provider: openai, name: gpt, headers: {X-Canary: "\${{ secret.canary.key }}"}}, tools: [pay]}
 ---
 apiVersion: orloj.dev/v1
 kind: Tool

@@ -220,10 +220,14 @@ test("a tool that echoes its secret puts it neither into the journal nor into th
 });
 
 test("a model's key that its provider echoes is in no turn and no failure", async () => {
-  const task = agentTask({ model, tools: [] }, { modelSecret: "canary-key-1" });
+  const agentMeans = { kind: "model", headers: { "X-Gateway": "Key canary-key-2" } } as const;
+  const secrets = { modelSecret: "canary-key-1", agentMeans, agentSecrets: ["canary-key-2"] };
+  const task = agentTask({ model, tools: [] }, secrets);
   const port = new RecordingPort();
-  const end = await run(task, port, planned([{ text: "your key is canary-key-1", toolCalls: [] }]));
-  expect(end).toEqual({ kind: "succeeded", output: { text: `your key is ${REDACTED}` } });
+  const echoing = planned([{ text: "your keys are canary-key-1, canary-key-2", toolCalls: [] }]);
+  const end = await run(task, port, echoing);
+  expect(echoing.requests).toMatchObject([{ secret: "canary-key-1", headers: { "X-Gateway": "Key canary-key-2" } }]);
+  expect(end).toEqual({ kind: "succeeded", output: { text: `your keys are ${REDACTED}, ${REDACTED}` } });
   expect(JSON.stringify(port.journal)).not.toContain("canary");
   const refusing = {
     ask: () => Promise.reject(new ModelError("ModelRefused", "canary-key-1 is not a key")),

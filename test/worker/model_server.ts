@@ -18,6 +18,7 @@ export function modelRequest(changes: Partial<ModelRequest> = {}): ModelRequest 
   return {
     model: { provider: "scripted", name: "m", hasSecretRef: false, script: [] },
     secret: "",
+    headers: {},
     systemPrompt: "be brief",
     messages: [{ role: "user", text: "hello" }],
     tools: [],

@@ -123,6 +123,12 @@ describe("openai-compatible", () => {
     expect(server.seen.map(({ headers }) => headers.authorization)).toEqual(["Bearer agent-key", undefined]);
   });
 
+  test("headers of the agent go along", async () => {
+    const server = await endpoint(says({ content: "hi" }));
+    await ask(server.url, { headers: { "X-Team": "support" } });
+    expect(server.seen[0]?.headers).toMatchObject({ "x-team": "support", authorization: "Bearer own-key" });
+  });
+
   test("reads tool calls", async () => {
     const call = { id: "x", type: "function", function: { name: "search", arguments: '{"q":"a"}' } };
     const server = await endpoint(

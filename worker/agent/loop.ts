@@ -37,7 +37,7 @@ export async function runTask(
   signal: AbortSignal,
   dependencies: LoopDependencies,
 ): Promise<TaskEnd> {
-  dependencies.redactor.learn(task.modelSecret);
+  for (const secret of [task.modelSecret, ...task.agentSecrets]) dependencies.redactor.learn(secret);
   return await withinTime(task, signal, dependencies, (both) => advance(task, port, both, dependencies));
 }
 
@@ -91,6 +91,7 @@ async function askModel(
   const asked = adapter.ask({
     model: agent.model,
     secret: task.modelSecret,
+    headers: task.agentMeans?.kind === "model" ? task.agentMeans.headers : {},
     systemPrompt: agent.systemPrompt,
     messages: conversation(agent, promptOf(task), journal),
     tools: agent.tools.filter((tool) => !task.withheldTools.includes(tool.name)),

@@ -43,6 +43,12 @@ export type JournalEntry =
       readonly outcome: RecordedResult;
     };
 
+/** What a model is asked with beside what its API needs. Holds secrets. */
+export interface ModelMeans {
+  readonly kind: "model";
+  readonly headers: Readonly<Record<string, string>>;
+}
+
 /** A task to execute, resolved: view and whole journal are at hand. */
 export interface AgentTask {
   readonly taskId: string;
@@ -58,8 +64,8 @@ export interface AgentTask {
   readonly withheldTools: readonly string[];
   /** Model credential; empty if the agent names none. Never logged. */
   readonly modelSecret: string;
-  /** How an agent outside of this worker is reached, without its input; absent for others. Never logged. */
-  readonly agentMeans?: HttpMeans | CommandMeans;
+  /** How an agent outside of this worker is reached, without its input, or its model asked; absent for others. Never logged. */
+  readonly agentMeans?: HttpMeans | CommandMeans | ModelMeans;
   /** Secret values that agentMeans holds: they are left out of what is told of the task. */
   readonly agentSecrets: readonly string[];
   /** Tool calls recorded by earlier attempts, whether or not the journal still holds them. */

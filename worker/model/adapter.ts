@@ -29,6 +29,8 @@ export interface ModelRequest {
   readonly model: ModelView;
   /** Credential that the agent names; empty: the worker's own environment. */
   readonly secret: string;
+  /** Headers that the agent declares beside those of the API. Hold secrets. */
+  readonly headers: Readonly<Record<string, string>>;
   readonly systemPrompt: string;
   readonly messages: readonly ModelMessage[];
   readonly tools: readonly ToolView[];

@@ -26,6 +26,7 @@ export function createAnthropicAdapter(options: EndpointOptions): ModelAdapter {
         {
           url: `${(options.baseUrl ?? ANTHROPIC_URL).replace(/\/+$/, "")}/v1/messages`,
           headers: { "anthropic-version": API_VERSION, ...(key === "" ? {} : { "x-api-key": key }) },
+          more: request.headers,
           body: messagesRequest(request),
           signal: request.signal,
         },

@@ -17,7 +17,10 @@ const NO_QUOTA = /insufficient_quota|billing|credit balance/i;
 /** One request to a model. */
 export interface EndpointRequest {
   readonly url: string;
+  /** Of the API; they win over those of the agent. */
   readonly headers: Readonly<Record<string, string>>;
+  /** Of the agent. */
+  readonly more: Readonly<Record<string, string>>;
   readonly body: JsonObject;
   readonly signal: AbortSignal;
 }
@@ -30,9 +33,12 @@ export interface EndpointRequest {
 export async function askEndpoint(request: EndpointRequest, clock: Clock): Promise<Response> {
   let response: Response;
   try {
+    const headers = new Headers(request.more);
+    headers.set("content-type", "application/json");
+    for (const [name, value] of Object.entries(request.headers)) headers.set(name, value);
     response = await fetch(request.url, {
       method: "POST",
-      headers: { "content-type": "application/json", ...request.headers },
+      headers,
       body: JSON.stringify(request.body),
       signal: request.signal,
       redirect: "error",

@@ -29,6 +29,7 @@ export function createOpenAiAdapter(options: EndpointOptions): ModelAdapter {
         {
           url: chatUrl(options.baseUrl ?? OPENAI_URL),
           headers: authorization(key),
+          more: request.headers,
           body: openAiRequest(request),
           signal: request.signal,
         },
@@ -58,8 +59,8 @@ export function createOpenAiCompatibleAdapter(options: EndpointOptions): ModelAd
         ...chatRequest(request, withOutputSchema(request.systemPrompt, request.outputSchema)),
         ...(maxOutputTokens === undefined ? {} : { max_tokens: maxOutputTokens }),
       };
-      const { signal } = request;
-      const asked = { url: chatUrl(baseUrl), headers: authorization(key), body, signal };
+      const { headers: more, signal } = request;
+      const asked = { url: chatUrl(baseUrl), headers: authorization(key), more, body, signal };
       return readCompletion(await readText(await askEndpoint(asked, options.clock), signal));
     },
   };

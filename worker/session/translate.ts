@@ -20,7 +20,7 @@ import {
   type ToolResult,
   ToolResultSchema,
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
-import type { JournalEntry, TaskEnd, ToolDecision, ToolGrant, ToolReport, Turn } from "../agent/task.ts";
+import type { AgentTask, JournalEntry, TaskEnd, ToolDecision, ToolGrant, ToolReport, Turn } from "../agent/task.ts";
 import type { CommandMeans, HttpMeans, ToolMeans } from "../tool/executor.ts";
 
 /** Milliseconds of a duration; undefined if absent. */
@@ -146,10 +146,11 @@ function commandMeansOf({ argv, stdin, hasStdin, env, workDir }: CommandMeansMes
   return { kind: "command", argv, ...(hasStdin ? { stdin } : {}), env, workDir };
 }
 
-/** How an agent outside of this worker is reached; undefined for others. */
-export function agentMeansOf({ agentMeans }: Assignment): HttpMeans | CommandMeans | undefined {
+/** How the agent is reached; undefined for one that needs no means. */
+export function agentMeansOf({ agentMeans }: Assignment): AgentTask["agentMeans"] {
   if (agentMeans.case === "agentHttp") return httpMeansOf(agentMeans.value);
-  return agentMeans.case === "agentCommand" ? commandMeansOf(agentMeans.value) : undefined;
+  if (agentMeans.case === "agentCommand") return commandMeansOf(agentMeans.value);
+  return agentMeans.case === "agentModel" ? { kind: "model", headers: agentMeans.value.headers } : undefined;
 }
 
 function mcpMeansOf({ server, tool, argumentsJson, requestId }: McpMeansMessage): ToolMeans {

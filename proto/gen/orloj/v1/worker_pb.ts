@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file orloj/v1/worker.proto.
  */
 export const file_orloj_v1_worker: GenFile = /*@__PURE__*/
-  fileDesc("ChVvcmxvai92MS93b3JrZXIucHJvdG8SCG9ybG9qLnYxIuYECg5TZXNzaW9uUmVxdWVzdBIgCgVoZWxsbxgBIAEoCzIPLm9ybG9qLnYxLkhlbGxvSAASIgoGY3JlZGl0GAIgASgLMhAub3Jsb2oudjEuQ3JlZGl0SAASKAoGYWNjZXB0GAMgASgLMhYub3Jsb2oudjEuQWNjZXB0TGVhc2VzSAASJgoFeWllbGQYBCABKAsyFS5vcmxvai52MS5ZaWVsZExlYXNlc0gAEiYKBXJlbmV3GAUgASgLMhUub3Jsb2oudjEuUmVuZXdMZWFzZXNIABImCgV0dXJucxgGIAEoCzIVLm9ybG9qLnYxLlJlY29yZFR1cm5zSAASKQoKdG9vbF9jYWxscxgHIAEoCzITLm9ybG9qLnYxLkNhbGxUb29sc0gAEjMKDHRvb2xfcmVzdWx0cxgIIAEoCzIbLm9ybG9qLnYxLlJlY29yZFRvb2xSZXN1bHRzSAASLAoIb3V0Y29tZXMYCSABKAsyGC5vcmxvai52MS5SZXBvcnRPdXRjb21lc0gAEikKCmNhbmNlbF9hY2sYCiABKAsyEy5vcmxvai52MS5DYW5jZWxBY2tIABIgCgVkcmFpbhgLIAEoCzIPLm9ybG9qLnYxLkRyYWluSAASJAoHZ29vZGJ5ZRgMIAEoCzIRLm9ybG9qLnYxLkdvb2RieWVIABIxCgtmZXRjaF92aWV3cxgNIAEoCzIaLm9ybG9qLnYxLkZldGNoV29ya2VyVmlld3NIABIvCg1mZXRjaF9qb3VybmFsGA4gASgLMhYub3Jsb2oudjEuRmV0Y2hKb3VybmFsSABCBwoFZnJhbWUinQQKD1Nlc3Npb25SZXNwb25zZRIkCgd3ZWxjb21lGAEgASgLMhEub3Jsb2oudjEuV2VsY29tZUgAEicKBmFzc2lnbhgCIAEoCzIVLm9ybG9qLnYxLkFzc2lnblRhc2tzSAASJwoJcmVuZXdfYWNrGAMgASgLMhIub3Jsb2oudjEuUmVuZXdBY2tIABInCgl0dXJuX2Fja3MYBCABKAsyEi5vcmxvai52MS5UdXJuQWNrc0gAEjEKDnRvb2xfZGVjaXNpb25zGAUgASgLMhcub3Jsb2oudjEuVG9vbERlY2lzaW9uc0gAEjQKEHRvb2xfcmVzdWx0X2Fja3MYBiABKAsyGC5vcmxvai52MS5Ub29sUmVzdWx0QWNrc0gAEi0KDG91dGNvbWVfYWNrcxgHIAEoCzIVLm9ybG9qLnYxLk91dGNvbWVBY2tzSAASJwoGY2FuY2VsGAggASgLMhUub3Jsb2oudjEuQ2FuY2VsVGFza3NIABIgCgVkcmFpbhgJIAEoCzIPLm9ybG9qLnYxLkRyYWluSAASJAoHZ29vZGJ5ZRgKIAEoCzIRLm9ybG9qLnYxLkdvb2RieWVIABImCgV2aWV3cxgLIAEoCzIVLm9ybG9qLnYxLldvcmtlclZpZXdzSAASLwoNam91cm5hbF9wYWdlcxgMIAEoCzIWLm9ybG9qLnYxLkpvdXJuYWxQYWdlc0gAQgcKBWZyYW1lIqkCCgVIZWxsbxIYChBwcm90b2NvbF92ZXJzaW9uGAEgASgFEhMKC2luc3RhbmNlX2lkGAIgASgJEhkKEXJlc3VtZV9zZXNzaW9uX2lkGAMgASgJEhMKC3dvcmtlcl9uYW1lGAQgASgJEisKBmxhYmVscxgFIAMoCzIbLm9ybG9qLnYxLkhlbGxvLkxhYmVsc0VudHJ5Eg0KBXNsb3RzGAYgASgFEhAKCHJ1bnRpbWVzGAcgAygJEhAKCGhhbmRsZXJzGAggAygJEg8KB3ZlcnNpb24YCSABKAkSIQoEaGVsZBgKIAMoCzITLm9ybG9qLnYxLkhlbGRMZWFzZRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIisKCUhlbGRMZWFzZRIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJIr0CCgdXZWxjb21lEhIKCnNlc3Npb25faWQYASABKAkSDQoFZXBvY2gYAiABKAMSLAoJbGVhc2VfdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDnJlbmV3X2ludGVydmFsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjIKD2FjY2VwdF9kZWFkbGluZRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIXCg9mcmFtZV9ieXRlc19tYXgYBiABKAUSIAoYaW5saW5lX3BheWxvYWRfYnl0ZXNfbWF4GAcgASgFEigKBGhlbGQYCCADKAsyGi5vcmxvai52MS5IZWxkTGVhc2VWZXJkaWN0EhUKDWNvbnRyb2xfcGxhbmUYCSADKAkiQAoQSGVsZExlYXNlVmVyZGljdBIPCgd0YXNrX2lkGAEgASgJEgwKBGtlZXAYAiABKAgSDQoFdG9rZW4YAyABKAkiOgoGQ3JlZGl0EhIKCmZyZWVfc2xvdHMYASABKAUSHAoUbGFzdF9hc3NpZ25fc2VxdWVuY2UYAiABKAMiOAoLQXNzaWduVGFza3MSKQoLYXNzaWdubWVudHMYASADKAsyFC5vcmxvai52MS5Bc3NpZ25tZW50Is0ECgpBc3NpZ25tZW50EhAKCHNlcXVlbmNlGAEgASgDEg8KB3Rhc2tfaWQYAiABKAkSDgoGcnVuX2lkGAMgASgJEhEKCW5hbWVzcGFjZRgEIAEoCRIMCgRub2RlGAUgASgJEhEKCWl0ZXJhdGlvbhgGIAEoBRIMCgRpdGVtGAcgASgFEg8KB2F0dGVtcHQYCCABKAUSEAoIZGVsaXZlcnkYCSABKAUSDQoFdG9rZW4YCiABKAkSEwoLdmlld19kaWdlc3QYCyABKAkSDQoFYWdlbnQYDCABKAkSEgoKaW5wdXRfanNvbhgNIAEoCRInCgdqb3VybmFsGA4gAygLMhYub3Jsb2oudjEuSm91cm5hbEVudHJ5EhkKEWpvdXJuYWxfdHJ1bmNhdGVkGA8gASgIEioKB3RpbWVvdXQYECABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJY2FuY2VsbGVkGBEgASgIEhYKDndpdGhoZWxkX3Rvb2xzGBIgAygJEhQKDG1vZGVsX3NlY3JldBgTIAEoCRITCgt0cmFjZXBhcmVudBgUIAEoCRIYChB0b29sX2NhbGxzX3NwZW50GBUgASgFEikKCmFnZW50X2h0dHAYFiABKAsyEy5vcmxvai52MS5IdHRwTWVhbnNIABIvCg1hZ2VudF9jb21tYW5kGBcgASgLMhYub3Jsb2oudjEuQ29tbWFuZE1lYW5zSAASFQoNYWdlbnRfc2VjcmV0cxgYIAMoCUINCgthZ2VudF9tZWFucyJyCgxKb3VybmFsRW50cnkSEAoIc2VxdWVuY2UYASABKAUSEwoJdHVybl9qc29uGAIgASgJSAASMgoLdG9vbF9yZXN1bHQYAyABKAsyGy5vcmxvai52MS5Kb3VybmFsVG9vbFJlc3VsdEgAQgcKBWVudHJ5Io0BChFKb3VybmFsVG9vbFJlc3VsdBIVCg10dXJuX3NlcXVlbmNlGAEgASgFEhIKCmNhbGxfaW5kZXgYAiABKAUSDAoEdG9vbBgDIAEoCRITCgtyZXN1bHRfanNvbhgEIAEoCRITCgtlcnJvcl9jbGFzcxgFIAEoCRIVCg1lcnJvcl9tZXNzYWdlGAYgASgJIkYKDEZldGNoSm91cm5hbBIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJEhYKDmFmdGVyX3NlcXVlbmNlGAMgASgFIlYKDEpvdXJuYWxQYWdlcxIPCgd0YXNrX2lkGAEgASgJEicKB2VudHJpZXMYAiADKAsyFi5vcmxvai52MS5Kb3VybmFsRW50cnkSDAoEbW9yZRgDIAEoCCIjChBGZXRjaFdvcmtlclZpZXdzEg8KB2RpZ2VzdHMYASADKAkiMgoLV29ya2VyVmlld3MSIwoFdmlld3MYASADKAsyFC5vcmxvai52MS5Xb3JrZXJWaWV3Ii8KCldvcmtlclZpZXcSDgoGZGlnZXN0GAEgASgJEhEKCXZpZXdfanNvbhgCIAEoCSIeCgxBY2NlcHRMZWFzZXMSDgoGdG9rZW5zGAEgAygJIjUKC1lpZWxkTGVhc2VzEiYKBmxlYXNlcxgBIAMoCzIWLm9ybG9qLnYxLllpZWxkZWRMZWFzZSItCgxZaWVsZGVkTGVhc2USDQoFdG9rZW4YASABKAkSDgoGcmVhc29uGAIgASgJIm4KC1JlbmV3TGVhc2VzEg4KBnRva2VucxgBIAMoCRIcChRsYXN0X2Fzc2lnbl9zZXF1ZW5jZRgCIAEoAxIQCghzZXF1ZW5jZRgDIAEoAxIfCgRsb2dzGAQgAygLMhEub3Jsb2oudjEuVGFza0xvZyI6CgdUYXNrTG9nEg8KB3Rhc2tfaWQYASABKAkSDQoFbGluZXMYAiADKAkSDwoHZHJvcHBlZBgDIAEoBSJYCghSZW5ld0FjaxIQCghzZXF1ZW5jZRgBIAEoAxITCgtsb3N0X3Rva2VucxgCIAMoCRIlCgdjYW5jZWxzGAMgAygLMhQub3Jsb2oudjEuQ2FuY2VsVGFzayIyCgtSZWNvcmRUdXJucxIjCgV0dXJucxgBIAMoCzIULm9ybG9qLnYxLlR1cm5SZWNvcmQiUQoKVHVyblJlY29yZBIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJEhAKCHNlcXVlbmNlGAMgASgFEhEKCXR1cm5fanNvbhgEIAEoCSIrCghUdXJuQWNrcxIfCgRhY2tzGAEgAygLMhEub3Jsb2oudjEuVHVybkFjayJhCgdUdXJuQWNrEg0KBXRva2VuGAEgASgJEhAKCHNlcXVlbmNlGAIgASgFEiYKB3ZlcmRpY3QYAyABKA4yFS5vcmxvai52MS5GYWN0VmVyZGljdBINCgVlcnJvchgEIAEoCSIuCglDYWxsVG9vbHMSIQoFY2FsbHMYASADKAsyEi5vcmxvai52MS5Ub29sQ2FsbCKdAQoIVG9vbENhbGwSDwoHdGFza19pZBgBIAEoCRINCgV0b2tlbhgCIAEoCRIPCgdjYWxsX2lkGAMgASgDEhUKDXR1cm5fc2VxdWVuY2UYBCABKAUSEgoKY2FsbF9pbmRleBgFIAEoBRIMCgR0b29sGAYgASgJEhYKDmFyZ3VtZW50c19qc29uGAcgASgJEg8KB2F0dGVtcHQYCCABKAUiOgoNVG9vbERlY2lzaW9ucxIpCglkZWNpc2lvbnMYASADKAsyFi5vcmxvai52MS5Ub29sRGVjaXNpb24i2QMKDFRvb2xEZWNpc2lvbhIPCgdjYWxsX2lkGAEgASgDEiYKB2dyYW50ZWQYAiABKAsyEy5vcmxvai52MS5Ub29sR3JhbnRIABIsCgZjYWNoZWQYAyABKAsyGi5vcmxvai52MS5DYWNoZWRUb29sUmVzdWx0SAASJgoGZGVuaWVkGAQgASgLMhQub3Jsb2oudjEuVG9vbERlbmllZEgAEjAKC3JldHJ5X2FmdGVyGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSAASMwoPdW5rbm93bl9vdXRjb21lGAYgASgLMhgub3Jsb2oudjEuVW5rbm93bk91dGNvbWVIABIxCghjb25mbGljdBgHIAEoCzIdLm9ybG9qLnYxLklkZW1wb3RlbmN5Q29uZmxpY3RIABIpCgpsZWFzZV9sb3N0GAggASgLMhMub3Jsb2oudjEuTGVhc2VMb3N0SAASNwoRaW52YWxpZF9hcmd1bWVudHMYCSABKAsyGi5vcmxvai52MS5JbnZhbGlkQXJndW1lbnRzSAASMAoLdW5hdmFpbGFibGUYCiABKAsyGS5vcmxvai52MS5Ub29sVW5hdmFpbGFibGVIAEIKCghkZWNpc2lvbiIiCg9Ub29sVW5hdmFpbGFibGUSDwoHbWVzc2FnZRgBIAEoCSILCglMZWFzZUxvc3QiEAoOVW5rbm93bk91dGNvbWUiFQoTSWRlbXBvdGVuY3lDb25mbGljdCIjChBJbnZhbGlkQXJndW1lbnRzEg8KB21lc3NhZ2UYASABKAki+AIKCVRvb2xHcmFudBIQCghncmFudF9pZBgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEioKB3RpbWVvdXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQcmVzdWx0X2J5dGVzX21heBgEIAEoAxIjCgRodHRwGAUgASgLMhMub3Jsb2oudjEuSHR0cE1lYW5zSAASKQoHY29tbWFuZBgGIAEoCzIWLm9ybG9qLnYxLkNvbW1hbmRNZWFuc0gAEikKB3dlYmhvb2sYCCABKAsyFi5vcmxvai52MS5XZWJob29rTWVhbnNIABIrCghkYXRhYmFzZRgKIAEoCzIXLm9ybG9qLnYxLkRhdGFiYXNlTWVhbnNIABIhCgNtY3AYCyABKAsyEi5vcmxvai52MS5NY3BNZWFuc0gAEhoKEm91dHB1dF9zY2hlbWFfanNvbhgHIAEoCRIPCgdzZWNyZXRzGAkgAygJQgcKBW1lYW5zIsoBCglIdHRwTWVhbnMSDgoGbWV0aG9kGAEgASgJEgsKA3VybBgCIAEoCRIxCgdoZWFkZXJzGAMgAygLMiAub3Jsb2oudjEuSHR0cE1lYW5zLkhlYWRlcnNFbnRyeRIMCgRib2R5GAQgASgMEhAKCGhhc19ib2R5GAUgASgIEh0KFWFsbG93X3ByaXZhdGVfbmV0d29yaxgGIAEoCBouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKqAQoMQ29tbWFuZE1lYW5zEgwKBGFyZ3YYASADKAkSDQoFc3RkaW4YAiABKAwSEQoJaGFzX3N0ZGluGAMgASgIEiwKA2VudhgEIAMoCzIfLm9ybG9qLnYxLkNvbW1hbmRNZWFucy5FbnZFbnRyeRIQCgh3b3JrX2RpchgFIAEoCRoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIq4BCgxXZWJob29rTWVhbnMSCwoDdXJsGAEgASgJEjQKB2hlYWRlcnMYAiADKAsyIy5vcmxvai52MS5XZWJob29rTWVhbnMuSGVhZGVyc0VudHJ5EgwKBGJvZHkYAyABKAwSHQoVYWxsb3dfcHJpdmF0ZV9uZXR3b3JrGAQgASgIGi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIrIBCg1EYXRhYmFzZU1lYW5zEg4KBmRyaXZlchgBIAEoCRINCgVwbGFjZRgCIAEoCRIRCglzdGF0ZW1lbnQYAyABKAkSFwoPcGFyYW1ldGVyc19qc29uGAQgAygJEhEKCXJlYWRfb25seRgFIAEoCBIQCghyb3dzX21heBgGIAEoBRIdChVhbGxvd19wcml2YXRlX25ldHdvcmsYByABKAgSEgoKcmVxdWVzdF9pZBgIIAEoCSKeAQoITWNwTWVhbnMSJwoFbG9jYWwYASABKAsyFi5vcmxvai52MS5Db21tYW5kTWVhbnNIABIlCgZyZW1vdGUYAiABKAsyEy5vcmxvai52MS5NY3BSZW1vdGVIABIMCgR0b29sGAMgASgJEhYKDmFyZ3VtZW50c19qc29uGAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAlCCAoGc2VydmVyIpoBCglNY3BSZW1vdGUSCwoDdXJsGAEgASgJEjEKB2hlYWRlcnMYAiADKAsyIC5vcmxvai52MS5NY3BSZW1vdGUuSGVhZGVyc0VudHJ5Eh0KFWFsbG93X3ByaXZhdGVfbmV0d29yaxgDIAEoCBouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASInChBDYWNoZWRUb29sUmVzdWx0EhMKC3Jlc3VsdF9qc29uGAEgASgJIi4KClRvb2xEZW5pZWQSDAoEY29kZRgBIAEoCRISCgp0YXNrX2VuZGVkGAIgASgIIjoKEVJlY29yZFRvb2xSZXN1bHRzEiUKB3Jlc3VsdHMYASADKAsyFC5vcmxvai52MS5Ub29sUmVzdWx0IuEBCgpUb29sUmVzdWx0Eg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSEAoIZ3JhbnRfaWQYAyABKAkSDwoHY2FsbF9pZBgEIAEoAxIVCgtyZXN1bHRfanNvbhgFIAEoCUgAEigKB2ZhaWx1cmUYBiABKAsyFS5vcmxvai52MS5Ub29sRmFpbHVyZUgAEisKCGR1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEGpvdXJuYWxfc2VxdWVuY2UYCCABKAVCCAoGcmVzdWx0InAKC1Rvb2xGYWlsdXJlEg0KBWNsYXNzGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJYW1iaWd1b3VzGAMgASgIEi4KC3JldHJ5X2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjcKDlRvb2xSZXN1bHRBY2tzEiUKBGFja3MYASADKAsyFy5vcmxvai52MS5Ub29sUmVzdWx0QWNrIlcKDVRvb2xSZXN1bHRBY2sSDwoHY2FsbF9pZBgBIAEoAxImCgd2ZXJkaWN0GAIgASgOMhUub3Jsb2oudjEuRmFjdFZlcmRpY3QSDQoFZXJyb3IYAyABKAkiNQoOUmVwb3J0T3V0Y29tZXMSIwoIb3V0Y29tZXMYASADKAsyES5vcmxvai52MS5PdXRjb21lItQBCgdPdXRjb21lEg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSFQoLb3V0cHV0X2pzb24YAyABKAlIABInCgZmYWlsZWQYBCABKAsyFS5vcmxvai52MS5UYXNrRmFpbHVyZUgAEiwKCWNhbmNlbGxlZBgFIAEoCzIXLm9ybG9qLnYxLlRhc2tDYW5jZWxsZWRIABIwCgtpbnRlcnJ1cHRlZBgGIAEoCzIZLm9ybG9qLnYxLlRhc2tJbnRlcnJ1cHRlZEgAQgkKB291dGNvbWUicAoLVGFza0ZhaWx1cmUSDQoFY2xhc3MYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIRCglyZXRyeWFibGUYAyABKAgSLgoLcmV0cnlfYWZ0ZXIYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iDwoNVGFza0NhbmNlbGxlZCIhCg9UYXNrSW50ZXJydXB0ZWQSDgoGcmVhc29uGAEgASgJIjEKC091dGNvbWVBY2tzEiIKBGFja3MYASADKAsyFC5vcmxvai52MS5PdXRjb21lQWNrIlIKCk91dGNvbWVBY2sSDQoFdG9rZW4YASABKAkSJgoHdmVyZGljdBgCIAEoDjIVLm9ybG9qLnYxLkZhY3RWZXJkaWN0Eg0KBWVycm9yGAMgASgJIjIKC0NhbmNlbFRhc2tzEiMKBXRhc2tzGAEgAygLMhQub3Jsb2oudjEuQ2FuY2VsVGFzayJmCgpDYW5jZWxUYXNrEg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSDgoGcmVhc29uGAMgASgJEigKBWdyYWNlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIhsKCUNhbmNlbEFjaxIOCgZ0b2tlbnMYASADKAkiUAoFRHJhaW4SKQoGd2luZG93GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnJlYXNvbhgCIAEoCRIMCgRtb3ZlGAMgASgIIhkKB0dvb2RieWUSDgoGcmVhc29uGAEgASgJKpoBCgtGYWN0VmVyZGljdBIcChhGQUNUX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIaChZGQUNUX1ZFUkRJQ1RfQ09NTUlUVEVEEAESGgoWRkFDVF9WRVJESUNUX0RVUExJQ0FURRACEhsKF0ZBQ1RfVkVSRElDVF9MRUFTRV9MT1NUEAMSGAoURkFDVF9WRVJESUNUX1JFRlVTRUQQBDJTCg1Xb3JrZXJTZXJ2aWNlEkIKB1Nlc3Npb24SGC5vcmxvai52MS5TZXNzaW9uUmVxdWVzdBoZLm9ybG9qLnYxLlNlc3Npb25SZXNwb25zZSgBMAFiBnByb3RvMw", [file_google_protobuf_duration]);
+  fileDesc("ChVvcmxvai92MS93b3JrZXIucHJvdG8SCG9ybG9qLnYxIuYECg5TZXNzaW9uUmVxdWVzdBIgCgVoZWxsbxgBIAEoCzIPLm9ybG9qLnYxLkhlbGxvSAASIgoGY3JlZGl0GAIgASgLMhAub3Jsb2oudjEuQ3JlZGl0SAASKAoGYWNjZXB0GAMgASgLMhYub3Jsb2oudjEuQWNjZXB0TGVhc2VzSAASJgoFeWllbGQYBCABKAsyFS5vcmxvai52MS5ZaWVsZExlYXNlc0gAEiYKBXJlbmV3GAUgASgLMhUub3Jsb2oudjEuUmVuZXdMZWFzZXNIABImCgV0dXJucxgGIAEoCzIVLm9ybG9qLnYxLlJlY29yZFR1cm5zSAASKQoKdG9vbF9jYWxscxgHIAEoCzITLm9ybG9qLnYxLkNhbGxUb29sc0gAEjMKDHRvb2xfcmVzdWx0cxgIIAEoCzIbLm9ybG9qLnYxLlJlY29yZFRvb2xSZXN1bHRzSAASLAoIb3V0Y29tZXMYCSABKAsyGC5vcmxvai52MS5SZXBvcnRPdXRjb21lc0gAEikKCmNhbmNlbF9hY2sYCiABKAsyEy5vcmxvai52MS5DYW5jZWxBY2tIABIgCgVkcmFpbhgLIAEoCzIPLm9ybG9qLnYxLkRyYWluSAASJAoHZ29vZGJ5ZRgMIAEoCzIRLm9ybG9qLnYxLkdvb2RieWVIABIxCgtmZXRjaF92aWV3cxgNIAEoCzIaLm9ybG9qLnYxLkZldGNoV29ya2VyVmlld3NIABIvCg1mZXRjaF9qb3VybmFsGA4gASgLMhYub3Jsb2oudjEuRmV0Y2hKb3VybmFsSABCBwoFZnJhbWUinQQKD1Nlc3Npb25SZXNwb25zZRIkCgd3ZWxjb21lGAEgASgLMhEub3Jsb2oudjEuV2VsY29tZUgAEicKBmFzc2lnbhgCIAEoCzIVLm9ybG9qLnYxLkFzc2lnblRhc2tzSAASJwoJcmVuZXdfYWNrGAMgASgLMhIub3Jsb2oudjEuUmVuZXdBY2tIABInCgl0dXJuX2Fja3MYBCABKAsyEi5vcmxvai52MS5UdXJuQWNrc0gAEjEKDnRvb2xfZGVjaXNpb25zGAUgASgLMhcub3Jsb2oudjEuVG9vbERlY2lzaW9uc0gAEjQKEHRvb2xfcmVzdWx0X2Fja3MYBiABKAsyGC5vcmxvai52MS5Ub29sUmVzdWx0QWNrc0gAEi0KDG91dGNvbWVfYWNrcxgHIAEoCzIVLm9ybG9qLnYxLk91dGNvbWVBY2tzSAASJwoGY2FuY2VsGAggASgLMhUub3Jsb2oudjEuQ2FuY2VsVGFza3NIABIgCgVkcmFpbhgJIAEoCzIPLm9ybG9qLnYxLkRyYWluSAASJAoHZ29vZGJ5ZRgKIAEoCzIRLm9ybG9qLnYxLkdvb2RieWVIABImCgV2aWV3cxgLIAEoCzIVLm9ybG9qLnYxLldvcmtlclZpZXdzSAASLwoNam91cm5hbF9wYWdlcxgMIAEoCzIWLm9ybG9qLnYxLkpvdXJuYWxQYWdlc0gAQgcKBWZyYW1lIqkCCgVIZWxsbxIYChBwcm90b2NvbF92ZXJzaW9uGAEgASgFEhMKC2luc3RhbmNlX2lkGAIgASgJEhkKEXJlc3VtZV9zZXNzaW9uX2lkGAMgASgJEhMKC3dvcmtlcl9uYW1lGAQgASgJEisKBmxhYmVscxgFIAMoCzIbLm9ybG9qLnYxLkhlbGxvLkxhYmVsc0VudHJ5Eg0KBXNsb3RzGAYgASgFEhAKCHJ1bnRpbWVzGAcgAygJEhAKCGhhbmRsZXJzGAggAygJEg8KB3ZlcnNpb24YCSABKAkSIQoEaGVsZBgKIAMoCzITLm9ybG9qLnYxLkhlbGRMZWFzZRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIisKCUhlbGRMZWFzZRIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJIr0CCgdXZWxjb21lEhIKCnNlc3Npb25faWQYASABKAkSDQoFZXBvY2gYAiABKAMSLAoJbGVhc2VfdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDnJlbmV3X2ludGVydmFsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjIKD2FjY2VwdF9kZWFkbGluZRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIXCg9mcmFtZV9ieXRlc19tYXgYBiABKAUSIAoYaW5saW5lX3BheWxvYWRfYnl0ZXNfbWF4GAcgASgFEigKBGhlbGQYCCADKAsyGi5vcmxvai52MS5IZWxkTGVhc2VWZXJkaWN0EhUKDWNvbnRyb2xfcGxhbmUYCSADKAkiQAoQSGVsZExlYXNlVmVyZGljdBIPCgd0YXNrX2lkGAEgASgJEgwKBGtlZXAYAiABKAgSDQoFdG9rZW4YAyABKAkiOgoGQ3JlZGl0EhIKCmZyZWVfc2xvdHMYASABKAUSHAoUbGFzdF9hc3NpZ25fc2VxdWVuY2UYAiABKAMiOAoLQXNzaWduVGFza3MSKQoLYXNzaWdubWVudHMYASADKAsyFC5vcmxvai52MS5Bc3NpZ25tZW50IvoECgpBc3NpZ25tZW50EhAKCHNlcXVlbmNlGAEgASgDEg8KB3Rhc2tfaWQYAiABKAkSDgoGcnVuX2lkGAMgASgJEhEKCW5hbWVzcGFjZRgEIAEoCRIMCgRub2RlGAUgASgJEhEKCWl0ZXJhdGlvbhgGIAEoBRIMCgRpdGVtGAcgASgFEg8KB2F0dGVtcHQYCCABKAUSEAoIZGVsaXZlcnkYCSABKAUSDQoFdG9rZW4YCiABKAkSEwoLdmlld19kaWdlc3QYCyABKAkSDQoFYWdlbnQYDCABKAkSEgoKaW5wdXRfanNvbhgNIAEoCRInCgdqb3VybmFsGA4gAygLMhYub3Jsb2oudjEuSm91cm5hbEVudHJ5EhkKEWpvdXJuYWxfdHJ1bmNhdGVkGA8gASgIEioKB3RpbWVvdXQYECABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJY2FuY2VsbGVkGBEgASgIEhYKDndpdGhoZWxkX3Rvb2xzGBIgAygJEhQKDG1vZGVsX3NlY3JldBgTIAEoCRITCgt0cmFjZXBhcmVudBgUIAEoCRIYChB0b29sX2NhbGxzX3NwZW50GBUgASgFEikKCmFnZW50X2h0dHAYFiABKAsyEy5vcmxvai52MS5IdHRwTWVhbnNIABIvCg1hZ2VudF9jb21tYW5kGBcgASgLMhYub3Jsb2oudjEuQ29tbWFuZE1lYW5zSAASKwoLYWdlbnRfbW9kZWwYGSABKAsyFC5vcmxvai52MS5Nb2RlbE1lYW5zSAASFQoNYWdlbnRfc2VjcmV0cxgYIAMoCUINCgthZ2VudF9tZWFucyJwCgpNb2RlbE1lYW5zEjIKB2hlYWRlcnMYASADKAsyIS5vcmxvai52MS5Nb2RlbE1lYW5zLkhlYWRlcnNFbnRyeRouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJyCgxKb3VybmFsRW50cnkSEAoIc2VxdWVuY2UYASABKAUSEwoJdHVybl9qc29uGAIgASgJSAASMgoLdG9vbF9yZXN1bHQYAyABKAsyGy5vcmxvai52MS5Kb3VybmFsVG9vbFJlc3VsdEgAQgcKBWVudHJ5Io0BChFKb3VybmFsVG9vbFJlc3VsdBIVCg10dXJuX3NlcXVlbmNlGAEgASgFEhIKCmNhbGxfaW5kZXgYAiABKAUSDAoEdG9vbBgDIAEoCRITCgtyZXN1bHRfanNvbhgEIAEoCRITCgtlcnJvcl9jbGFzcxgFIAEoCRIVCg1lcnJvcl9tZXNzYWdlGAYgASgJIkYKDEZldGNoSm91cm5hbBIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJEhYKDmFmdGVyX3NlcXVlbmNlGAMgASgFIlYKDEpvdXJuYWxQYWdlcxIPCgd0YXNrX2lkGAEgASgJEicKB2VudHJpZXMYAiADKAsyFi5vcmxvai52MS5Kb3VybmFsRW50cnkSDAoEbW9yZRgDIAEoCCIjChBGZXRjaFdvcmtlclZpZXdzEg8KB2RpZ2VzdHMYASADKAkiMgoLV29ya2VyVmlld3MSIwoFdmlld3MYASADKAsyFC5vcmxvai52MS5Xb3JrZXJWaWV3Ii8KCldvcmtlclZpZXcSDgoGZGlnZXN0GAEgASgJEhEKCXZpZXdfanNvbhgCIAEoCSIeCgxBY2NlcHRMZWFzZXMSDgoGdG9rZW5zGAEgAygJIjUKC1lpZWxkTGVhc2VzEiYKBmxlYXNlcxgBIAMoCzIWLm9ybG9qLnYxLllpZWxkZWRMZWFzZSItCgxZaWVsZGVkTGVhc2USDQoFdG9rZW4YASABKAkSDgoGcmVhc29uGAIgASgJIm4KC1JlbmV3TGVhc2VzEg4KBnRva2VucxgBIAMoCRIcChRsYXN0X2Fzc2lnbl9zZXF1ZW5jZRgCIAEoAxIQCghzZXF1ZW5jZRgDIAEoAxIfCgRsb2dzGAQgAygLMhEub3Jsb2oudjEuVGFza0xvZyI6CgdUYXNrTG9nEg8KB3Rhc2tfaWQYASABKAkSDQoFbGluZXMYAiADKAkSDwoHZHJvcHBlZBgDIAEoBSJYCghSZW5ld0FjaxIQCghzZXF1ZW5jZRgBIAEoAxITCgtsb3N0X3Rva2VucxgCIAMoCRIlCgdjYW5jZWxzGAMgAygLMhQub3Jsb2oudjEuQ2FuY2VsVGFzayIyCgtSZWNvcmRUdXJucxIjCgV0dXJucxgBIAMoCzIULm9ybG9qLnYxLlR1cm5SZWNvcmQiUQoKVHVyblJlY29yZBIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJEhAKCHNlcXVlbmNlGAMgASgFEhEKCXR1cm5fanNvbhgEIAEoCSIrCghUdXJuQWNrcxIfCgRhY2tzGAEgAygLMhEub3Jsb2oudjEuVHVybkFjayJhCgdUdXJuQWNrEg0KBXRva2VuGAEgASgJEhAKCHNlcXVlbmNlGAIgASgFEiYKB3ZlcmRpY3QYAyABKA4yFS5vcmxvai52MS5GYWN0VmVyZGljdBINCgVlcnJvchgEIAEoCSIuCglDYWxsVG9vbHMSIQoFY2FsbHMYASADKAsyEi5vcmxvai52MS5Ub29sQ2FsbCKdAQoIVG9vbENhbGwSDwoHdGFza19pZBgBIAEoCRINCgV0b2tlbhgCIAEoCRIPCgdjYWxsX2lkGAMgASgDEhUKDXR1cm5fc2VxdWVuY2UYBCABKAUSEgoKY2FsbF9pbmRleBgFIAEoBRIMCgR0b29sGAYgASgJEhYKDmFyZ3VtZW50c19qc29uGAcgASgJEg8KB2F0dGVtcHQYCCABKAUiOgoNVG9vbERlY2lzaW9ucxIpCglkZWNpc2lvbnMYASADKAsyFi5vcmxvai52MS5Ub29sRGVjaXNpb24i2QMKDFRvb2xEZWNpc2lvbhIPCgdjYWxsX2lkGAEgASgDEiYKB2dyYW50ZWQYAiABKAsyEy5vcmxvai52MS5Ub29sR3JhbnRIABIsCgZjYWNoZWQYAyABKAsyGi5vcmxvai52MS5DYWNoZWRUb29sUmVzdWx0SAASJgoGZGVuaWVkGAQgASgLMhQub3Jsb2oudjEuVG9vbERlbmllZEgAEjAKC3JldHJ5X2FmdGVyGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSAASMwoPdW5rbm93bl9vdXRjb21lGAYgASgLMhgub3Jsb2oudjEuVW5rbm93bk91dGNvbWVIABIxCghjb25mbGljdBgHIAEoCzIdLm9ybG9qLnYxLklkZW1wb3RlbmN5Q29uZmxpY3RIABIpCgpsZWFzZV9sb3N0GAggASgLMhMub3Jsb2oudjEuTGVhc2VMb3N0SAASNwoRaW52YWxpZF9hcmd1bWVudHMYCSABKAsyGi5vcmxvai52MS5JbnZhbGlkQXJndW1lbnRzSAASMAoLdW5hdmFpbGFibGUYCiABKAsyGS5vcmxvai52MS5Ub29sVW5hdmFpbGFibGVIAEIKCghkZWNpc2lvbiIiCg9Ub29sVW5hdmFpbGFibGUSDwoHbWVzc2FnZRgBIAEoCSILCglMZWFzZUxvc3QiEAoOVW5rbm93bk91dGNvbWUiFQoTSWRlbXBvdGVuY3lDb25mbGljdCIjChBJbnZhbGlkQXJndW1lbnRzEg8KB21lc3NhZ2UYASABKAki+AIKCVRvb2xHcmFudBIQCghncmFudF9pZBgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEioKB3RpbWVvdXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQcmVzdWx0X2J5dGVzX21heBgEIAEoAxIjCgRodHRwGAUgASgLMhMub3Jsb2oudjEuSHR0cE1lYW5zSAASKQoHY29tbWFuZBgGIAEoCzIWLm9ybG9qLnYxLkNvbW1hbmRNZWFuc0gAEikKB3dlYmhvb2sYCCABKAsyFi5vcmxvai52MS5XZWJob29rTWVhbnNIABIrCghkYXRhYmFzZRgKIAEoCzIXLm9ybG9qLnYxLkRhdGFiYXNlTWVhbnNIABIhCgNtY3AYCyABKAsyEi5vcmxvai52MS5NY3BNZWFuc0gAEhoKEm91dHB1dF9zY2hlbWFfanNvbhgHIAEoCRIPCgdzZWNyZXRzGAkgAygJQgcKBW1lYW5zIsoBCglIdHRwTWVhbnMSDgoGbWV0aG9kGAEgASgJEgsKA3VybBgCIAEoCRIxCgdoZWFkZXJzGAMgAygLMiAub3Jsb2oudjEuSHR0cE1lYW5zLkhlYWRlcnNFbnRyeRIMCgRib2R5GAQgASgMEhAKCGhhc19ib2R5GAUgASgIEh0KFWFsbG93X3ByaXZhdGVfbmV0d29yaxgGIAEoCBouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKqAQoMQ29tbWFuZE1lYW5zEgwKBGFyZ3YYASADKAkSDQoFc3RkaW4YAiABKAwSEQoJaGFzX3N0ZGluGAMgASgIEiwKA2VudhgEIAMoCzIfLm9ybG9qLnYxLkNvbW1hbmRNZWFucy5FbnZFbnRyeRIQCgh3b3JrX2RpchgFIAEoCRoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIq4BCgxXZWJob29rTWVhbnMSCwoDdXJsGAEgASgJEjQKB2hlYWRlcnMYAiADKAsyIy5vcmxvai52MS5XZWJob29rTWVhbnMuSGVhZGVyc0VudHJ5EgwKBGJvZHkYAyABKAwSHQoVYWxsb3dfcHJpdmF0ZV9uZXR3b3JrGAQgASgIGi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIrIBCg1EYXRhYmFzZU1lYW5zEg4KBmRyaXZlchgBIAEoCRINCgVwbGFjZRgCIAEoCRIRCglzdGF0ZW1lbnQYAyABKAkSFwoPcGFyYW1ldGVyc19qc29uGAQgAygJEhEKCXJlYWRfb25seRgFIAEoCBIQCghyb3dzX21heBgGIAEoBRIdChVhbGxvd19wcml2YXRlX25ldHdvcmsYByABKAgSEgoKcmVxdWVzdF9pZBgIIAEoCSKeAQoITWNwTWVhbnMSJwoFbG9jYWwYASABKAsyFi5vcmxvai52MS5Db21tYW5kTWVhbnNIABIlCgZyZW1vdGUYAiABKAsyEy5vcmxvai52MS5NY3BSZW1vdGVIABIMCgR0b29sGAMgASgJEhYKDmFyZ3VtZW50c19qc29uGAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAlCCAoGc2VydmVyIpoBCglNY3BSZW1vdGUSCwoDdXJsGAEgASgJEjEKB2hlYWRlcnMYAiADKAsyIC5vcmxvai52MS5NY3BSZW1vdGUuSGVhZGVyc0VudHJ5Eh0KFWFsbG93X3ByaXZhdGVfbmV0d29yaxgDIAEoCBouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASInChBDYWNoZWRUb29sUmVzdWx0EhMKC3Jlc3VsdF9qc29uGAEgASgJIi4KClRvb2xEZW5pZWQSDAoEY29kZRgBIAEoCRISCgp0YXNrX2VuZGVkGAIgASgIIjoKEVJlY29yZFRvb2xSZXN1bHRzEiUKB3Jlc3VsdHMYASADKAsyFC5vcmxvai52MS5Ub29sUmVzdWx0IuEBCgpUb29sUmVzdWx0Eg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSEAoIZ3JhbnRfaWQYAyABKAkSDwoHY2FsbF9pZBgEIAEoAxIVCgtyZXN1bHRfanNvbhgFIAEoCUgAEigKB2ZhaWx1cmUYBiABKAsyFS5vcmxvai52MS5Ub29sRmFpbHVyZUgAEisKCGR1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEGpvdXJuYWxfc2VxdWVuY2UYCCABKAVCCAoGcmVzdWx0InAKC1Rvb2xGYWlsdXJlEg0KBWNsYXNzGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJYW1iaWd1b3VzGAMgASgIEi4KC3JldHJ5X2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjcKDlRvb2xSZXN1bHRBY2tzEiUKBGFja3MYASADKAsyFy5vcmxvai52MS5Ub29sUmVzdWx0QWNrIlcKDVRvb2xSZXN1bHRBY2sSDwoHY2FsbF9pZBgBIAEoAxImCgd2ZXJkaWN0GAIgASgOMhUub3Jsb2oudjEuRmFjdFZlcmRpY3QSDQoFZXJyb3IYAyABKAkiNQoOUmVwb3J0T3V0Y29tZXMSIwoIb3V0Y29tZXMYASADKAsyES5vcmxvai52MS5PdXRjb21lItQBCgdPdXRjb21lEg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSFQoLb3V0cHV0X2pzb24YAyABKAlIABInCgZmYWlsZWQYBCABKAsyFS5vcmxvai52MS5UYXNrRmFpbHVyZUgAEiwKCWNhbmNlbGxlZBgFIAEoCzIXLm9ybG9qLnYxLlRhc2tDYW5jZWxsZWRIABIwCgtpbnRlcnJ1cHRlZBgGIAEoCzIZLm9ybG9qLnYxLlRhc2tJbnRlcnJ1cHRlZEgAQgkKB291dGNvbWUicAoLVGFza0ZhaWx1cmUSDQoFY2xhc3MYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIRCglyZXRyeWFibGUYAyABKAgSLgoLcmV0cnlfYWZ0ZXIYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iDwoNVGFza0NhbmNlbGxlZCIhCg9UYXNrSW50ZXJydXB0ZWQSDgoGcmVhc29uGAEgASgJIjEKC091dGNvbWVBY2tzEiIKBGFja3MYASADKAsyFC5vcmxvai52MS5PdXRjb21lQWNrIlIKCk91dGNvbWVBY2sSDQoFdG9rZW4YASABKAkSJgoHdmVyZGljdBgCIAEoDjIVLm9ybG9qLnYxLkZhY3RWZXJkaWN0Eg0KBWVycm9yGAMgASgJIjIKC0NhbmNlbFRhc2tzEiMKBXRhc2tzGAEgAygLMhQub3Jsb2oudjEuQ2FuY2VsVGFzayJmCgpDYW5jZWxUYXNrEg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSDgoGcmVhc29uGAMgASgJEigKBWdyYWNlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIhsKCUNhbmNlbEFjaxIOCgZ0b2tlbnMYASADKAkiUAoFRHJhaW4SKQoGd2luZG93GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnJlYXNvbhgCIAEoCRIMCgRtb3ZlGAMgASgIIhkKB0dvb2RieWUSDgoGcmVhc29uGAEgASgJKpoBCgtGYWN0VmVyZGljdBIcChhGQUNUX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIaChZGQUNUX1ZFUkRJQ1RfQ09NTUlUVEVEEAESGgoWRkFDVF9WRVJESUNUX0RVUExJQ0FURRACEhsKF0ZBQ1RfVkVSRElDVF9MRUFTRV9MT1NUEAMSGAoURkFDVF9WRVJESUNUX1JFRlVTRUQQBDJTCg1Xb3JrZXJTZXJ2aWNlEkIKB1Nlc3Npb24SGC5vcmxvai52MS5TZXNzaW9uUmVxdWVzdBoZLm9ybG9qLnYxLlNlc3Npb25SZXNwb25zZSgBMAFiBnByb3RvMw", [file_google_protobuf_duration]);
 
 /**
  * A frame from the worker.
@@ -600,6 +600,14 @@ export type Assignment = Message<"orloj.v1.Assignment"> & {
      */
     value: CommandMeans;
     case: "agentCommand";
+  } | {
+    /**
+     * Of an agent with a model: what it is asked with beside the API's own. Absent if the agent declares no headers.
+     *
+     * @generated from field: orloj.v1.ModelMeans agent_model = 25;
+     */
+    value: ModelMeans;
+    case: "agentModel";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -616,6 +624,25 @@ export type Assignment = Message<"orloj.v1.Assignment"> & {
  */
 export const AssignmentSchema: GenMessage<Assignment> = /*@__PURE__*/
   messageDesc(file_orloj_v1_worker, 8);
+
+/**
+ * @generated from message orloj.v1.ModelMeans
+ */
+export type ModelMeans = Message<"orloj.v1.ModelMeans"> & {
+  /**
+   * Headers of each request to the model, by name. Never one that the API needs: those are the worker's.
+   *
+   * @generated from field: map<string, string> headers = 1;
+   */
+  headers: { [key: string]: string };
+};
+
+/**
+ * Describes the message orloj.v1.ModelMeans.
+ * Use `create(ModelMeansSchema)` to create a new message.
+ */
+export const ModelMeansSchema: GenMessage<ModelMeans> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_worker, 9);
 
 /**
  * @generated from message orloj.v1.JournalEntry
@@ -653,7 +680,7 @@ export type JournalEntry = Message<"orloj.v1.JournalEntry"> & {
  * Use `create(JournalEntrySchema)` to create a new message.
  */
 export const JournalEntrySchema: GenMessage<JournalEntry> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 9);
+  messageDesc(file_orloj_v1_worker, 10);
 
 /**
  * @generated from message orloj.v1.JournalToolResult
@@ -701,7 +728,7 @@ export type JournalToolResult = Message<"orloj.v1.JournalToolResult"> & {
  * Use `create(JournalToolResultSchema)` to create a new message.
  */
 export const JournalToolResultSchema: GenMessage<JournalToolResult> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 10);
+  messageDesc(file_orloj_v1_worker, 11);
 
 /**
  * @generated from message orloj.v1.FetchJournal
@@ -728,7 +755,7 @@ export type FetchJournal = Message<"orloj.v1.FetchJournal"> & {
  * Use `create(FetchJournalSchema)` to create a new message.
  */
 export const FetchJournalSchema: GenMessage<FetchJournal> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 11);
+  messageDesc(file_orloj_v1_worker, 12);
 
 /**
  * @generated from message orloj.v1.JournalPages
@@ -755,7 +782,7 @@ export type JournalPages = Message<"orloj.v1.JournalPages"> & {
  * Use `create(JournalPagesSchema)` to create a new message.
  */
 export const JournalPagesSchema: GenMessage<JournalPages> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 12);
+  messageDesc(file_orloj_v1_worker, 13);
 
 /**
  * Asks for worker views that the worker has not cached.
@@ -774,7 +801,7 @@ export type FetchWorkerViews = Message<"orloj.v1.FetchWorkerViews"> & {
  * Use `create(FetchWorkerViewsSchema)` to create a new message.
  */
 export const FetchWorkerViewsSchema: GenMessage<FetchWorkerViews> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 13);
+  messageDesc(file_orloj_v1_worker, 14);
 
 /**
  * @generated from message orloj.v1.WorkerViews
@@ -791,7 +818,7 @@ export type WorkerViews = Message<"orloj.v1.WorkerViews"> & {
  * Use `create(WorkerViewsSchema)` to create a new message.
  */
 export const WorkerViewsSchema: GenMessage<WorkerViews> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 14);
+  messageDesc(file_orloj_v1_worker, 15);
 
 /**
  * @generated from message orloj.v1.WorkerView
@@ -815,7 +842,7 @@ export type WorkerView = Message<"orloj.v1.WorkerView"> & {
  * Use `create(WorkerViewSchema)` to create a new message.
  */
 export const WorkerViewSchema: GenMessage<WorkerView> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 15);
+  messageDesc(file_orloj_v1_worker, 16);
 
 /**
  * @generated from message orloj.v1.AcceptLeases
@@ -832,7 +859,7 @@ export type AcceptLeases = Message<"orloj.v1.AcceptLeases"> & {
  * Use `create(AcceptLeasesSchema)` to create a new message.
  */
 export const AcceptLeasesSchema: GenMessage<AcceptLeases> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 16);
+  messageDesc(file_orloj_v1_worker, 17);
 
 /**
  * @generated from message orloj.v1.YieldLeases
@@ -849,7 +876,7 @@ export type YieldLeases = Message<"orloj.v1.YieldLeases"> & {
  * Use `create(YieldLeasesSchema)` to create a new message.
  */
 export const YieldLeasesSchema: GenMessage<YieldLeases> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 17);
+  messageDesc(file_orloj_v1_worker, 18);
 
 /**
  * @generated from message orloj.v1.YieldedLease
@@ -873,7 +900,7 @@ export type YieldedLease = Message<"orloj.v1.YieldedLease"> & {
  * Use `create(YieldedLeaseSchema)` to create a new message.
  */
 export const YieldedLeaseSchema: GenMessage<YieldedLease> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 18);
+  messageDesc(file_orloj_v1_worker, 19);
 
 /**
  * @generated from message orloj.v1.RenewLeases
@@ -907,7 +934,7 @@ export type RenewLeases = Message<"orloj.v1.RenewLeases"> & {
  * Use `create(RenewLeasesSchema)` to create a new message.
  */
 export const RenewLeasesSchema: GenMessage<RenewLeases> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 19);
+  messageDesc(file_orloj_v1_worker, 20);
 
 /**
  * Log lines of a task since the last renewal, at most 64 KiB.
@@ -936,7 +963,7 @@ export type TaskLog = Message<"orloj.v1.TaskLog"> & {
  * Use `create(TaskLogSchema)` to create a new message.
  */
 export const TaskLogSchema: GenMessage<TaskLog> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 20);
+  messageDesc(file_orloj_v1_worker, 21);
 
 /**
  * @generated from message orloj.v1.RenewAck
@@ -967,7 +994,7 @@ export type RenewAck = Message<"orloj.v1.RenewAck"> & {
  * Use `create(RenewAckSchema)` to create a new message.
  */
 export const RenewAckSchema: GenMessage<RenewAck> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 21);
+  messageDesc(file_orloj_v1_worker, 22);
 
 /**
  * @generated from message orloj.v1.RecordTurns
@@ -984,7 +1011,7 @@ export type RecordTurns = Message<"orloj.v1.RecordTurns"> & {
  * Use `create(RecordTurnsSchema)` to create a new message.
  */
 export const RecordTurnsSchema: GenMessage<RecordTurns> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 22);
+  messageDesc(file_orloj_v1_worker, 23);
 
 /**
  * @generated from message orloj.v1.TurnRecord
@@ -1018,7 +1045,7 @@ export type TurnRecord = Message<"orloj.v1.TurnRecord"> & {
  * Use `create(TurnRecordSchema)` to create a new message.
  */
 export const TurnRecordSchema: GenMessage<TurnRecord> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 23);
+  messageDesc(file_orloj_v1_worker, 24);
 
 /**
  * @generated from message orloj.v1.TurnAcks
@@ -1035,7 +1062,7 @@ export type TurnAcks = Message<"orloj.v1.TurnAcks"> & {
  * Use `create(TurnAcksSchema)` to create a new message.
  */
 export const TurnAcksSchema: GenMessage<TurnAcks> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 24);
+  messageDesc(file_orloj_v1_worker, 25);
 
 /**
  * @generated from message orloj.v1.TurnAck
@@ -1067,7 +1094,7 @@ export type TurnAck = Message<"orloj.v1.TurnAck"> & {
  * Use `create(TurnAckSchema)` to create a new message.
  */
 export const TurnAckSchema: GenMessage<TurnAck> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 25);
+  messageDesc(file_orloj_v1_worker, 26);
 
 /**
  * @generated from message orloj.v1.CallTools
@@ -1084,7 +1111,7 @@ export type CallTools = Message<"orloj.v1.CallTools"> & {
  * Use `create(CallToolsSchema)` to create a new message.
  */
 export const CallToolsSchema: GenMessage<CallTools> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 26);
+  messageDesc(file_orloj_v1_worker, 27);
 
 /**
  * @generated from message orloj.v1.ToolCall
@@ -1146,7 +1173,7 @@ export type ToolCall = Message<"orloj.v1.ToolCall"> & {
  * Use `create(ToolCallSchema)` to create a new message.
  */
 export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 27);
+  messageDesc(file_orloj_v1_worker, 28);
 
 /**
  * @generated from message orloj.v1.ToolDecisions
@@ -1163,7 +1190,7 @@ export type ToolDecisions = Message<"orloj.v1.ToolDecisions"> & {
  * Use `create(ToolDecisionsSchema)` to create a new message.
  */
 export const ToolDecisionsSchema: GenMessage<ToolDecisions> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 28);
+  messageDesc(file_orloj_v1_worker, 29);
 
 /**
  * @generated from message orloj.v1.ToolDecision
@@ -1251,7 +1278,7 @@ export type ToolDecision = Message<"orloj.v1.ToolDecision"> & {
  * Use `create(ToolDecisionSchema)` to create a new message.
  */
 export const ToolDecisionSchema: GenMessage<ToolDecision> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 29);
+  messageDesc(file_orloj_v1_worker, 30);
 
 /**
  * @generated from message orloj.v1.ToolUnavailable
@@ -1268,7 +1295,7 @@ export type ToolUnavailable = Message<"orloj.v1.ToolUnavailable"> & {
  * Use `create(ToolUnavailableSchema)` to create a new message.
  */
 export const ToolUnavailableSchema: GenMessage<ToolUnavailable> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 30);
+  messageDesc(file_orloj_v1_worker, 31);
 
 /**
  * @generated from message orloj.v1.LeaseLost
@@ -1281,7 +1308,7 @@ export type LeaseLost = Message<"orloj.v1.LeaseLost"> & {
  * Use `create(LeaseLostSchema)` to create a new message.
  */
 export const LeaseLostSchema: GenMessage<LeaseLost> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 31);
+  messageDesc(file_orloj_v1_worker, 32);
 
 /**
  * @generated from message orloj.v1.UnknownOutcome
@@ -1294,7 +1321,7 @@ export type UnknownOutcome = Message<"orloj.v1.UnknownOutcome"> & {
  * Use `create(UnknownOutcomeSchema)` to create a new message.
  */
 export const UnknownOutcomeSchema: GenMessage<UnknownOutcome> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 32);
+  messageDesc(file_orloj_v1_worker, 33);
 
 /**
  * @generated from message orloj.v1.IdempotencyConflict
@@ -1307,7 +1334,7 @@ export type IdempotencyConflict = Message<"orloj.v1.IdempotencyConflict"> & {
  * Use `create(IdempotencyConflictSchema)` to create a new message.
  */
 export const IdempotencyConflictSchema: GenMessage<IdempotencyConflict> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 33);
+  messageDesc(file_orloj_v1_worker, 34);
 
 /**
  * @generated from message orloj.v1.InvalidArguments
@@ -1324,7 +1351,7 @@ export type InvalidArguments = Message<"orloj.v1.InvalidArguments"> & {
  * Use `create(InvalidArgumentsSchema)` to create a new message.
  */
 export const InvalidArgumentsSchema: GenMessage<InvalidArguments> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 34);
+  messageDesc(file_orloj_v1_worker, 35);
 
 /**
  * Permission and means for one tool attempt. Holds secrets; never written down by the worker.
@@ -1407,7 +1434,7 @@ export type ToolGrant = Message<"orloj.v1.ToolGrant"> & {
  * Use `create(ToolGrantSchema)` to create a new message.
  */
 export const ToolGrantSchema: GenMessage<ToolGrant> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 35);
+  messageDesc(file_orloj_v1_worker, 36);
 
 /**
  * @generated from message orloj.v1.HttpMeans
@@ -1451,7 +1478,7 @@ export type HttpMeans = Message<"orloj.v1.HttpMeans"> & {
  * Use `create(HttpMeansSchema)` to create a new message.
  */
 export const HttpMeansSchema: GenMessage<HttpMeans> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 36);
+  messageDesc(file_orloj_v1_worker, 37);
 
 /**
  * @generated from message orloj.v1.CommandMeans
@@ -1488,7 +1515,7 @@ export type CommandMeans = Message<"orloj.v1.CommandMeans"> & {
  * Use `create(CommandMeansSchema)` to create a new message.
  */
 export const CommandMeansSchema: GenMessage<CommandMeans> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 37);
+  messageDesc(file_orloj_v1_worker, 38);
 
 /**
  * A signed delivery, sent as POST. The signing secret stays with the server.
@@ -1522,7 +1549,7 @@ export type WebhookMeans = Message<"orloj.v1.WebhookMeans"> & {
  * Use `create(WebhookMeansSchema)` to create a new message.
  */
 export const WebhookMeansSchema: GenMessage<WebhookMeans> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 38);
+  messageDesc(file_orloj_v1_worker, 39);
 
 /**
  * One statement with parameters.
@@ -1584,7 +1611,7 @@ export type DatabaseMeans = Message<"orloj.v1.DatabaseMeans"> & {
  * Use `create(DatabaseMeansSchema)` to create a new message.
  */
 export const DatabaseMeansSchema: GenMessage<DatabaseMeans> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 39);
+  messageDesc(file_orloj_v1_worker, 40);
 
 /**
  * One call of a tool of an MCP server.
@@ -1636,7 +1663,7 @@ export type McpMeans = Message<"orloj.v1.McpMeans"> & {
  * Use `create(McpMeansSchema)` to create a new message.
  */
 export const McpMeansSchema: GenMessage<McpMeans> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 40);
+  messageDesc(file_orloj_v1_worker, 41);
 
 /**
  * A server that is reached by streamable HTTP.
@@ -1665,7 +1692,7 @@ export type McpRemote = Message<"orloj.v1.McpRemote"> & {
  * Use `create(McpRemoteSchema)` to create a new message.
  */
 export const McpRemoteSchema: GenMessage<McpRemote> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 41);
+  messageDesc(file_orloj_v1_worker, 42);
 
 /**
  * @generated from message orloj.v1.CachedToolResult
@@ -1682,7 +1709,7 @@ export type CachedToolResult = Message<"orloj.v1.CachedToolResult"> & {
  * Use `create(CachedToolResultSchema)` to create a new message.
  */
 export const CachedToolResultSchema: GenMessage<CachedToolResult> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 42);
+  messageDesc(file_orloj_v1_worker, 43);
 
 /**
  * @generated from message orloj.v1.ToolDenied
@@ -1709,7 +1736,7 @@ export type ToolDenied = Message<"orloj.v1.ToolDenied"> & {
  * Use `create(ToolDeniedSchema)` to create a new message.
  */
 export const ToolDeniedSchema: GenMessage<ToolDenied> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 43);
+  messageDesc(file_orloj_v1_worker, 44);
 
 /**
  * @generated from message orloj.v1.RecordToolResults
@@ -1726,7 +1753,7 @@ export type RecordToolResults = Message<"orloj.v1.RecordToolResults"> & {
  * Use `create(RecordToolResultsSchema)` to create a new message.
  */
 export const RecordToolResultsSchema: GenMessage<RecordToolResults> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 44);
+  messageDesc(file_orloj_v1_worker, 45);
 
 /**
  * @generated from message orloj.v1.ToolResult
@@ -1791,7 +1818,7 @@ export type ToolResult = Message<"orloj.v1.ToolResult"> & {
  * Use `create(ToolResultSchema)` to create a new message.
  */
 export const ToolResultSchema: GenMessage<ToolResult> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 45);
+  messageDesc(file_orloj_v1_worker, 46);
 
 /**
  * @generated from message orloj.v1.ToolFailure
@@ -1829,7 +1856,7 @@ export type ToolFailure = Message<"orloj.v1.ToolFailure"> & {
  * Use `create(ToolFailureSchema)` to create a new message.
  */
 export const ToolFailureSchema: GenMessage<ToolFailure> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 46);
+  messageDesc(file_orloj_v1_worker, 47);
 
 /**
  * @generated from message orloj.v1.ToolResultAcks
@@ -1846,7 +1873,7 @@ export type ToolResultAcks = Message<"orloj.v1.ToolResultAcks"> & {
  * Use `create(ToolResultAcksSchema)` to create a new message.
  */
 export const ToolResultAcksSchema: GenMessage<ToolResultAcks> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 47);
+  messageDesc(file_orloj_v1_worker, 48);
 
 /**
  * @generated from message orloj.v1.ToolResultAck
@@ -1873,7 +1900,7 @@ export type ToolResultAck = Message<"orloj.v1.ToolResultAck"> & {
  * Use `create(ToolResultAckSchema)` to create a new message.
  */
 export const ToolResultAckSchema: GenMessage<ToolResultAck> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 48);
+  messageDesc(file_orloj_v1_worker, 49);
 
 /**
  * @generated from message orloj.v1.ReportOutcomes
@@ -1890,7 +1917,7 @@ export type ReportOutcomes = Message<"orloj.v1.ReportOutcomes"> & {
  * Use `create(ReportOutcomesSchema)` to create a new message.
  */
 export const ReportOutcomesSchema: GenMessage<ReportOutcomes> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 49);
+  messageDesc(file_orloj_v1_worker, 50);
 
 /**
  * @generated from message orloj.v1.Outcome
@@ -1945,7 +1972,7 @@ export type Outcome = Message<"orloj.v1.Outcome"> & {
  * Use `create(OutcomeSchema)` to create a new message.
  */
 export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 50);
+  messageDesc(file_orloj_v1_worker, 51);
 
 /**
  * @generated from message orloj.v1.TaskFailure
@@ -1979,7 +2006,7 @@ export type TaskFailure = Message<"orloj.v1.TaskFailure"> & {
  * Use `create(TaskFailureSchema)` to create a new message.
  */
 export const TaskFailureSchema: GenMessage<TaskFailure> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 51);
+  messageDesc(file_orloj_v1_worker, 52);
 
 /**
  * @generated from message orloj.v1.TaskCancelled
@@ -1992,7 +2019,7 @@ export type TaskCancelled = Message<"orloj.v1.TaskCancelled"> & {
  * Use `create(TaskCancelledSchema)` to create a new message.
  */
 export const TaskCancelledSchema: GenMessage<TaskCancelled> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 52);
+  messageDesc(file_orloj_v1_worker, 53);
 
 /**
  * @generated from message orloj.v1.TaskInterrupted
@@ -2009,7 +2036,7 @@ export type TaskInterrupted = Message<"orloj.v1.TaskInterrupted"> & {
  * Use `create(TaskInterruptedSchema)` to create a new message.
  */
 export const TaskInterruptedSchema: GenMessage<TaskInterrupted> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 53);
+  messageDesc(file_orloj_v1_worker, 54);
 
 /**
  * @generated from message orloj.v1.OutcomeAcks
@@ -2026,7 +2053,7 @@ export type OutcomeAcks = Message<"orloj.v1.OutcomeAcks"> & {
  * Use `create(OutcomeAcksSchema)` to create a new message.
  */
 export const OutcomeAcksSchema: GenMessage<OutcomeAcks> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 54);
+  messageDesc(file_orloj_v1_worker, 55);
 
 /**
  * @generated from message orloj.v1.OutcomeAck
@@ -2053,7 +2080,7 @@ export type OutcomeAck = Message<"orloj.v1.OutcomeAck"> & {
  * Use `create(OutcomeAckSchema)` to create a new message.
  */
 export const OutcomeAckSchema: GenMessage<OutcomeAck> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 55);
+  messageDesc(file_orloj_v1_worker, 56);
 
 /**
  * @generated from message orloj.v1.CancelTasks
@@ -2070,7 +2097,7 @@ export type CancelTasks = Message<"orloj.v1.CancelTasks"> & {
  * Use `create(CancelTasksSchema)` to create a new message.
  */
 export const CancelTasksSchema: GenMessage<CancelTasks> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 56);
+  messageDesc(file_orloj_v1_worker, 57);
 
 /**
  * @generated from message orloj.v1.CancelTask
@@ -2104,7 +2131,7 @@ export type CancelTask = Message<"orloj.v1.CancelTask"> & {
  * Use `create(CancelTaskSchema)` to create a new message.
  */
 export const CancelTaskSchema: GenMessage<CancelTask> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 57);
+  messageDesc(file_orloj_v1_worker, 58);
 
 /**
  * @generated from message orloj.v1.CancelAck
@@ -2121,7 +2148,7 @@ export type CancelAck = Message<"orloj.v1.CancelAck"> & {
  * Use `create(CancelAckSchema)` to create a new message.
  */
 export const CancelAckSchema: GenMessage<CancelAck> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 58);
+  messageDesc(file_orloj_v1_worker, 59);
 
 /**
  * @generated from message orloj.v1.Drain
@@ -2152,7 +2179,7 @@ export type Drain = Message<"orloj.v1.Drain"> & {
  * Use `create(DrainSchema)` to create a new message.
  */
 export const DrainSchema: GenMessage<Drain> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 59);
+  messageDesc(file_orloj_v1_worker, 60);
 
 /**
  * The only polite end of a stream.
@@ -2171,7 +2198,7 @@ export type Goodbye = Message<"orloj.v1.Goodbye"> & {
  * Use `create(GoodbyeSchema)` to create a new message.
  */
 export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 60);
+  messageDesc(file_orloj_v1_worker, 61);
 
 /**
  * Result of one recorded fact.
