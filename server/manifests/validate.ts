@@ -2,16 +2,10 @@
 // Called in the pooled thread by the server and directly by the CLI (offline, with an empty catalog). Pure and synchronous.
 // All errors of all files in one pass, sorted by place. Never stores, never asks anybody but the lookup it is given.
 
+import { checkAgentReads, checkToolReads } from "./block_reads.ts";
 import { checkContained } from "./contained_systems.ts";
 import { compareDiagnostics, type Diagnostic, Findings } from "./diagnostics.ts";
-import {
-  checkAgentReads,
-  checkConcurrencyKey,
-  checkGraph,
-  checkPrompt,
-  checkToolReads,
-  checkWorkflowInput,
-} from "./graph_typing.ts";
+import { checkConcurrencyKey, checkGraph, checkPrompt, checkWorkflowInput } from "./graph_typing.ts";
 import { DEFAULT_NAMESPACE, type ReadDocument, readDocument } from "./kinds.ts";
 import type { ParsedFile } from "./parse.ts";
 import { checkPolicyRefs } from "./policy_refs.ts";

@@ -340,21 +340,6 @@ describe.each([
     expect(authorization ?? key).toMatch(/agent-key$/);
   });
 
-  test("headers of the agent go along, and none of them stands in for one of the API's", async () => {
-    const server = await modelServer(streams(name === "openai" ? OPENAI_TEXT : ANTHROPIC_TEXT));
-    const own = {
-      Authorization: "Bearer other",
-      "X-API-KEY": "other",
-      "Anthropic-Version": "other",
-      "Content-Type": "text/plain",
-    };
-    await ask(server.url, { headers: { "X-Team": "support", ...own } });
-    const headers = server.seen[0]?.headers ?? {};
-    expect(headers).toMatchObject({ "x-team": "support", "content-type": "application/json" });
-    if (name === "openai") expect(headers.authorization).toBe("Bearer own-key");
-    else expect(headers).toMatchObject({ "x-api-key": "own-key", "anthropic-version": "2023-06-01" });
-  });
-
   test("no key at all is told before anything is sent", async () => {
     const adapter = createModelAdapters(clock, {})[name];
     const asked = adapter?.ask(modelRequest({ model: provider(name) }));

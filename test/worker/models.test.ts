@@ -7,6 +7,7 @@ import type { Json } from "../../kit/json.ts";
 import type { ScriptRuleView } from "../../worker/agent/view.ts";
 import type { ModelRequest } from "../../worker/model/adapter.ts";
 import { createOpenAiCompatibleAdapter } from "../../worker/model/openai.ts";
+import { createModelAdapters } from "../../worker/model/registry.ts";
 import { createScriptedAdapter } from "../../worker/model/scripted.ts";
 import { modelServer as endpoint, modelRequest as request } from "./model_server.ts";
 import { toolView } from "./recording_port.ts";
@@ -123,12 +124,6 @@ describe("openai-compatible", () => {
     expect(server.seen.map(({ headers }) => headers.authorization)).toEqual(["Bearer agent-key", undefined]);
   });
 
-  test("headers of the agent go along", async () => {
-    const server = await endpoint(says({ content: "hi" }));
-    await ask(server.url, { headers: { "X-Team": "support" } });
-    expect(server.seen[0]?.headers).toMatchObject({ "x-team": "support", authorization: "Bearer own-key" });
-  });
-
   test("reads tool calls", async () => {
     const call = { id: "x", type: "function", function: { name: "search", arguments: '{"q":"a"}' } };
     const server = await endpoint(
@@ -202,3 +197,22 @@ describe("openai-compatible", () => {
     );
   });
 });
+
+test.each(["openai", "openai-compatible", "anthropic"])(
+  "%s: headers of the agent go along, and none of them stands in for one of the API's",
+  async (provider) => {
+    const server = await endpoint((response) => response.writeHead(500).end());
+    const keys = { openAiApiKey: "own-key", anthropicApiKey: "own-key" };
+    const own = { openAiBaseUrl: server.url, anthropicBaseUrl: server.url.replace("/v1", ""), ...keys };
+    const forged = { Authorization: "Bearer other", "X-API-KEY": "other", "Anthropic-Version": "other" };
+    const headers = { "X-Team": "support", "Content-Type": "text/plain", ...forged };
+    const asked = request({ model: { provider, name: "m", hasSecretRef: false, script: [] }, headers });
+    await expect(createModelAdapters(clock, own)[provider]?.ask(asked)).rejects.toMatchObject({
+      class: "ModelUnavailable",
+    });
+    const seen = server.seen[0]?.headers ?? {};
+    expect(seen).toMatchObject({ "x-team": "support", "content-type": "application/json" });
+    if (provider !== "anthropic") expect(seen.authorization).toBe("Bearer own-key");
+    else expect(seen).toMatchObject({ "x-api-key": "own-key", "anthropic-version": "2023-06-01" });
+  },
+);
