@@ -37,6 +37,22 @@ export class UsageError extends Error {
   }
 }
 
+const FILE_ERRORS: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file",
+  EISDIR: "it is a folder",
+  ENOTDIR: "it is, or lies below, a file",
+  EACCES: "permission denied",
+  EPERM: "permission denied",
+  EROFS: "the file system is read-only",
+  ENOSPC: "no space is left",
+};
+
+/** Words for why a file or folder cannot be read or written. */
+export function fileErrorWords(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return FILE_ERRORS[code ?? ""] ?? message;
+}
+
 /** An error ready to print. */
 export interface Shown {
   /** "E-RUN-NOT-FOUND". */

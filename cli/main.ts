@@ -22,6 +22,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   worker: { summary: "run a worker (orloj worker --help)" },
   sandbox: { summary: "run a service for the examples to work on (orloj sandbox --help)" },
   migrate: { summary: "bring a database to this release (orloj migrate --help)" },
+  init: { summary: "make a folder of manifests from a blueprint", load: () => import("./init.ts") },
   apply: { summary: "validate manifests and store them, all or none", load: () => import("./apply.ts") },
   validate: { summary: "validate manifests and store nothing", load: () => import("./validate.ts") },
   get: { summary: "list resources, or show one", load: () => import("./get.ts") },

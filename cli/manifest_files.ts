@@ -4,7 +4,7 @@
 
 import { type Dirent, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, normalize } from "node:path";
-import { UsageError } from "./failure.ts";
+import { fileErrorWords, UsageError } from "./failure.ts";
 
 /** A manifest file as it is sent. */
 export interface ManifestFile {
@@ -64,7 +64,7 @@ function isFolder(path: string): boolean {
   try {
     return statSync(path).isDirectory();
   } catch (error) {
-    throw new UsageError(`${path} cannot be read: ${wordsFor(error)}`);
+    throw new UsageError(`${path} cannot be read: ${fileErrorWords(error)}`);
   }
 }
 
@@ -72,15 +72,6 @@ function read(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    throw new UsageError(`${path} cannot be read: ${wordsFor(error)}`);
+    throw new UsageError(`${path} cannot be read: ${fileErrorWords(error)}`);
   }
-}
-
-/** Why a file cannot be read or written. */
-export function wordsFor(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  if (code === "ENOENT") return "there is no such file";
-  if (code === "EACCES") return "permission denied";
-  if (code === "EISDIR") return "it is a folder";
-  return message;
 }
