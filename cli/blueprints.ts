@@ -52,7 +52,7 @@ export function listBlueprints(): Blueprint[] {
 /**
  * A copy of a blueprint.
  *
- * @param path      the folder of the copy as commands should name it.
+ * @param path      the folder of the copy as commands and manifests name it; it needs no quotes there.
  * @param namespace the namespace of its manifests.
  */
 export function copyBlueprint(blueprint: Blueprint, path: string, namespace: string): BlueprintCopy {
@@ -60,7 +60,7 @@ export function copyBlueprint(blueprint: Blueprint, path: string, namespace: str
   const own = namespaceOf(originals);
   const files = originals.map(({ name, content }) => {
     if (!TEXT_FILE.test(name)) return { name, content };
-    const text = rewrite(content.toString("utf8"), blueprint.name, { path: quoted(path), from: own, to: namespace });
+    const text = rewrite(content.toString("utf8"), blueprint.name, { path, from: own, to: namespace });
     return { name, content: Buffer.from(name === README ? text.replace(HEADING, `# ${namespace}: $2`) : text) };
   });
   const readme = files.find(({ name }) => name === README)?.content.toString("utf8") ?? "";
@@ -115,8 +115,4 @@ function firstCommands(readme: string): string[] {
     .split("\n")
     .map((line) => line.replace(/\s+#.*$/, ""))
     .filter((line) => line !== "");
-}
-
-function quoted(path: string): string {
-  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

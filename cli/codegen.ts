@@ -7,7 +7,7 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import { type GeneratedTypes, generateTypes, type WorkflowSource } from "./codegen/catalog.ts";
 import type { Context } from "./context.ts";
-import { fileErrorWords, EXIT, UsageError } from "./failure.ts";
+import { EXIT, fileErrorWords, UsageError } from "./failure.ts";
 import { collect } from "./options.ts";
 import { safeLine } from "./sanitize.ts";
 import { workflowsOfFiles, workflowsOfServer } from "./workflow_sources.ts";
@@ -67,7 +67,10 @@ function write(context: Context, out: string, { text, digest }: GeneratedTypes, 
     try {
       writeFileSync(resolve(context.host.directory, out), text);
     } catch (error) {
-      throw new UsageError(`${out} cannot be written: ${fileErrorWords(error)}`, "name a file in a folder that is there");
+      throw new UsageError(
+        `${out} cannot be written: ${fileErrorWords(error)}`,
+        "name a file in a folder that is there",
+      );
     }
   }
   if (context.json) context.printJson({ file: out, workflows, digest, changed });

@@ -20,6 +20,8 @@ interface Options {
 }
 
 const SUMMARY_COLUMNS_MAX = 100;
+/** A path that is written as it is, in YAML and in a shell. */
+const PLAIN_PATH = /^[\p{L}\p{N}_.+/-]+$/u;
 
 /** Adds the verb to the program. */
 export function register(program: Command, context: Context): void {
@@ -55,6 +57,12 @@ function make(context: Context, path: string | undefined, options: Options): voi
   const shown = normalize(path).replace(/(?<=.)\/$/, "");
   const namespace = options.namespace ?? basename(folder);
   checkNamespace(namespace, options.namespace !== undefined);
+  if (!PLAIN_PATH.test(shown)) {
+    throw new UsageError(
+      `"${shown.slice(0, 80)}" would need quotes in manifests and commands`,
+      "go to the folder above first, and pass a name alone",
+    );
+  }
   const blueprint = blueprintNamed(options.blueprint);
   const { files, commands } = copyBlueprint(blueprint, shown, namespace);
   checkEmpty(folder, shown);

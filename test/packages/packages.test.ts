@@ -1,8 +1,8 @@
 // The two packages as npm packs them: what they hold, and that they work in a project that knows nothing of this repository.
 // Builds in a copy of the sources, so that the tree stays clean. The install takes its dependencies from npm's cache or registry.
 
-import { cp, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { temporaryFolder } from "../harness/folders.ts";
 import { type RunningProcess, type SpawnOptions, startProcess } from "../harness/processes.ts";
@@ -71,6 +71,13 @@ test("the orloj package holds the built product, its types, the protos and the e
   expect(paths).toEqual(expect.arrayContaining(["proto/orloj/v1/workflow.proto", "proto/orloj/v1/common.proto"]));
 });
 
+test("every file of the examples is packed, also what tools read", async () => {
+  const entries = await readdir(join(ROOT, "examples"), { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
+  const packed = pathsOf(orloj).filter((path) => path.startsWith("examples/"));
+  expect(packed).toEqual(files.map((file) => relative(ROOT, file)).sort());
+});
+
 test("the SDK package holds its own closure alone and depends on three packages", async () => {
   const paths = pathsOf(sdk);
   const known = /^dist\/(sdk|proto\/gen)\/.*\.(js|d\.ts)$|^(package\.json|README\.md|LICENSE)$/;
@@ -134,7 +141,7 @@ spec:
   parameters: {type: object, required: [name], properties: {name: {type: string}}}
 `;
 
-test("a strict TypeScript client compiles against the SDK and runs a workflow on the installed server and worker", async () => {
+test("a strict TypeScript client compiles and runs a workflow on the installed server and worker, and so does a blueprint", async () => {
   await mkdir(join(project, "src"));
   await writeFile(join(project, "src/client.ts"), CLIENT);
   // The compiler and Node's types are the repository's; everything else is what npm installed.
@@ -175,6 +182,13 @@ test("a strict TypeScript client compiles against the SDK and runs a workflow on
     reason: "WORKFLOW_NOT_FOUND",
     library: "function",
   });
+  // What a newcomer types, as it is printed.
+  const user = { cwd: project, env: { ORLOJ_HOME: home } };
+  const made = await mustRun("npx", ["--no-install", "orloj", "init", "nightly", "-o", "json"], user);
+  const { next } = JSON.parse(made) as { next: string[] };
+  expect(next).toHaveLength(3);
+  const printed = await mustRun("sh", ["-e", "-c", next.join("\n")], user);
+  expect(printed.match(/ run_\w+ {2}SUCCEEDED$/gm)).toHaveLength(2);
   expect(await worker.stop()).toEqual({ code: 0, signal: null });
   expect(await server.stop()).toEqual({ code: 0, signal: null });
 });

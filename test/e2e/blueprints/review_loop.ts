@@ -18,22 +18,20 @@ async function expectRounds(stage: Stage, run: RunHandle, rounds: number): Promi
 }
 
 /** See the file header. */
-export const reviewLoop: BlueprintCase = {
-  runs: [
-    {
-      shows: "notes come back until the text is good: three rounds, then it is published",
-      workflow: "status-update",
-      output: { status: "published", rounds: 3, notes: "", text: SHORT },
-      nodes: { ...IN_LOOP, publish: "SUCCEEDED", hand_over: "SKIPPED" },
-      also: (stage, run) => expectRounds(stage, run, 3),
-    },
-    {
-      shows: "the bound ends what would go round for ever: one round and three more, then a person",
-      workflow: "status-update",
-      parameters: { maxWords: 5 },
-      output: { status: "waits for a person", rounds: 4, notes: "use at most 5 words, not 15", text: SHORT },
-      nodes: { ...IN_LOOP, publish: "SKIPPED", hand_over: "SUCCEEDED" },
-      also: (stage, run) => expectRounds(stage, run, 4),
-    },
-  ],
-};
+export const reviewLoop: BlueprintCase = [
+  {
+    shows: "notes come back until the text is good: three rounds, then it is published",
+    workflow: "status-update",
+    output: { status: "published", rounds: 3, notes: "", text: SHORT },
+    nodes: { ...IN_LOOP, publish: "SUCCEEDED", hand_over: "SKIPPED" },
+    also: (stage, run) => expectRounds(stage, run, 3),
+  },
+  {
+    shows: "the bound ends what would go round for ever: one round and three more, then a person",
+    workflow: "status-update",
+    parameters: { maxWords: 5 },
+    output: { status: "waits for a person", rounds: 4, notes: "use at most 5 words, not 15", text: SHORT },
+    nodes: { ...IN_LOOP, publish: "SKIPPED", hand_over: "SUCCEEDED" },
+    also: (stage, run) => expectRounds(stage, run, 4),
+  },
+];

@@ -1,0 +1,34 @@
+// The sandbox as a process, for the blueprints that work on it: what it says a server needs, and what was done to it.
+// Started by blueprints.test.ts, before the server.
+
+import { type RunningProcess, startOrloj } from "../../harness/processes.ts";
+
+/** A running sandbox. */
+export interface SandboxProcess {
+  /** What a server has to be started with, as `orloj sandbox --env` prints it. */
+  readonly env: Readonly<Record<string, string>>;
+  /** What was done to it so far, by its own count. */
+  effects(): Promise<Readonly<Record<string, number>>>;
+}
+
+/** Starts a sandbox on a free port and waits until it is ready. */
+export async function startSandbox(): Promise<SandboxProcess> {
+  const running = startOrloj(["sandbox", "--port", "0"]);
+  const [, url = ""] = await running.waitFor(/sandbox ready (\S+)/);
+  const env = await exportedBy(startOrloj(["sandbox", "--env", "--port", new URL(url).port]));
+  return {
+    env,
+    async effects() {
+      const token = env["ORLOJ_SECRET_OPERATIONS_TOKEN"] ?? "";
+      const response = await fetch(`${url}/effects`, { headers: { authorization: `Bearer ${token}` } });
+      return (await response.json()) as Readonly<Record<string, number>>;
+    },
+  };
+}
+
+async function exportedBy(printing: RunningProcess): Promise<Record<string, string>> {
+  await printing.ended;
+  return Object.fromEntries(
+    [...printing.output.stdout.matchAll(/^export (\w+)='(.*)'$/gm)].map(([, name = "", value = ""]) => [name, value]),
+  );
+}
