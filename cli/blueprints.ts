@@ -106,7 +106,7 @@ interface Places {
 function rewrite(text: string, blueprint: string, { path, from, to }: Places): string {
   return text
     .replace(new RegExp(`(?<![\\w./-])examples/${blueprint}(?![\\w-])`, "g"), () => path)
-    .replace(new RegExp(`(\\bnamespace: ["']?|(?<!\\S)(?:-n|--namespace) )${from}(?![\\w-])`, "g"), `$1${to}`);
+    .replace(new RegExp(`(\\bnamespace: ["']?|%% |(?<!\\S)(?:-n|--namespace) )${from}(?![\\w-])`, "g"), `$1${to}`);
 }
 
 function firstCommands(readme: string): string[] {

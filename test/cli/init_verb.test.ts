@@ -15,10 +15,14 @@ import { temporaryFolder } from "./run_orloj.ts";
 const EXAMPLES = resolve(import.meta.dirname, "../../examples");
 const NO_INPUT = () => Promise.resolve("");
 
-async function init(directory: string, ...words: readonly string[]) {
+function init(directory: string, ...words: readonly string[]) {
+  return orloj(directory, "init", ...words);
+}
+
+async function orloj(directory: string, ...words: readonly string[]) {
   let out = "";
   let err = "";
-  const code = await runCli(["init", ...words], {
+  const code = await runCli(words, {
     env: {},
     directory,
     clock: systemClock(),
@@ -89,6 +93,18 @@ test.each(listBlueprints())(
     );
   },
 );
+
+test.each(listBlueprints())("a copy's README of $name shows the graph as orloj graph draws it", async ({ name }) => {
+  using folder = temporaryFolder();
+  await init(folder.path, "copy", "--blueprint", name);
+  const path = join(folder.path, "copy");
+  const shown = /^```mermaid\n([\s\S]*?)^```/m.exec(readFileSync(join(path, "README.md"), "utf8"))?.[1];
+  const documents = (await readManifestFiles([path], NO_INPUT)).flatMap(({ content }) => parseAllDocuments(content));
+  const systems = documents.filter((one) => one.get("kind") === "AgentSystem");
+  const names = systems.map((one) => String(one.getIn(["metadata", "name"])));
+  const drawings = await Promise.all(names.map((system) => orloj("/", "graph", system, "-f", path, "-o", "mermaid")));
+  expect(drawings.map(({ out }) => out)).toContain(shown);
+});
 
 test("with -o json what was made is one document, and paths are as they were meant", async () => {
   using folder = temporaryFolder();
