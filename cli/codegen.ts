@@ -38,7 +38,7 @@ export function register(program: Command, context: Context): void {
       if (options.check && options.out === undefined) throw new UsageError("--check needs a file", "pass --out FILE");
       const workflows = await findWorkflows(context, options);
       const generated = generateTypes(workflows);
-      if (options.out === undefined) context.host.out(generated.text);
+      if (options.out === undefined) print(context, generated, workflows.length);
       else if (options.check) check(context, options.out, generated);
       else write(context, options.out, generated, workflows.length);
     });
@@ -59,6 +59,11 @@ async function findWorkflows(context: Context, options: Options): Promise<Workfl
   if (filename !== undefined) throw new UsageError(`there is no WorkflowTemplate in ${filename.join(", ")}`);
   const where = allNamespaces ? "on this server" : `in namespace ${namespace}`;
   throw new UsageError(`there is no workflow ${where}`, "orloj get workflows -A");
+}
+
+function print(context: Context, { text, digest }: GeneratedTypes, workflows: number): void {
+  if (context.json) context.printJson({ text, workflows, digest });
+  else context.host.out(text);
 }
 
 function write(context: Context, out: string, { text, digest }: GeneratedTypes, workflows: number): void {
@@ -103,7 +108,8 @@ function difference(out: string, found: string, text: string): string {
 
 function readOut(context: Context, out: string): string | undefined {
   try {
-    return readFileSync(resolve(context.host.directory, out), "utf8");
+    // git may have checked it out with the line ends of another system.
+    return readFileSync(resolve(context.host.directory, out), "utf8").replaceAll("\r\n", "\n");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw new UsageError(`${out} cannot be read: ${fileErrorWords(error)}`);

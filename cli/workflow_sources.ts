@@ -26,10 +26,18 @@ export async function workflowsOfServer(
     Number.MAX_SAFE_INTEGER,
     100,
   );
+  // Many workflows may stand on one system.
+  const systems = new Map<string, Promise<JsonObject | undefined>>();
+  const find: FindSystem = (space, system) => {
+    const key = `${space}/${system}`;
+    const found = systems.get(key) ?? storedSystem(client, space, system);
+    systems.set(key, found);
+    return found;
+  };
   const sources: WorkflowSource[] = [];
   for (const { namespace: space, name, manifestJson } of items) {
     const template = JSON.parse(manifestJson) as JsonObject;
-    const { source, systemFound } = await sourceOf(template, (...key) => storedSystem(client, ...key));
+    const { source, systemFound } = await sourceOf(template, find);
     if (!systemFound) warn(`${space}/${name}: its system cannot be read, so only its own output schema is known`);
     sources.push(source);
   }

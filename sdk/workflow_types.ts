@@ -35,10 +35,10 @@ export type WorkflowNameOf<Catalog extends WorkflowCatalog, Namespace extends Na
   ? never
   : keyof Catalog[Namespace] & string;
 
-/** True types have no member that must be given. */
+/** True if no member must be given. */
 type Optional<Members extends object> = Record<never, never> extends Members ? true : false;
 
-/** A tag option that must be there when a tag must. */
+/** The option `tags`, which must be there when one of them must. */
 export type TagOption<Tags extends object> =
   Optional<Tags> extends true
     ? {

@@ -49,6 +49,7 @@ interface Place {
 
 const MEMBER_KEYWORDS = ["properties", "required", "additionalProperties", "patternProperties"];
 const BRANCH_KEYWORDS = ["anyOf", "oneOf"] as const;
+const COMPOSING_KEYWORDS = ["$ref", "allOf", ...BRANCH_KEYWORDS];
 
 class SchemaTypes {
   readonly #root: JsonObject;
@@ -110,6 +111,7 @@ class SchemaTypes {
 
   #object(schema: JsonObject, place: Place): TypeText {
     const properties = isJsonObject(schema["properties"]) ? schema["properties"] : {};
+    if (isSaidElsewhere(schema)) return plain("object");
     const required = new Set(listOf(schema["required"]).filter((name) => typeof name === "string"));
     const members = [...new Set([...Object.keys(properties), ...required])].sort().map((name): MemberText => {
       const declared = Object.hasOwn(properties, name) ? properties[name] : undefined;
@@ -185,6 +187,12 @@ class SchemaTypes {
     }
     return false;
   }
+}
+
+// An object whose members are those of what it is composed of: open by itself, it would let every name in.
+function isSaidElsewhere(schema: JsonObject): boolean {
+  const isComposed = COMPOSING_KEYWORDS.some((keyword) => schema[keyword] !== undefined);
+  return isComposed && !MEMBER_KEYWORDS.some((keyword) => schema[keyword] !== undefined);
 }
 
 function keyOf(reference: string, filled: boolean): string {

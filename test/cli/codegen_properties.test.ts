@@ -11,7 +11,7 @@ import { schemas } from "./random_schemas.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
-const SCHEMAS = 150;
+const SCHEMAS = 100;
 const VALUES = 6;
 
 test("a value that fits a schema fits its type: before defaults are filled in as parameters, after that as a result", async () => {

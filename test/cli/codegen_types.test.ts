@@ -51,6 +51,11 @@ test.each<[string, Json, string]>([
     { properties: { a: { type: "string" } }, oneOf: [{ required: ["a"] }, { required: ["b"] }] },
     "{ a?: string; } & ({ a: unknown; } | { b: unknown; })",
   ],
+  [
+    "an object that is one of several",
+    { type: "object", oneOf: [{ required: ["a"] }, { required: ["b"] }] },
+    "object & ({ a: unknown; } | { b: unknown; })",
+  ],
   ["what types cannot say", { not: { type: "string" }, if: { type: "number" }, else: { type: "null" } }, "unknown"],
   ["an open object", { type: "object" }, "{ [key: string]: unknown }"],
   ["an object without members", { type: "object", additionalProperties: false }, "{ [key: string]: never }"],

@@ -15,6 +15,8 @@ let generated: string;
 
 beforeAll(async () => {
   generated = (await runVerb(["codegen", "-f", MANIFESTS])).out;
+  const json = JSON.parse((await runVerb(["codegen", "-f", MANIFESTS, "-o", "json"])).out) as { text: string };
+  expect(json.text).toBe(generated);
 });
 
 const CLIENT = `import { createClient, type OrlojClient, type RunHandle } from "${SDK}";
@@ -38,6 +40,7 @@ await ask.invoke({ question: "Why?" });
 await supportAsk.invoke(undefined, { tags: { ticket: "T-1" } });
 await supportAsk.invoke({}, { tags: { ticket: "T-1" } });
 orloj.workflow("ask", { namespace: "default" });
+await orloj.workflow("route").invoke({ kind: "error", code: 7 });
 const other = await any.workflow("whatever", { namespace: "anywhere" }).invoke({ a: 1 }, { tags: { b: "2" } });
 export const title: string = (await other.result<{ title: string }>()).title;
 `;
@@ -49,6 +52,9 @@ const WRONG: readonly (readonly [code: string, line: string])[] = [
   ["TS2322", "await ask.invoke({ question: 1 });"],
   ["TS2322", 'await ask.invoke({ question: "Why?", tone: "rude" });'],
   ["TS2741", "await ask.invoke({ urls: [] });"],
+  ["TS2353", 'await orloj.workflow("route").invoke({ kind: "place", city: "Brno", county: "CZ" });'],
+  ["TS2322", 'await orloj.workflow("route").invoke({ kind: "place", code: 7, city: 8 });'],
+  ["TS2353", 'await orloj.workflow("route").invoke({ kind: "place", code: 7 });'],
   ["TS2554", "await ask.invoke();"],
   ["TS2561", 'await ask.invoke({ question: "Why?" }, { tags: { tickets: "T-1" } });'],
   ["TS2353", 'await ask.invoke({ question: "Why?" }, { tags: { "customer-id": "1" } });'],
@@ -87,11 +93,13 @@ test("a file is written once, left alone when it is current, and --check tells w
   const file = join(folder.path, "src/workflows.ts");
   expect(await codegen("--check")).toMatchObject({ code: 1, out: "src/workflows.ts is missing\n" });
   expect(existsSync(file)).toBe(false);
-  expect(await codegen()).toEqual({ code: 0, out: "src/workflows.ts written: 2 workflows\n", err: "" });
+  expect(await codegen()).toEqual({ code: 0, out: "src/workflows.ts written: 3 workflows\n", err: "" });
   expect(readFileSync(file, "utf8")).toBe(generated);
-  expect(await codegen()).toMatchObject({ code: 0, out: "src/workflows.ts unchanged: 2 workflows\n" });
+  expect(await codegen()).toMatchObject({ code: 0, out: "src/workflows.ts unchanged: 3 workflows\n" });
   expect(await codegen("--check")).toMatchObject({ code: 0, out: "src/workflows.ts is current\n" });
   const edited = generated.replace("question: string", "question: number").replace(/Source: .*/, "Source: another");
+  writeFileSync(file, generated.replaceAll("\n", "\r\n"));
+  expect(await codegen("--check")).toMatchObject({ code: 0 });
   writeFileSync(file, edited);
   const line = edited.split("\n").findIndex((text) => text.includes("question: number")) + 1;
   expect(await codegen("--check")).toEqual({

@@ -119,8 +119,8 @@ function unionsOf(any: fc.Arbitrary<Sketch>): fc.Arbitrary<Sketch> {
 function bothOf(any: fc.Arbitrary<Sketch>): fc.Arbitrary<Sketch> {
   const left = objectsOf(fc.constantFrom("a", "b"), any, false);
   const right = objectsOf(fc.constantFrom("c-d", "class"), any, false);
-  return fc.tuple(left, right).map(([one, other]) => ({
-    schema: { allOf: [one.schema, other.schema] },
+  return fc.tuple(left, right, fc.boolean()).map(([one, other, typed]) => ({
+    schema: { ...(typed ? { type: "object" } : {}), allOf: [one.schema, other.schema] },
     values: fc
       .tuple(one.values, other.values)
       .map(([some, more]) => ({ ...(some as JsonObject), ...(more as JsonObject) })),

@@ -34,6 +34,22 @@ test("invoke sends the token, a deadline and a generated idempotency key", async
   expect(server.seen[0]).toMatchObject({ authorization: "Bearer secret", timeoutMs: "60000" });
 });
 
+test("a tag that is undefined is left out, as a parameter is", async () => {
+  const requests: InvokeRequest[] = [];
+  await using server = await startScriptedServer({
+    workflows: {
+      invoke(request) {
+        requests.push(request);
+        return { run: runOf("run_1") };
+      },
+    },
+  });
+  const tags: Partial<Record<"a" | "b", string | undefined>> = { a: "1", b: undefined };
+  const options = { tags: tags as Record<string, string> };
+  await createClient({ endpoint: server.endpoint, host: fakeHost() }).workflow("w").invoke({ c: undefined }, options);
+  expect(requests[0]).toMatchObject({ tags: { a: "1" }, parametersJson: "{}" });
+});
+
 test("the raw client sends a key too, and keeps one that was given", async () => {
   const keys: string[] = [];
   await using server = await startScriptedServer({

@@ -74,7 +74,8 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   // A service for the examples, beside the product: it knows nothing of it.
   sandbox: ["kit"],
   sdk: ["proto/gen"],
-  cli: ["kit", "language", "sdk", "proto/gen", "server/audit", "server/manifests", "server/policy"],
+  "cli/codegen": ["kit", "cli"],
+  cli: ["kit", "language", "sdk", "proto/gen", "cli/codegen", "server/audit", "server/manifests", "server/policy"],
   bin: ["cli"],
 };
 
@@ -98,6 +99,7 @@ export const PURE_PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "server/queue": ["node:crypto"],
   "server/audit": ["node:crypto"],
   "server/grant": ["node:crypto"],
+  "cli/codegen": [],
 };
 
 /** Packages that only some rooms may import; their types may travel. */
