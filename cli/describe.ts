@@ -97,6 +97,7 @@ function runFacts(run: Run, nowMs: number, context: Context): string[] {
       ["Workflow", safeLine(`${run.namespace}/${run.workflow}`)],
       ["State", `${runStateName(run.state)} after ${span(run.createTime, run.endTime, nowMs)}`],
       ["Conditions", safeLine(run.conditions.join(", "))],
+      ["Waits for", run.waitingFor.map((needs) => safeLine(`a worker with ${needs}`)).join("; ")],
       ["Requester", safeLine(who)],
       ["Groups", safeLine(groups)],
       ["Tags", safeLine(pairs(run.tags))],

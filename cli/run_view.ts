@@ -161,7 +161,11 @@ export function transitionLines(previous: RunView | undefined, next: RunView, no
     add(undefined, `node  ${safeLine(node.name)}  ${nodeStateName(node.state)}`);
   }
   const conditions = run.conditions.filter((condition) => !previous?.run.conditions.includes(condition));
-  for (const condition of conditions) add(undefined, `run  ${safeLine(run.id)}  ${safeLine(condition)}`);
+  const missing = run.waitingFor.length === 0 ? "" : `: no worker has ${run.waitingFor.join("; ")}`;
+  for (const condition of conditions) {
+    const why = condition === "Unschedulable" ? missing : "";
+    add(undefined, `run  ${safeLine(run.id)}  ${safeLine(`${condition}${why}`)}`);
+  }
   if (previous?.run.state !== run.state)
     add(millis(run.endTime), `run  ${safeLine(run.id)}  ${runStateName(run.state)}`);
   return lines;

@@ -8,6 +8,7 @@ import type { Context } from "./context.ts";
 import { age, pairs, table } from "./format.ts";
 import { presentable } from "./json_output.ts";
 import { allPages } from "./pages.ts";
+import { safeLine } from "./sanitize.ts";
 
 /** Adds the verb to the program. */
 export function register(program: Command, context: Context): void {
@@ -31,16 +32,34 @@ export function register(program: Command, context: Context): void {
     });
 }
 
+// Runtimes, and in place of "handler" which handlers.
+function runs({ runtimes, handlers }: Worker): string {
+  const others = runtimes.filter((runtime) => runtime !== "handler");
+  return safeLine([...others, ...handlers.map((name) => `handler:${name}`)].join(","));
+}
+
 /** Workers as a table. */
 export function workerTable(workers: readonly Worker[], context: Context): string[] {
   const nowMs = context.host.clock.now();
-  const headers = ["NAME", "SESSION", "STATE", "SLOTS", "LEASES", "LABELS", "CONNECTED", "LAST SEEN", "VERSION"];
+  const headers = [
+    "NAME",
+    "SESSION",
+    "STATE",
+    "SLOTS",
+    "LEASES",
+    "RUNS",
+    "LABELS",
+    "CONNECTED",
+    "LAST SEEN",
+    "VERSION",
+  ];
   const rows = workers.map((worker) => [
     worker.name,
     worker.sessionId,
     worker.state,
     String(worker.slots),
     String(worker.leases),
+    runs(worker),
     pairs(worker.labels),
     age(worker.connectTime, nowMs),
     `${age(worker.lastSeenTime, nowMs)} ago`,

@@ -7,6 +7,9 @@ import { systemRandom } from "../kit/random.ts";
 import { assembleWorker, type Worker, type WorkerOptions } from "./worker.ts";
 
 export { DomainError } from "../kit/errors.ts";
+export type { Json, JsonObject } from "../kit/json.ts";
+export type { Handler, HandlerAgent, HandlerContext, Handlers, HandlerTask, OfferedTool } from "./handler/context.ts";
+export { AgentError, type AgentErrorOptions, ToolError } from "./handler/errors.ts";
 export type { Log, LogFields, LogLevel } from "./log.ts";
 export type { Worker, WorkerOptions } from "./worker.ts";
 

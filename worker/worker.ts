@@ -8,7 +8,9 @@ import { createIds } from "../kit/ids.ts";
 import type { Random } from "../kit/random.ts";
 import { Redactor } from "../kit/redactor.ts";
 import { MIB, SECOND } from "../kit/units.ts";
-import { createRuntimes } from "./agent/runtimes.ts";
+import { createRuntimes, type Runtime, type Runtimes } from "./agent/runtimes.ts";
+import type { Handlers } from "./handler/context.ts";
+import { handlerNames, handlerRuntime } from "./handler/handler_runtime.ts";
 import { type Log, redactingLog } from "./log.ts";
 import { createModelAdapters } from "./model/registry.ts";
 import { WorkerSession } from "./session/session.ts";
@@ -20,6 +22,8 @@ import { createExecutors } from "./tool/registry.ts";
 const VERSION = "0.1.0";
 /** Default of WorkerOptions.toolMemoryBytes. */
 export const TOOL_MEMORY_BYTES = 1_024 * MIB;
+/** Default of WorkerOptions.handlerGraceMs; less than the shortest grace of a workflow. */
+export const HANDLER_GRACE_MS = 2 * SECOND;
 /** Default of WorkerOptions.drainWindowMs. */
 export const DRAIN_WINDOW_MS = 20 * SECOND;
 
@@ -35,6 +39,12 @@ export interface WorkerOptions {
   readonly slots?: number;
   /** Labels that agents' requirements select. */
   readonly labels?: Readonly<Record<string, string>>;
+  /** Agents as code, by the `handler.name` of their manifests; none by default. A worker is sent tasks of its own handlers only. */
+  readonly handlers?: Handlers;
+  /** Time that handler code has to end once its signal aborted, in ms; 2 s by default. Then it is left behind. */
+  readonly handlerGraceMs?: number;
+  /** Which other agents it runs: "model" (tools as nodes, too), "http", "command"; all by default, none if empty. */
+  readonly runtimes?: readonly string[];
   /** CIDR ranges that tools and agents with allowPrivateNetwork may reach; none by default. */
   readonly privateNetworks?: readonly string[];
   /** Where the commands of tools and agents are looked for; /usr/local/bin:/usr/bin:/bin by default. */
@@ -98,7 +108,14 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
   const ended = Promise.withResolvers<void>();
   ended.promise.catch(() => {});
   ready.promise.catch(() => {});
-  const runtimes = createRuntimes({ models, executors, agents, clock, random, redactor });
+  const log = redactingLog(options.log ?? (() => {}), redactor);
+  const shared = { executors, clock, random, redactor };
+  const { handlers = {}, handlerGraceMs: graceMs = HANDLER_GRACE_MS } = options;
+  const names = handlerNames(handlers);
+  const runtimes = new Map(chosen(createRuntimes({ ...shared, models, agents }), options.runtimes));
+  if (names.length > 0) runtimes.set("handler", handlerRuntime({ ...shared, handlers, log, graceMs }));
+  if (runtimes.size === 0)
+    throw new DomainError("CONFIG_INVALID", "a worker without runtimes and without handlers runs nothing");
   const session = new WorkerSession({
     endpoints: options.endpoints,
     openStream: grpcStreams(options.joinToken),
@@ -107,6 +124,7 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
     labels: options.labels ?? {},
     slots,
     runtimes,
+    handlers: names,
     version: VERSION,
     onControlPlane: (told, endpoint) => void controlPlane.learn(told, endpoint.replace(/:\d+$/, "")),
     onReady: (sessionId) => {
@@ -115,7 +133,7 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
     },
     clock,
     random,
-    log: redactingLog(options.log ?? (() => {}), redactor),
+    log,
   });
   return {
     start() {
@@ -135,4 +153,14 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
     abort: () => session.abort(),
     ended: ended.promise,
   };
+}
+
+function chosen(all: Runtimes, names: readonly string[] | undefined): [string, Runtime][] {
+  for (const name of names ?? []) {
+    if (all.has(name)) continue;
+    const known = `known are ${[...all.keys()].join(", ")}`;
+    const hint = name === "handler" ? "code is registered with the option `handlers`" : known;
+    throw new DomainError("CONFIG_INVALID", `runtimes: "${name}" cannot be chosen; ${hint}`);
+  }
+  return [...all].filter(([name]) => names?.includes(name) ?? true);
 }

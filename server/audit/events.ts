@@ -261,6 +261,8 @@ export type AuditDetails = {
     readonly instanceId: string;
     readonly slots: number;
     readonly runtimes: readonly string[];
+    /** Absent: none. */
+    readonly handlers?: readonly string[];
     readonly labels: Readonly<Record<string, string>>;
     readonly version: string;
     readonly resumed: boolean;

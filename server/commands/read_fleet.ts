@@ -62,6 +62,8 @@ function workerView(row: WorkerReadRow): WorkerSessionView {
     instanceId: row.instance_id,
     labels: row.labels,
     slots: row.slots,
+    runtimes: row.runtimes,
+    handlers: row.handlers,
     leases: row.leases,
     state: row.state as WorkerSessionView["state"],
     connectTime: row.connect_time,

@@ -3,6 +3,7 @@
 
 import { DomainError } from "../../kit/errors.ts";
 import { SECOND } from "../../kit/units.ts";
+import { type Requirements, requirementsText } from "../queue/route.ts";
 import type { RunState } from "../queue/states.ts";
 import { runReads } from "../storage/read_runs.ts";
 import type { CommandContext } from "./context.ts";
@@ -74,9 +75,12 @@ export async function listRuns(
 // Whether a worker could take a task changes without a record, so it is found when the run is read.
 function withCondition<Row extends { readonly id: string; readonly conditions: string[] }>(
   row: Row,
-  unschedulable: ReadonlySet<string>,
-): Row {
-  return unschedulable.has(row.id) ? { ...row, conditions: [...row.conditions, "Unschedulable"].sort() } : row;
+  unschedulable: ReadonlyMap<string, readonly Requirements[]>,
+): Row & { readonly waiting_for?: readonly string[] } {
+  const missing = unschedulable.get(row.id);
+  if (missing === undefined) return row;
+  const conditions = [...row.conditions, "Unschedulable"].sort();
+  return { ...row, conditions, waiting_for: missing.map(requirementsText).sort() };
 }
 
 /** A page of a run's tasks in creation order. @throws RUN_NOT_FOUND, PAGE_TOKEN_INVALID */

@@ -26,7 +26,7 @@ type NodeRow = Omit<Awaited<ReturnType<Reads["nodes"]>>[number], "routes"> & {
 };
 
 /** A run without nodes and edges. */
-export function runView(row: RunRow): RunView {
+export function runView(row: RunRow & { readonly waiting_for?: readonly string[] }): RunView {
   const deadline = row.state === "RUNNING" ? row.due_time : null;
   return {
     id: row.id,
@@ -34,6 +34,7 @@ export function runView(row: RunRow): RunView {
     workflow: row.workflow,
     state: row.state as RunView["state"],
     conditions: row.conditions,
+    waitingFor: row.waiting_for ?? [],
     requester: JSON.parse(row.requester) as RequesterView,
     tags: row.tags,
     metadata: row.metadata,

@@ -231,6 +231,8 @@ export interface RunView {
   readonly workflow: string;
   readonly state: RunState;
   readonly conditions: readonly string[];
+  /** What no connected worker has, with the condition Unschedulable. */
+  readonly waitingFor: readonly string[];
   readonly requester: RequesterView;
   readonly tags: Readonly<Record<string, string>>;
   readonly metadata: Readonly<Record<string, string>>;
@@ -295,6 +297,8 @@ export interface WorkerSessionView {
   readonly instanceId: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly slots: number;
+  readonly runtimes: readonly string[];
+  readonly handlers: readonly string[];
   readonly leases: number;
   readonly state: "active" | "draining" | "lost";
   readonly connectTime: Date;

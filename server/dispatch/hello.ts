@@ -11,6 +11,8 @@ export const PROTOCOL_VERSION = 1;
 const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 const RUNTIMES = new Set(["model", "http", "command", "handler", "tool"]);
 const LABELS_MAX = 64;
+const HANDLERS_MAX = 1_000;
+const HANDLER = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /** @throws PROTOCOL_VIOLATION naming the field */
 export function checkHello(hello: Hello): { name: string; capabilities: WorkerCapabilities } {
@@ -34,10 +36,21 @@ export function checkHello(hello: Hello): { name: string; capabilities: WorkerCa
   if (labels.length > LABELS_MAX || labels.some(([key, value]) => key.length > 128 || value.length > 256)) {
     throw violation(`labels: at most ${LABELS_MAX}, keys of 128 and values of 256 characters`);
   }
+  checkHandlers(hello);
   return {
     name: hello.workerName,
     capabilities: { runtimes: hello.runtimes, handlers: hello.handlers, labels: hello.labels },
   };
+}
+
+function checkHandlers({ runtimes, handlers }: Hello): void {
+  if (runtimes.includes("handler") !== handlers.length > 0) {
+    throw violation('handlers go with the runtime "handler": both are given, or neither');
+  }
+  const strange = handlers.find((name) => !HANDLER.test(name));
+  if (strange !== undefined || handlers.length > HANDLERS_MAX || new Set(handlers).size < handlers.length) {
+    throw violation(`handlers: at most ${HANDLERS_MAX} names, each once, of 1 to 63 lower-case letters, digits and '-'`);
+  }
 }
 
 function violation(message: string): DomainError {

@@ -76,6 +76,7 @@ export class SessionRegistry implements SessionHost {
       labels: hello.labels,
       slots: hello.slots,
       runtimes: hello.runtimes,
+      handlers: hello.handlers,
       version: hello.version.slice(0, 64),
       replica_id: replicaId,
     };
@@ -92,7 +93,8 @@ export class SessionRegistry implements SessionHost {
         identity: row.identity,
         instanceId: row.instance_id,
       };
-      const abilities = { slots: row.slots, runtimes: row.runtimes, labels: row.labels, version: row.version };
+      const { slots, runtimes, handlers, labels, version } = row;
+      const abilities = { slots, runtimes, ...(handlers.length > 0 && { handlers }), labels, version };
       const detail = { ...identity, ...abilities, resumed: made.resumed };
       const by = { id: made.id, name: session.name };
       await tx.audit.insert([

@@ -9,7 +9,7 @@ import { checkLimits, checkRuntime, readRuntimeBlock, runtimeJson, takesTurns } 
 import { AGENT_RUNTIMES } from "./agent_spec.ts";
 import type { Findings } from "./diagnostics.ts";
 import { checkSchema, checkTemplate } from "./expressions.ts";
-import { compact, Fields, formatDuration, notYet, readLabel, readString } from "./fields.ts";
+import { compact, Fields, formatDuration, readLabel, readString } from "./fields.ts";
 import { modelJson, readModel } from "./model.ts";
 import { readRetry, retryJson, TASK_CLASSES, TASK_RETRY } from "./retry.ts";
 import { checkSecrets } from "./secret_rule.ts";
@@ -84,8 +84,6 @@ export function readAgent(findings: Findings, tree: Tree, path: string): AgentSp
 
 function readRuntime(fields: Fields): AgentSpec["runtime"] {
   const runtime = fields.oneOf("runtime", AGENT_RUNTIMES, "model");
-  if (runtime === "handler")
-    notYet(fields.findings, fields.positionOf("runtime"), fields.at("runtime"), `runtime "${runtime}"`);
   checkRuntime(fields, runtime);
   return runtime;
 }

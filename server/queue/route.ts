@@ -29,6 +29,13 @@ export function requirementsOf(agent: Pick<AgentSpec, "runtime" | "handler" | "r
   return { runtime, labels: requirements.labels, ...(handler && { handler: handler.name }) };
 }
 
+/** What is needed, for people: "runtime handler, handler refunds, label region=eu". */
+export function requirementsText({ runtime, handler, labels }: Requirements): string {
+  const needs = [`runtime ${runtime}`, ...(handler === undefined ? [] : [`handler ${handler}`])];
+  for (const [key, value] of Object.entries(labels).sort()) needs.push(`label ${key}=${value}`);
+  return needs.join(", ");
+}
+
 /** 16 hex digits of the hash of the canonical requirements. */
 export function routeOf(requirements: Requirements): string {
   const { runtime, handler, labels } = requirements;

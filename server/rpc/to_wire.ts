@@ -84,6 +84,7 @@ export function runToWire(view: RunView): MessageInitShape<typeof wire.RunSchema
     ...rest,
     state: RUN_STATES[view.state],
     conditions: [...view.conditions],
+    waitingFor: [...view.waitingFor],
     requester: { ...view.requester, groups: [...view.requester.groups] },
     createTime: timestampFromDate(view.createTime),
     ...(startTime && { startTime: timestampFromDate(startTime) }),
@@ -129,6 +130,8 @@ export function toolCallToWire(view: ToolCallView): MessageInitShape<typeof wire
 export function workerToWire(view: WorkerSessionView): MessageInitShape<typeof WorkerSchema> {
   return {
     ...view,
+    runtimes: [...view.runtimes],
+    handlers: [...view.handlers],
     connectTime: timestampFromDate(view.connectTime),
     lastSeenTime: timestampFromDate(view.lastSeenTime),
   };

@@ -16,6 +16,8 @@ export interface WorkerReadRow {
   readonly instance_id: string;
   readonly labels: Record<string, string>;
   readonly slots: number;
+  readonly runtimes: string[];
+  readonly handlers: string[];
   readonly leases: number;
   readonly state: string;
   readonly connect_time: Date;
@@ -39,8 +41,8 @@ export interface LeaseReadRow {
 }
 
 const WORKER =
-  sql.raw(`s.id, s.name, s.identity, s.instance_id, s.labels, s.slots, s.state, s.connect_time, s.last_seen_time,
-  s.replica_id, s.version, (select count(*)::integer from lease l where l.session_id = s.id) as leases`);
+  sql.raw(`s.id, s.name, s.identity, s.instance_id, s.labels, s.slots, s.runtimes, s.handlers, s.state, s.connect_time,
+  s.last_seen_time, s.replica_id, s.version, (select count(*)::integer from lease l where l.session_id = s.id) as leases`);
 // A session whose row is gone has no expiry of its own any more: its leases are due now.
 const LEASE =
   sql.raw(`l.task_id, l.run_id, t.node, l.session_id, l.worker, l.attempt, l.delivery, l.accepted, l.claim_time,

@@ -3,6 +3,7 @@
 
 import { sql } from "kysely";
 import type { Queryable } from "./bulk.ts";
+import type { RouteRequirements } from "./schema.ts";
 
 const RUN = [
   "id",
@@ -83,20 +84,24 @@ export function runReads(db: Queryable) {
     },
 
     /**
-     * Of the runs, those with a task that has been queued for a while and that no worker which is connected may take: none has its
-     * runtime and labels. Through ready_run_idx; a drained worker takes nothing, so that it does not count.
+     * What workers are missing: of the runs, those with a task that has been queued for a while and that no worker which is connected may take: none has its
+     * runtime, handler, and labels. Through ready_run_idx; a drained worker takes nothing, so that it does not count.
      */
-    async unschedulable(runIds: readonly string[], afterMs: number): Promise<Set<string>> {
-      if (runIds.length === 0) return new Set();
-      const result = await sql<{ run_id: string }>`
-        select distinct q.run_id from ready q join task t on t.id = q.task_id join route r on r.route = q.route
+    async unschedulable(runIds: readonly string[], afterMs: number): Promise<Map<string, RouteRequirements[]>> {
+      if (runIds.length === 0) return new Map();
+      const result = await sql<{ run_id: string; requirements: RouteRequirements }>`
+        select distinct q.run_id, r.requirements from ready q join task t on t.id = q.task_id join route r on r.route = q.route
         where q.run_id = any(${runIds}::text[]) and t.create_time < clock_timestamp() - ${afterMs} * interval '1 ms'
           and not exists (select from worker_session s
             where s.state = 'active' and s.expire_time >= clock_timestamp()
-              and r.requirements ->> 'runtime' = any(s.runtimes) and s.labels @> (r.requirements -> 'labels'))`.execute(
+              and r.requirements ->> 'runtime' = any(s.runtimes)
+              and (r.requirements ->> 'handler' is null or r.requirements ->> 'handler' = any(s.handlers)) and s.labels @> (r.requirements -> 'labels'))`.execute(
         db,
       );
-      return new Set(result.rows.map((row) => row.run_id));
+      const missing = new Map<string, RouteRequirements[]>();
+      for (const { run_id, requirements } of result.rows)
+        missing.set(run_id, [...(missing.get(run_id) ?? []), requirements]);
+      return missing;
     },
 
     /** The nodes of a run, each in its newest iteration. */

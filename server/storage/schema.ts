@@ -242,6 +242,7 @@ export interface WorkerSessionTable {
   labels: Labels;
   slots: number;
   runtimes: string[];
+  handlers: Generated<string[]>;
   version: string;
   replica_id: string;
   state: string;

@@ -13,6 +13,7 @@ export interface NewSession {
   readonly labels: Readonly<Record<string, string>>;
   readonly slots: number;
   readonly runtimes: readonly string[];
+  readonly handlers: readonly string[];
   readonly version: string;
   readonly replica_id: string;
 }
@@ -79,9 +80,9 @@ export function sessionQueries(db: Queryable) {
       const row = resumed.rows[0];
       if (row !== undefined) return { ...row, resumed: true };
       await sql`insert into worker_session
-          (id, epoch, instance_id, name, identity, labels, slots, runtimes, version, replica_id, state, expire_time)
+          (id, epoch, instance_id, name, identity, labels, slots, runtimes, handlers, version, replica_id, state, expire_time)
         values (${session.id}, 1, ${session.instance_id}, ${session.name}, ${session.identity}, ${JSON.stringify(session.labels)}::jsonb,
-          ${session.slots}, ${session.runtimes}::text[], ${session.version}, ${session.replica_id}, 'active',
+          ${session.slots}, ${session.runtimes}::text[], ${session.handlers}::text[], ${session.version}, ${session.replica_id}, 'active',
           clock_timestamp() + ${ttlMs} * interval '1 ms')`.execute(db);
       return { id: session.id, epoch: 1n, state: "active", resumed: false };
     },

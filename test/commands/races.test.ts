@@ -64,7 +64,7 @@ test.each(ORDERS)("renew vs reap, order %i %i: a session that renewed first keep
   const { runId, held } = await leased();
   const session = {
     ...{ id: `ses_${order.join("")}`, instance_id: "i", name: "w", identity: "w", labels: {}, slots: 1 },
-    ...{ runtimes: ["model"], version: "1", replica_id: "r" },
+    ...{ runtimes: ["model"], handlers: [], version: "1", replica_id: "r" },
   };
   await stage.store.read((tx) => tx.sessions.open(session, "", 0));
   await stage.database.pool.query("update lease set session_id = $1 where task_id = $2", [session.id, held.task.id]);

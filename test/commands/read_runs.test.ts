@@ -228,6 +228,7 @@ test("workers are found by session or name, with their leases; closed ones are g
     labels: { region: "eu" },
     slots: 4,
     runtimes: ["model"],
+    handlers: [],
     version: "1",
     replica_id: "rep_1",
   };

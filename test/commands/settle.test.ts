@@ -158,7 +158,7 @@ test("a lease found unaccepted is kept if its Accept was stored before the lock;
   expect(await stage.settle(lostOf(first, "unaccepted"))).toEqual([{ verdict: "duplicate" }]);
   const session = {
     ...{ id: "ses_live", instance_id: "i", name: "w", identity: "w", labels: {}, slots: 1 },
-    ...{ runtimes: ["model"], version: "1", replica_id: "r" },
+    ...{ runtimes: ["model"], handlers: [], version: "1", replica_id: "r" },
   };
   await stage.store.read((tx) => tx.sessions.open(session, "", 60_000));
   expect(await stage.settle(lostOf(first, "expired"))).toEqual([{ verdict: "duplicate" }]);

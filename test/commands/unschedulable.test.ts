@@ -34,7 +34,10 @@ async function queued(ageMs: number): Promise<string> {
   return id;
 }
 
-async function connect(labels: Record<string, string>, more: { runtimes?: string[]; ttlMs?: number } = {}) {
+async function connect(
+  labels: Record<string, string>,
+  more: { runtimes?: string[]; handlers?: string[]; ttlMs?: number } = {},
+) {
   count += 1;
   const names = { id: `ses_u${count}`, instance_id: `instance-of-${count}-0000`, name: `w${count}`, identity: "wrk" };
   const session = {
@@ -42,6 +45,7 @@ async function connect(labels: Record<string, string>, more: { runtimes?: string
     labels,
     slots: 1,
     runtimes: more.runtimes ?? ["model"],
+    handlers: more.handlers ?? [],
     version: "1",
     replica_id: "rep_1",
   };
@@ -83,6 +87,21 @@ test.each<[string, boolean, () => Promise<unknown>]>([
   const run = await queued(LONG_AGO);
   await arrange();
   expect(await conditions(run)).toEqual(expected ? ["Unschedulable"] : []);
+});
+
+test("a task of a handler that no worker registered names it, and waits for one that did", async () => {
+  const requirements = { runtime: "handler", handler: "refunds", labels: { region: "eu" } };
+  await store.transaction((tx) => tx.bundles.insertRoutes([{ route: "refunds", requirements }]));
+  const run = await queued(LONG_AGO);
+  await sql`update ready set route = 'refunds' where run_id = ${run}`.execute(database.db);
+  const able = { runtimes: ["model", "handler"], handlers: ["billing"] };
+  await connect({ region: "eu" }, able);
+  expect(await readRun(context, run)).toMatchObject({
+    conditions: ["Unschedulable"],
+    waitingFor: ["runtime handler, handler refunds, label region=eu"],
+  });
+  await connect({ region: "eu" }, { ...able, handlers: ["billing", "refunds"] });
+  expect(await readRun(context, run)).toMatchObject({ conditions: [], waitingFor: [] });
 });
 
 test("a leased task waits for nobody", async () => {

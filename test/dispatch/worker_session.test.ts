@@ -41,6 +41,10 @@ test.each([
   ["worker_name", { workerName: "-" }],
   ["slots", { slots: 0 }],
   ["runtimes", { runtimes: ["magic"] }],
+  ["handlers", { runtimes: ["handler"] }],
+  ["handlers", { handlers: ["refunds"] }],
+  ["handlers", { runtimes: ["handler"], handlers: ["Refunds"] }],
+  ["handlers", { runtimes: ["handler"], handlers: ["refunds", "refunds"] }],
 ])("a Hello with a wrong %s is refused by name", async (field, more) => {
   const worker = stage.worker();
   await expect(worker.hello(more)).rejects.toThrow(field);

@@ -78,12 +78,6 @@ export const INVALID_MANIFESTS: readonly InvalidManifest[] = [
   // Agent
   row("E-UNKNOWN-KEY", "a misspelt key of an agent", agent("§sytemPrompt: hi"), 'did you mean "systemPrompt"?'),
   row("E-MISSING", "an agent without model", head("Agent", "x", "§description: hi"), '"model" is missing'),
-  row(
-    "E-NOT-YET",
-    "another runtime",
-    head("Agent", "x", "§runtime: handler\nhandler: {name: refunds}"),
-    'runtime "handler" is not supported by this version',
-  ),
   row("E-UNION", "a block of another runtime", agent("§command: {argv: [x]}"), "does not belong"),
   row(
     "E-UNION",

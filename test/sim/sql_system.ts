@@ -177,7 +177,7 @@ export class SqlSystem {
       case "open": {
         const row = {
           ...{ id: this.session(op.session), instance_id: this.session(op.instance), name: op.session, identity: "w" },
-          ...{ labels: {}, slots: 4, runtimes: ["model"], version: "1", replica_id: `rep_${replica}` },
+          ...{ labels: {}, slots: 4, runtimes: ["model"], handlers: [], version: "1", replica_id: `rep_${replica}` },
         };
         const opened = await store.read((tx) => tx.sessions.open(row, this.session(op.resume), TTL_MS));
         return { session: opened.resumed ? op.resume : op.session, epoch: Number(opened.epoch) };

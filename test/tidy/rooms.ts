@@ -68,6 +68,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   server: ["kit", "language", "server/*"],
   "worker/session": ["kit", "language", "proto/gen", "worker/agent", "worker/model", "worker/tool", "worker"],
   "worker/agent": ["kit", "language", "worker/model", "worker/tool", "worker"],
+  "worker/handler": ["kit", "language", "worker/agent", "worker/tool", "worker"],
   "worker/model": ["kit", "language", "worker/agent", "worker/tool", "worker"],
   "worker/tool": ["kit", "language", "worker/agent", "worker"],
   worker: ["kit", "language", "worker/*"],

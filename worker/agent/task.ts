@@ -24,6 +24,8 @@ export interface Turn {
   readonly toolCalls: readonly RequestedCall[];
   /** Absent if the provider gives none. It is on record and decides nothing. */
   readonly usage?: TurnUsage;
+  /** Name under which handler code recorded a value, which `text` then holds as JSON; absent: a turn of a model, or calls of handler code. */
+  readonly record?: string;
 }
 
 /** A recorded tool result: a value, or the error that the model was told. */

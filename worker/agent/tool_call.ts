@@ -29,9 +29,12 @@ const UNAVAILABLE_BACKOFF = { initialMs: 200, maxMs: 5 * SECOND, factor: 2, jitt
 /** Shortest wait before asking again, whatever the server says. */
 const RETRY_AFTER_MS_MIN = 20;
 
+/** Where the facts of a call go. */
+export type ToolPort = Pick<TaskPort, "callTool" | "recordToolResult" | "leaseSound">;
+
 /** What driving a call needs. */
 export interface ToolCallContext {
-  readonly port: TaskPort;
+  readonly port: ToolPort;
   readonly executors: ToolExecutors;
   readonly clock: Clock;
   readonly random: Random;

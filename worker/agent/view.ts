@@ -56,6 +56,8 @@ export interface AgentView {
   readonly name: string;
   readonly runtime: string;
   readonly model?: ModelView;
+  /** Name of the code, for runtime handler. */
+  readonly handler?: string;
   readonly systemPrompt: string;
   /** Template over {input}; absent: the input as JSON. */
   readonly prompt?: string;
@@ -89,10 +91,12 @@ function parseAgent(value: unknown, at: string): AgentView {
   const agent = object(value, at);
   const spec = object(agent.spec, `${at}.spec`);
   const limits = object(spec.limits, `${at}.spec.limits`);
+  const handler = spec.handler === undefined ? undefined : object(spec.handler, `${at}.spec.handler`);
   return {
     name: text(agent.name, `${at}.name`),
     runtime: text(spec.runtime, `${at}.spec.runtime`),
     ...(spec.model === undefined ? {} : { model: parseModel(spec.model, `${at}.spec.model`) }),
+    ...(handler && { handler: text(handler.name, `${at}.spec.handler.name`) }),
     systemPrompt: text(spec.systemPrompt, `${at}.spec.systemPrompt`),
     ...(spec.prompt === undefined ? {} : { prompt: text(spec.prompt, `${at}.spec.prompt`) }),
     ...(spec.outputSchema === undefined ? {} : { outputSchema: object(spec.outputSchema, `${at}.spec.outputSchema`) }),

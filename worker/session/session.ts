@@ -51,6 +51,8 @@ export interface SessionOptions {
   readonly labels: Readonly<Record<string, string>>;
   readonly slots: number;
   readonly runtimes: Runtimes;
+  /** Names of registered handlers, for runtime handler. */
+  readonly handlers: readonly string[];
   readonly version: string;
   /** Called after the first Welcome. */
   readonly onReady: (sessionId: string) => void;
@@ -276,7 +278,7 @@ export class WorkerSession {
   }
 
   #hello() {
-    const { instanceId, name, labels, slots, runtimes, version } = this.#options;
+    const { instanceId, name, labels, slots, runtimes, handlers, version } = this.#options;
     return create(HelloSchema, {
       protocolVersion: PROTOCOL_VERSION,
       instanceId,
@@ -285,6 +287,7 @@ export class WorkerSession {
       labels: { ...labels },
       slots,
       runtimes: [...runtimes.keys()],
+      handlers: [...handlers],
       version,
       held: this.#tasks.held(),
     });

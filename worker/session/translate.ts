@@ -46,7 +46,9 @@ export function parseWire(text: string, what: string): Json {
 /** Canonical text of a turn, as the journal stores it. */
 export function turnText(turn: Turn): string {
   const toolCalls = turn.toolCalls.map((call) => ({ name: call.name, arguments: call.arguments }));
-  return canonicalJson({ text: turn.text, toolCalls, ...(turn.usage && { usage: { ...turn.usage } }) });
+  const { usage, record } = turn;
+  const more = { ...(usage && { usage: { ...usage } }), ...(record !== undefined && { record }) };
+  return canonicalJson({ text: turn.text, toolCalls, ...more });
 }
 
 /** A journal entry. */
@@ -73,7 +75,8 @@ function turnOf(text: string, sequence: number): Turn {
     }
     return { name: call.name, arguments: call.arguments };
   });
-  return { text: value.text, toolCalls };
+  const { record } = value;
+  return { text: value.text, toolCalls, ...(typeof record === "string" && { record }) };
 }
 
 /** The server's decision on a tool call. */

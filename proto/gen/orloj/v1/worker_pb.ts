@@ -660,7 +660,8 @@ export type JournalEntry = Message<"orloj.v1.JournalEntry"> & {
    */
   entry: {
     /**
-     * Canonical JSON of a turn: {text, toolCalls: [{name, arguments}]}.
+     * Canonical JSON of a turn: {text, toolCalls: [{name, arguments}]}; with "record", the name of a value
+     * that handler code recorded, text is that value as JSON.
      *
      * @generated from field: string turn_json = 2;
      */
