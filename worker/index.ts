@@ -1,6 +1,6 @@
 // The library: a worker inside another Node program.
 // Imported as orloj/worker, and by main.ts.
-// Never reads the environment, prints or handles signals: the program that embeds it does.
+// Never reads the environment (but workerOptions, which is told to), and handles no signals: the program that embeds it does.
 
 import { systemClock } from "../kit/clock.ts";
 import { systemRandom } from "../kit/random.ts";
@@ -8,6 +8,7 @@ import { assembleWorker, type Worker, type WorkerOptions } from "./worker.ts";
 
 export { DomainError } from "../kit/errors.ts";
 export type { Json, JsonObject } from "../kit/json.ts";
+export { workerOptions } from "./from_environment.ts";
 export type { Handler, HandlerAgent, HandlerContext, Handlers, HandlerTask, OfferedTool } from "./handler/context.ts";
 export { AgentError, type AgentErrorOptions, ToolError } from "./handler/errors.ts";
 export type { Log, LogFields, LogLevel } from "./log.ts";

@@ -49,7 +49,9 @@ function checkHandlers({ runtimes, handlers }: Hello): void {
   }
   const strange = handlers.find((name) => !HANDLER.test(name));
   if (strange !== undefined || handlers.length > HANDLERS_MAX || new Set(handlers).size < handlers.length) {
-    throw violation(`handlers: at most ${HANDLERS_MAX} names, each once, of 1 to 63 lower-case letters, digits and '-'`);
+    throw violation(
+      `handlers: at most ${HANDLERS_MAX} names, each once, of 1 to 63 lower-case letters, digits and '-'`,
+    );
   }
 }
 

@@ -6,6 +6,9 @@
 import type { JsonObject } from "../../kit/json.ts";
 import type { Log } from "../log.ts";
 
+// biome-ignore lint/suspicious/noExplicitAny: input and tools are as manifests say; a handler that wants them typed says how
+type AsDeclared = any;
+
 /** Which task runs. */
 export interface HandlerTask {
   readonly id: string;
@@ -33,8 +36,7 @@ export interface HandlerAgent {
 }
 
 /** What a handler is given beside its input. */
-// biome-ignore lint/suspicious/noExplicitAny: tools are declared in manifests; a handler that wants them typed says how
-export interface HandlerContext<Tools = any> {
+export interface HandlerContext<Tools = AsDeclared> {
   /**
    * The agent's tools by the name that it declares: `await ctx.tools.refund({ orderId })`. Each call is decided by the server's policies,
    * recorded before it is made, and answered from the record after a crash. Calls that are made together run together.
@@ -61,8 +63,7 @@ export interface HandlerContext<Tools = any> {
  * An agent as code. Its value is the task's output and fits the agent's `outputSchema`; what it throws fails the task.
  * After a crash it begins again from its beginning, on whichever worker has it: see docs/worker-library.md.
  */
-// biome-ignore lint/suspicious/noExplicitAny: input and tools are as manifests say; a handler that wants them typed says how
-export type Handler<Input = any, Output = unknown, Tools = any> = (
+export type Handler<Input = AsDeclared, Output = unknown, Tools = AsDeclared> = (
   input: Input,
   ctx: HandlerContext<Tools>,
 ) => Output | Promise<Output>;

@@ -14,7 +14,7 @@ import { type TimeDependencies, withinTime } from "../agent/within_time.ts";
 import type { Log } from "../log.ts";
 import type { ToolExecutors } from "../tool/executor.ts";
 import type { Handlers } from "./context.ts";
-import { AgentError, AGENT_FAILED, ToolError } from "./errors.ts";
+import { AGENT_FAILED, AgentError, ToolError } from "./errors.ts";
 import { makeContext } from "./make_context.ts";
 import { plainJson } from "./plain_json.ts";
 import { Scope } from "./scope.ts";
