@@ -3,7 +3,7 @@
 // All or none: what was written is removed again when a file cannot be written.
 
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { basename, dirname, join, normalize, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import type { Command } from "commander";
 import { didYouMean } from "../server/manifests/diagnostics.ts";
 import { LABEL, LABEL_RULE } from "../server/manifests/fields.ts";
@@ -21,7 +21,7 @@ interface Options {
 
 const SUMMARY_COLUMNS_MAX = 100;
 /** A path that is written as it is, in YAML and in a shell. */
-const PLAIN_PATH = /^[\p{L}\p{N}_.+/-]+$/u;
+const PLAIN_PATH = /^(?!-)[\p{L}\p{N}_.+/-]+$/u;
 
 /** Adds the verb to the program. */
 export function register(program: Command, context: Context): void {
@@ -54,15 +54,10 @@ function make(context: Context, path: string | undefined, options: Options): voi
     throw new UsageError("init needs the name of a folder to make", "orloj init NAME, or orloj init --list");
   }
   const folder = resolve(context.host.directory, path);
-  const shown = normalize(path).replace(/(?<=.)\/$/, "");
+  const shown = relative(context.host.directory, folder) || ".";
+  checkPath(shown, path);
   const namespace = options.namespace ?? basename(folder);
   checkNamespace(namespace, options.namespace !== undefined);
-  if (!PLAIN_PATH.test(shown)) {
-    throw new UsageError(
-      `"${shown.slice(0, 80)}" would need quotes in manifests and commands`,
-      "go to the folder above first, and pass a name alone",
-    );
-  }
   const blueprint = blueprintNamed(options.blueprint);
   const { files, commands } = copyBlueprint(blueprint, shown, namespace);
   checkEmpty(folder, shown);
@@ -79,6 +74,13 @@ function make(context: Context, path: string | undefined, options: Options): voi
     safeLine(`Next, with a server and a worker at work (${join(shown, "README.md")} says more):`),
     ...commands.map((command) => `  ${safeLine(command)}`),
   );
+}
+
+// Tools that read files name the folder from where the worker runs, and never leave that place.
+function checkPath(shown: string, path: string): void {
+  const next = "go to the folder above it first, and pass its name alone";
+  if (shown.split("/")[0] === "..") throw new UsageError(`${path} lies outside the current folder`, next);
+  if (!PLAIN_PATH.test(shown)) throw new UsageError(`"${shown}" would need quotes in manifests and commands`, next);
 }
 
 function checkNamespace(name: string, given: boolean): void {

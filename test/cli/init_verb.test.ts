@@ -126,17 +126,25 @@ test("an empty folder that exists is filled, the current one too", async () => {
   expect(readFileSync(join(here, "tools.yaml"), "utf8")).toContain("namespace: here\n");
 });
 
+test("a folder that can hold no other is told as such", async () => {
+  expect(await init("/proc/self", "x")).toMatchObject({
+    code: 2,
+    err: expect.stringMatching(/^error\[E-USAGE\] x cannot be written: .+\. Next: choose another name\n$/),
+  });
+});
+
 test.each([
   [[], "init needs the name of a folder to make. Next: orloj init NAME, or orloj init --list"],
   [["Nightly"], '"Nightly" is no name of a namespace: lower-case letters, digits and dashes'],
   [["x", "--namespace", "a_b"], '"a_b" is no name of a namespace'],
-  [["a b/x"], '"a b/x" would need quotes in manifests and commands. Next: go to the folder above first'],
+  [["a b/x"], '"a b/x" would need quotes in manifests and commands. Next: go to the folder above it first'],
+  [["../x"], "../x lies outside the current folder. Next: go to the folder above it first"],
+  [["/proc/self/x"], "/proc/self/x lies outside the current folder"],
   [["x", "--blueprint", "pipelnie"], 'there is no blueprint "pipelnie" (did you mean "pipeline"?)'],
   [["x", "--blueprint", "../deploy"], 'there is no blueprint "../deploy". Next: orloj init --list'],
   [["full"], "full is not empty; init overwrites nothing. Next: choose another name"],
   [["full/file"], "full/file cannot be used: it is, or lies below, a file"],
   [["full/file/x"], "full/file/x cannot be used: it is, or lies below, a file"],
-  [["/proc/self/x"], "/proc/self/x cannot be written"],
 ])("orloj init %j is refused, and nothing is left behind", async (words, message) => {
   using folder = temporaryFolder();
   mkdirSync(join(folder.path, "full"));
