@@ -25,6 +25,7 @@ import type { CommandContext } from "./context.ts";
 import { decideLive } from "./decide_live.ts";
 import { type Decided, decideSubject, noted } from "./decisions.ts";
 import { deniedError } from "./invocation_errors.ts";
+import { knownEnds } from "./known_ends.ts";
 import { nodeRecord } from "./node_rows.ts";
 import { groupOf } from "./run_group.ts";
 import { madeTransitions, priorityOf, QUEUED, taskRows } from "./run_work.ts";
@@ -75,6 +76,8 @@ interface Restarted {
   readonly open: readonly string[];
 }
 
+type EarlierTask = Pick<FinishedRun["tasks"][number], "id" | "iteration" | "origin_task_id">;
+
 interface Restarting {
   readonly principal: Principal;
   readonly letter: ReplayableRow;
@@ -93,8 +96,7 @@ async function insertRun(
   const { now } = await tx.bundles.revisions();
   const runId = context.ids.next("run");
   const input = JSON.parse(old.run.input) as Json;
-  const done = new Map(old.done.map((row) => [row.node, JSON.parse(row.output ?? "null") as Json]));
-  const effects = restart(bundle.plan, input, done);
+  const effects = restart(bundle.plan, input, await knownEnds(tx, letter, old, bundle));
   const of = {
     runId,
     namespace: old.run.namespace,
@@ -104,9 +106,10 @@ async function insertRun(
     ids: context.ids,
   };
   const made = taskRows(effects.tasks, of);
-  const earlier = new Map(old.tasks.map((task) => [task.node, task]));
-  const reached = made.tasks.find((task) => task.node === letter.node);
-  if (reached === undefined || earlier.get(letter.node)?.iteration !== reached.iteration) throw notReached(letter);
+  const earlier = new Map<string, EarlierTask>(old.tasks.map((task) => [task.node, task]));
+  const { node, iteration, task_id: id, origin_task_id } = letter;
+  earlier.set(node, { id, iteration, origin_task_id });
+  if (!made.tasks.some((task) => task.node === node && task.iteration === iteration)) throw notReached(restarting);
   const calls = await lineages(tx, [
     ...new Set(made.tasks.flatMap(({ node }) => earlier.get(node)?.origin_task_id ?? [])),
   ]);
@@ -202,8 +205,14 @@ function refusedRecord({ principal, letter, old, bundle }: Restarting, { decisio
   });
 }
 
-function notReached(letter: ReplayableRow): DomainError {
-  const message = `node ${letter.node} is not reached from the outputs of run ${letter.run_id} with these manifests; invoke ${letter.workflow} anew`;
+function notReached({ letter, old, bundle }: Restarting): DomainError {
+  const otherwise = bundle.row.digest !== old.run.bundle_digest;
+  const why = otherwise
+    ? letter.iteration > 0
+      ? `was parked in round ${letter.iteration} of a loop, which may go round otherwise with other manifests; replay it without the current manifests`
+      : `is not reached from the outputs of run ${letter.run_id} with the current manifests; replay it without them`
+    : `is not reached from what ended in run ${letter.run_id}`;
+  const message = `node ${letter.node} ${why}, or invoke ${letter.workflow} anew`;
   return new DomainError("REQUEST_INVALID", message, { task: letter.task_id, node: letter.node });
 }
 
@@ -275,7 +284,7 @@ function records(
     auditRecord({
       ...{ kind: "dead_letter.replayed", ...subject, runId: letter.run_id, taskId: letter.task_id },
       detail: {
-        ...{ node: letter.node, iteration: 0, attempt: letter.attempt, agent: letter.agent },
+        ...{ node: letter.node, iteration: letter.iteration, attempt: letter.attempt, agent: letter.agent },
         ...replayDetail(plan, replayed ?? { id: plan.taskId, run_id: run.id, input: plan.input }, run.bundle_digest),
       },
     }),

@@ -111,7 +111,8 @@ function endMap(step: Step, name: string, failure: FailureValue, how: "fail" | "
   endFailed(step, name, failure, { how });
 }
 
-function gather(map: PlanMap, results: ReadonlyMap<number, ItemResult>): Json[] {
+/** Outputs of a mapped node, all of whose items have ended. */
+export function gather(map: PlanMap, results: ReadonlyMap<number, ItemResult>): Json[] {
   const inOrder = [...results].sort(([left], [right]) => left - right).map(([, result]) => result);
   if (map.onItemError === "collect") {
     return inOrder.map((result) => ("output" in result ? { output: result.output } : { error: { ...result.error } }));

@@ -42,12 +42,36 @@ export interface DeadLetterReadRow {
 
 /** A dead letter with its task and run, as a replay needs them. */
 export interface ReplayableRow extends DeadLetterReadRow {
+  readonly iteration: number;
   readonly input: string;
   readonly origin_task_id: string;
   readonly replay_of: string | null;
   readonly run_state: string;
   /** Specs that the task used. */
   readonly bundle_digest: string;
+}
+
+/** The newest task of a node. */
+interface NewestTaskRow {
+  readonly id: string;
+  readonly node: string;
+  readonly iteration: number;
+  readonly origin_task_id: string;
+  readonly end_time: Date | null;
+}
+
+/** How a node, or an item of it, ended in an iteration. */
+export interface RoundRow {
+  readonly id: string;
+  readonly node: string;
+  readonly iteration: number;
+  readonly item: number;
+  readonly agent: string;
+  readonly state: string;
+  readonly output: string | null;
+  readonly failure_class: string | null;
+  readonly failure_message: string | null;
+  readonly end_time: Date | null;
 }
 
 const LETTER = sql.raw(`d.task_id, d.run_id, d.namespace, d.workflow, d.node, d.agent, d.cause, d.failure_class,
@@ -74,7 +98,7 @@ export function deadLetterReads(db: Queryable) {
     /** One with its task and run. */
     async one(taskId: string): Promise<ReplayableRow | undefined> {
       const { rows } = await sql<ReplayableRow>`
-        select ${LETTER}, t.input, t.origin_task_id, t.replay_of, r.state as run_state,
+        select ${LETTER}, t.iteration, t.input, t.origin_task_id, t.replay_of, r.state as run_state,
           coalesce(t.bundle_digest, r.bundle_digest) as bundle_digest
         from dead_letter d join task t on t.id = d.task_id join run r on r.id = d.run_id
         where d.task_id = ${taskId}`.execute(db);
@@ -105,16 +129,26 @@ export function deadLetterReads(db: Queryable) {
       const run = await db.selectFrom("run").selectAll().where("id", "=", runId).executeTakeFirstOrThrow();
       const done = await db
         .selectFrom("node_state")
-        .select(["node", "output"])
+        .select(["node", "iteration", "output"])
         .where("run_id", "=", runId)
         .where("state", "=", "SUCCEEDED")
         .where("output", "is not", null)
         .execute();
-      const { rows: tasks } = await sql<{ id: string; node: string; iteration: number; origin_task_id: string }>`
-        select distinct on (node) id, node, iteration, origin_task_id from task where run_id = ${runId} order by node, id desc`.execute(
-        db,
-      );
+      const { rows: tasks } = await sql<NewestTaskRow>`
+        select distinct on (node) id, node, iteration, origin_task_id, end_time from task
+        where run_id = ${runId} order by node, id desc`.execute(db);
       return { run, done, tasks };
+    },
+
+    /** The tasks of a run's nodes in iterations before their newest one, of each item the last; through task_run_idx. */
+    async earlierRounds(runId: string, limit: number): Promise<RoundRow[]> {
+      const { rows } = await sql<RoundRow>`
+        select distinct on (t.node, t.iteration, t.item) t.id, t.node, t.iteration, t.item, t.agent, t.state, t.output,
+          t.failure_class, t.failure_message, t.end_time
+        from task t join node_state n on n.run_id = t.run_id and n.node = t.node
+        where t.run_id = ${runId} and t.iteration < n.iteration
+        order by t.node, t.iteration, t.item, t.id desc limit ${limit}`.execute(db);
+      return rows;
     },
   };
 }

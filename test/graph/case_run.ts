@@ -81,10 +81,13 @@ export class CaseRun {
     );
   }
 
-  step(text: string): void {
-    const { node, item, end } = stepOf(text);
+  /** Ends a task as a step says. @returns which, and how */
+  step(text: string): NewTask & { readonly end: TaskEnd } {
+    const { node, item, end: told } = stepOf(text);
     const task = this.task(node, item);
-    this.end(task, taskEnd(task.agent, end));
+    const end = taskEnd(task.agent, told);
+    this.end(task, end);
+    return { ...task, end };
   }
 
   states(): Record<string, string> {

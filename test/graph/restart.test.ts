@@ -2,8 +2,11 @@
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import type { Json } from "../../kit/json.ts";
 import { compilePlan } from "../../server/graph/plan.ts";
-import { restart } from "../../server/graph/restart.ts";
+import { type KnownEnd, restart } from "../../server/graph/restart.ts";
+import { graphCases } from "./case_files.ts";
+import { CaseRun, casePlan } from "./case_run.ts";
 import { bundleOf, type GraphSketch } from "./graph_fixture.ts";
 
 const DIAMOND: GraphSketch = {
@@ -12,7 +15,8 @@ const DIAMOND: GraphSketch = {
 };
 
 function restarted(sketch: GraphSketch, done: Record<string, object>) {
-  const effects = restart(compilePlan(bundleOf(sketch)), {}, new Map(Object.entries(done)) as never);
+  const known = Object.entries(done).map(([node, output]) => ({ node, iteration: 0, end: { output: output as Json } }));
+  const effects = restart(compilePlan(bundleOf(sketch)), {}, known);
   const states = Object.fromEntries([...effects.state.nodes.values()].map(({ node, state }) => [node, state]));
   return { states, tasks: effects.tasks.map(({ node }) => node), run: effects.state.run };
 }
@@ -50,4 +54,49 @@ test("whatever is known, no known node that is reached has a task, and every ACT
       ).toEqual([...tasks].sort());
     }),
   );
+});
+
+const CASES = graphCases()
+  .flatMap(({ file, cases }) => cases.map((one) => [`${file}: ${one.name}`, one] as const))
+  .filter(([, { nodes, systems }]) => !JSON.stringify({ nodes, systems }).includes('"map"'));
+
+test.each(CASES)("wherever it stops, what had happened happens again: %s", (_name, graph) => {
+  const plan = casePlan(graph);
+  const run = new CaseRun(plan, graph.input ?? {});
+  const known: KnownEnd[] = [];
+  for (const step of [undefined, ...graph.steps]) {
+    if (step !== undefined) {
+      const { node, iteration, end } = run.step(step);
+      known.push({ node, iteration, end: end.type === "succeeded" ? { output: end.output } : end });
+    }
+    const again = restart(plan, graph.input ?? {}, known);
+    expect(again.state).toEqual(run.state);
+    expect(again.tasks).toEqual([...run.open.values()]);
+  }
+});
+
+const REVIEW: GraphSketch = {
+  nodes: { draft: null, check: null, done: null },
+  edges: ["draft -> check", "check -> draft [loop 3]: output.again", "check -> done otherwise"],
+};
+const ends = (...list: readonly (readonly [string, number, Json])[]) =>
+  list.map(([node, iteration, output]) => ({ node, iteration, end: { output } }));
+const ROUND = [
+  ["draft", 0, {}],
+  ["check", 0, { again: true }],
+] as const;
+
+test("a loop goes round as it did, and is behind itself where what is known ends", () => {
+  const plan = compilePlan(bundleOf(REVIEW));
+  const at = (known: readonly KnownEnd[]) =>
+    restart(plan, {}, known).tasks.map(({ node, iteration }) => `${node}/${iteration}`);
+  expect(at(ends(...ROUND))).toEqual(["draft/1"]);
+  expect(at(ends(...ROUND, ["draft", 1, {}]))).toEqual(["check/1"]);
+  expect(at(ends(...ROUND, ["draft", 1, {}], ["check", 1, { again: false }]))).toEqual(["done/0"]);
+  // The check of the second round is of no use before its draft.
+  expect(at(ends(...ROUND, ["check", 1, { again: false }]))).toEqual(["draft/1"]);
+  expect(restart(plan, {}, ends(...ROUND)).state.nodes.get("draft")?.loop).toEqual({
+    taken: { 1: 1 },
+    last: { again: true },
+  });
 });
