@@ -9,6 +9,8 @@ export interface SandboxProcess {
   readonly env: Readonly<Record<string, string>>;
   /** What was done to it so far, by its own count. */
   effects(): Promise<Readonly<Record<string, number>>>;
+  /** The events of the webhooks that it believed, oldest first. */
+  notices(): Promise<readonly unknown[]>;
 }
 
 /** Starts a sandbox on a free port and waits until it is ready. */
@@ -16,12 +18,17 @@ export async function startSandbox(): Promise<SandboxProcess> {
   const running = startOrloj(["sandbox", "--port", "0"]);
   const [, url = ""] = await running.waitFor(/sandbox ready (\S+)/);
   const env = await exportedBy(startOrloj(["sandbox", "--env", "--port", new URL(url).port]));
+  const token = env["ORLOJ_SECRET_OPERATIONS_TOKEN"] ?? "";
+  const read = async (path: string) => {
+    const response = await fetch(url + path, { headers: { authorization: `Bearer ${token}` } });
+    return (await response.json()) as unknown;
+  };
   return {
     env,
-    async effects() {
-      const token = env["ORLOJ_SECRET_OPERATIONS_TOKEN"] ?? "";
-      const response = await fetch(`${url}/effects`, { headers: { authorization: `Bearer ${token}` } });
-      return (await response.json()) as Readonly<Record<string, number>>;
+    effects: async () => (await read("/effects")) as Readonly<Record<string, number>>,
+    async notices() {
+      const { notices } = (await read("/notices")) as { notices: { event: unknown }[] };
+      return notices.map(({ event }) => event);
     },
   };
 }
