@@ -1,32 +1,26 @@
 // Decides tool calls, a batch in one transaction: structure (is the lease current, did the recorded turn ask for this), then policy, then the ledger, then a grant that carries the means.
 // Called through the authorize coalescer by dispatch/worker_facts. No record, no grant: both commit together.
-// Lock order: leases (so that no grant follows a cancel), ledger rows, counters of limits. The graph is not touched: a denial is settled
+// Lock order: leases (so that no grant follows a cancel), ledger rows, tools that are limited, counters of limits. The graph is not touched: a denial is settled
 // afterwards in the settling transaction, which records the decision together with the task's end.
 
-import { assert } from "../../kit/errors.ts";
-import { type Json, jsonDigest } from "../../kit/json.ts";
+import { jsonDigest } from "../../kit/json.ts";
 import { SECOND } from "../../kit/units.ts";
 import { workerActor } from "../audit/events.ts";
 import { auditRecord, tokenHash } from "../audit/record.ts";
 import { structuralDenial } from "../policy/evaluate.ts";
-import type { Decision, PolicyInput, Requester } from "../policy/types.ts";
-import { isFirstGrant, nextLedgerStep } from "../queue/ledger.ts";
+import type { Decision, Requester } from "../policy/types.ts";
+import { isFirstGrant } from "../queue/ledger.ts";
 import type { StoreQueries } from "../storage/store.ts";
+import type { LimitedTool } from "../storage/tool_turn_queries.ts";
 import type { CompiledTool } from "./compiled_bundle.ts";
 import type { CommandContext } from "./context.ts";
 import { decideLive, type Moment } from "./decide_live.ts";
-import { type Decided, decideSubject, noted } from "./decisions.ts";
-import { grantTool } from "./grant_tool.ts";
+import { type Decided, decideSubject } from "./decisions.ts";
 import { askedFact, type IdentifiedCall, identify, type LockedLedger, lockLedger } from "./identify_calls.ts";
-import {
-  callDetail,
-  journalAnswer,
-  recordCall,
-  refuseArguments,
-  type SoundCall,
-  type ToolBatch,
-} from "./tool_batch.ts";
+import { refuseArguments, type SoundCall, type ToolBatch } from "./tool_batch.ts";
 import type { Authorized, ToolCallFact } from "./tool_facts.ts";
+import { ToolTurns } from "./tool_turns.ts";
+import { deny, subjectOf, useLedger } from "./use_ledger.ts";
 
 /** How long a worker waits that asks for a tool of a run that is being stopped. */
 const STOPPING_RETRY_MS = SECOND;
@@ -59,13 +53,19 @@ export async function authorizeToolCalls(
       calls.push(task && asked && (await identify(tx, context, asked, { task, withheld: lease.withheld })));
     }
     const ledger = await lockLedger(tx, calls, held);
+    const turns = new ToolTurns();
     const { judged, limits, moment } = await decideLive(
       tx,
       context,
       (now) => calls.map((call) => call && judge(now, call)),
       (all) => mayCount(all, ledger),
+      async (all) => {
+        await turns.lock(tx, limitedTools(all));
+        // Policies do not change while this transaction shares their gate.
+        return false;
+      },
     );
-    const batch: ToolBatch = { context, now: moment.now, begun, limits, calls: [], journal: [], audit: [] };
+    const batch: ToolBatch = { context, now: moment.now, begun, limits, turns, calls: [], journal: [], audit: [] };
     const results: Authorized[] = [];
     for (const [index, fact] of facts.entries()) {
       const one = judged[index];
@@ -73,6 +73,7 @@ export async function authorizeToolCalls(
       results.push(one === undefined ? refuse(batch, fact, isHeld) : await authorize(tx, batch, one, ledger));
     }
     await limits.giveBack(tx);
+    await turns.write(tx);
     await tx.ledger.putCalls(batch.calls);
     await tx.ledger.append(batch.journal);
     await tx.audit.insert(batch.audit);
@@ -118,7 +119,10 @@ function judge({ live, policy, now }: Moment, identified: IdentifiedCall): Judge
     tool,
     args,
   });
-  const call = { fact, task, requestId, args, argumentsDigest: jsonDigest(args), tool };
+  const { namespace, name } = tool.tool;
+  const max = live.toolConcurrency(namespace, name);
+  const limited = max === undefined ? {} : { limited: { tool: `${namespace}/${name}`, max } };
+  const call = { fact, task, requestId, args, argumentsDigest: jsonDigest(args), tool, ...limited };
   return { identified, type: "decided", call, decided };
 }
 
@@ -129,6 +133,12 @@ function mayCount(judged: readonly (Judged | undefined)[], { rows }: LockedLedge
     const { requestId, task } = one.call;
     return isFirstGrant(rows.get(requestId), task.origin_task_id) ? [one.decided.decision] : [];
   });
+}
+
+function limitedTools(judged: readonly (Judged | undefined)[]): LimitedTool[] {
+  return judged.flatMap((one) =>
+    one?.type === "decided" && one.decided.decision.allowed ? (one.call.limited ?? []) : [],
+  );
 }
 
 async function authorize(
@@ -154,98 +164,4 @@ async function authorize(
         : deny(fact, decided, subjectOf(call));
     }
   }
-}
-
-function subjectOf({ tool, requestId, argumentsDigest }: SoundCall) {
-  return { tool: tool.tool.name, requestId, argumentsDigest };
-}
-
-function deny(
-  fact: ToolCallFact,
-  decided: { readonly decision: Decision; readonly input?: PolicyInput },
-  subject: { tool: string; requestId: string; argumentsDigest?: string },
-): Authorized {
-  const { taskId, token, sessionId } = fact;
-  return {
-    answer: { type: "denied", code: decided.decision.reason },
-    settle: { type: "denied", taskId, token, sessionId, ...decided, subject },
-  };
-}
-
-async function useLedger(
-  tx: StoreQueries,
-  batch: ToolBatch,
-  call: SoundCall,
-  decided: Decided,
-  ledger: LockedLedger,
-): Promise<Authorized> {
-  const row = ledger.rows.get(call.requestId);
-  const { taskId, token, sessionId } = call.fact;
-  const presented = { taskId, token, sessionId };
-  const step = nextLedgerStep(row, {
-    token,
-    toolName: call.tool.tool.name,
-    argumentsDigest: call.argumentsDigest,
-    originTaskId: call.task.origin_task_id,
-    begun: batch.begun.get(taskId) ?? 1,
-    tool: call.tool.tool.spec,
-    holderLives: row !== undefined && ledger.living.has(row.grant_token),
-    nowMs: batch.now.getTime(),
-  });
-  switch (step.type) {
-    case "cached": {
-      await journalAnswer(tx, batch, call, { kind: "result", payload: step.result });
-      const detail = {
-        ...callDetail(call, row?.attempt ?? 1),
-        resultDigest: jsonDigest(JSON.parse(step.result) as Json),
-      };
-      recordCall(batch, call, { kind: "tool.cached", detail: { ...detail, ...noted(decided) } });
-      return { answer: { type: "cached", resultJson: step.result } };
-    }
-    case "in_flight":
-      return { answer: { type: "retry_after", delayMs: step.delayMs } };
-    case "conflict": {
-      const failure = {
-        class: "IdempotencyConflict",
-        message: `request ${call.requestId} was made before with other arguments`,
-      };
-      return { answer: { type: "conflict" }, settle: { type: "fail", ...presented, failure } };
-    }
-    case "exhausted": {
-      const failure = {
-        class: "ToolAttemptsExhausted",
-        message: `tool ${call.fact.tool} was tried as often as its retry allows`,
-      };
-      return { answer: { type: "failed" }, settle: { type: "fail", ...presented, failure } };
-    }
-    case "unknown": {
-      assert(row !== undefined, "an unknown outcome has a ledger row");
-      batch.calls.push({ ...row, state: "unknown" });
-      const message = `nobody knows whether ${call.tool.tool.name} had its effect (request ${call.requestId}); a person has to decide`;
-      return {
-        answer: { type: "unknown_outcome" },
-        settle: { type: "park", ...presented, failure: { class: "UnknownOutcome", message } },
-      };
-    }
-    case "grant":
-      return await grantWithinLimits(tx, batch, call, decided, { ...step, ledger: ledger.rows });
-  }
-}
-
-// Repetitions of a call that was granted before count nothing.
-async function grantWithinLimits(
-  tx: StoreQueries,
-  batch: ToolBatch,
-  call: SoundCall,
-  decided: Decided,
-  of: Parameters<typeof grantTool>[4],
-): Promise<Authorized> {
-  if (!isFirstGrant(of.ledger.get(call.requestId), call.task.origin_task_id)) {
-    return await grantTool(tx, batch, call, decided, of);
-  }
-  const decision = batch.limits.consume(decided.decision);
-  if (!decision.allowed) return deny(call.fact, { ...decided, decision }, subjectOf(call));
-  const authorized = await grantTool(tx, batch, call, { ...decided, decision }, of);
-  if (authorized.answer.type !== "granted") batch.limits.restore(decision);
-  return authorized;
 }

@@ -23,6 +23,8 @@ const WORKFLOWS_MAX = 1_000;
 /** What a decision reads live. */
 export interface LiveState extends LiveFacts {
   readonly policies: PolicySet;
+  /** How many calls of a tool may be granted at a time; undefined: any number. */
+  toolConcurrency(namespace: string, tool: string): number | undefined;
 }
 
 /** See the file header. */
@@ -142,6 +144,7 @@ export class Caches {
       labels: (kind, namespace, name) => facts.get(manifestKey(kind, namespace, name))?.labels ?? {},
       annotations: (kind, namespace, name) => facts.get(manifestKey(kind, namespace, name))?.annotations ?? {},
       guarded: (namespace, tool) => facts.get(manifestKey("Tool", namespace, tool))?.guarded ?? false,
+      toolConcurrency: (namespace, tool) => facts.get(manifestKey("Tool", namespace, tool))?.concurrency ?? undefined,
     };
     // Read again: two statements may see two revisions, and policies of one with labels of the other allow what neither does.
     const after = await tx.bundles.revisions();

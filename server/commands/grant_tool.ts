@@ -56,6 +56,8 @@ export async function grantTool(
     turn_sequence: call.fact.turnSequence,
     call_index: call.fact.callIndex,
     ...sharing(batch, call),
+    limited_tool:
+      (of.expireTime === undefined ? call.limited?.tool : of.ledger.get(call.requestId)?.limited_tool) ?? null,
   };
   of.ledger.set(call.requestId, row);
   batch.calls.push(row);

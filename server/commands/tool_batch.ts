@@ -7,10 +7,12 @@ import { auditRecord, targetDetail } from "../audit/record.ts";
 import type { JournalRow, ToolCallRow } from "../storage/ledger_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { CallingTask } from "../storage/task_queries.ts";
+import type { LimitedTool } from "../storage/tool_turn_queries.ts";
 import type { CompiledTool } from "./compiled_bundle.ts";
 import type { CommandContext } from "./context.ts";
 import type { LimitCounts } from "./limit_counts.ts";
 import type { Authorized, ToolCallFact } from "./tool_facts.ts";
+import type { ToolTurns } from "./tool_turns.ts";
 
 /** A call whose structure is sound: the task is held, the tool declared, the arguments fit. */
 export interface SoundCall {
@@ -20,6 +22,8 @@ export interface SoundCall {
   readonly args: Json;
   readonly argumentsDigest: string;
   readonly tool: CompiledTool;
+  /** Present: how many calls of it may be granted at a time. */
+  readonly limited?: LimitedTool;
 }
 
 /** See the file header. */
@@ -29,6 +33,7 @@ export interface ToolBatch {
   /** Attempts and deliveries of each held task. */
   readonly begun: ReadonlyMap<string, number>;
   readonly limits: LimitCounts;
+  readonly turns: ToolTurns;
   readonly calls: ToolCallRow[];
   readonly journal: JournalRow[];
   readonly audit: StoredRecord[];

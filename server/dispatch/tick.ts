@@ -11,6 +11,7 @@ import { auditRecord } from "../audit/record.ts";
 import type { CommandContext } from "../commands/context.ts";
 import type { CommandServices } from "../commands/services.ts";
 import type { SettleItem } from "../commands/settle_items.ts";
+import { WAITER_FORGET_MS } from "../queue/tool_turns.ts";
 import type { TickFindings } from "../storage/session_queries.ts";
 import type { Claimer } from "./claimer.ts";
 import { cancelReasonOf, type Renewer } from "./renewer.ts";
@@ -23,7 +24,7 @@ const LIMIT = 500;
 const ACCEPT_SLACK_MS = 1_000;
 /** Shortest pause between two ticks, however much is due. */
 const PAUSE_MS_MIN = 50;
-/** Ticks between two clean-ups of ended sessions. */
+/** Ticks between two clean-ups of ended sessions, and of calls that wait no more. */
 const FORGET_EVERY = 600;
 /** Time that a worker is given when an operator drains it. */
 export const DRAIN_WINDOW_MS = 30_000;
@@ -91,9 +92,16 @@ export class Tick {
     await this.#recordLost(found);
     await this.#watchingMeanwhile(this.#settle(found));
     this.#count += 1;
-    if (this.#count % FORGET_EVERY === 0) await context.store.read((queries) => queries.sessions.forgetEnded());
+    if (this.#count % FORGET_EVERY === 0) await this.#forget();
     const more = found.due_tasks.length === LIMIT || found.due_runs.length === LIMIT;
     return more ? timing.tickMs / 4 : (found.next_due_ms ?? Number.POSITIVE_INFINITY);
+  }
+
+  async #forget(): Promise<void> {
+    await this.#options.context.store.read(async ({ sessions, toolTurns }) => {
+      await sessions.forgetEnded();
+      await toolTurns.forget(WAITER_FORGET_MS);
+    });
   }
 
   #cancel(found: TickFindings): void {

@@ -1,5 +1,5 @@
 // The schema of kind Agent: reads its spec with defaults, and writes it back as a manifest's spec.
-// Called by kinds.ts. All errors in one pass; features of later versions are refused (E-NOT-YET), never ignored.
+// Called by kinds.ts. All errors in one pass; what is not known is refused, never ignored.
 // Never resolves the tools it names: references.ts does.
 
 import type { Json, JsonObject } from "../../kit/json.ts";

@@ -8,8 +8,8 @@ import { checkExpression } from "./expressions.ts";
 import { compact, Fields, formatDuration } from "./fields.ts";
 import type { ConcurrencySpec } from "./specs.ts";
 
-/** Runs of a group at a time at most. */
-const CONCURRENCY_MAX = 10_000;
+/** Runs of a group at a time at most, and grants of a tool. */
+export const CONCURRENCY_MAX = 10_000;
 /** What the key of a group may read. */
 export const KEY_VARIABLES: readonly string[] = ["params", "tags"];
 /** Bounds of the time that a run may wait for its turn, in ms. */

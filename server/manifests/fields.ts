@@ -181,16 +181,6 @@ export class Fields {
     const tree = this.get(key);
     return tree === undefined ? {} : readStrings(this.findings, tree, this.at(key));
   }
-
-  /** Reports a key whose feature is checked here but executed by a later version. */
-  notYet(key: string, what = `"${key}"`): void {
-    if (this.has(key)) notYet(this.findings, this.positionOf(key), this.at(key), what);
-  }
-}
-
-/** Reports a feature that this version does not execute. */
-export function notYet(findings: Findings, at: Position, path: string, what: string): void {
-  findings.error("E-NOT-YET", at, path, `${what} is not supported by this version`, "remove it");
 }
 
 /** Reads a string; other scalars draw the hint to quote them. */

@@ -1,5 +1,5 @@
 // The schema of a system's nodes: reads each one, and writes it back as a manifest would say it.
-// Called by agent_system.ts. Graph features of later versions are refused (E-NOT-YET), never ignored.
+// Called by agent_system.ts. What is not known is refused, never ignored.
 // Never looks at the graph as a whole (graph_typing.ts) nor at the agents it names (references.ts).
 
 import type { Json, JsonObject } from "../../kit/json.ts";

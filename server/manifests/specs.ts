@@ -122,6 +122,8 @@ export interface ToolSpec {
   };
   readonly retry: RetryPolicy;
   readonly timeoutMs: number;
+  /** Calls that are granted at a time at most; absent: any number. Decided as the manifest says now. */
+  readonly concurrency?: number;
 }
 
 /** How many incoming edges a node waits for: all to be resolved and one taken, the first taken, or so many taken. */

@@ -1,9 +1,10 @@
 // The schema of kind Tool: reads its spec with defaults, and writes it back as a manifest's spec.
-// Called by kinds.ts. Refuses what cannot be called safely: E-RETRY-UNSAFE, E-SECRET, E-SHELL, E-URL; and what a later
-// version executes (E-NOT-YET). Never renders a template: server/grant does, when a call is granted.
+// Called by kinds.ts. Refuses what cannot be called safely: E-RETRY-UNSAFE, E-SECRET, E-SHELL, E-URL.
+// Never renders a template: server/grant does, when a call is granted.
 
 import type { JsonObject } from "../../kit/json.ts";
 import { DAY, HOUR, MINUTE, SECOND } from "../../kit/units.ts";
+import { CONCURRENCY_MAX } from "./concurrency.ts";
 import { checkEffect, databaseJson, readDatabase } from "./database_block.ts";
 import type { Findings } from "./diagnostics.ts";
 import { checkExpression, checkSchema } from "./expressions.ts";
@@ -66,7 +67,9 @@ export function readTool(findings: Findings, tree: Tree, path: string): ToolSpec
   const retry = readRetry(fields, "retry", TOOL_CLASSES, effect === "read" ? READ_RETRY : WRITE_RETRY);
   if (effect !== undefined && effect !== "read" && idempotency.onUnknownOutcome === "deadLetter")
     reportUnsafe(fields, effect);
-  fields.notYet("concurrency");
+  const concurrency = fields.has("concurrency")
+    ? fields.integer("concurrency", { min: 1, max: CONCURRENCY_MAX }, 1)
+    : undefined;
   const timeoutMs = fields.duration("timeout", { min: 100, max: 1 * HOUR }, TOOL_TIMEOUT_MS);
   const guarded = fields.boolean("guarded", false);
   if (type === undefined || inputSchema === undefined || effect === undefined) return undefined;
@@ -81,6 +84,7 @@ export function readTool(findings: Findings, tree: Tree, path: string): ToolSpec
     idempotency,
     retry,
     timeoutMs,
+    ...(concurrency !== undefined && { concurrency }),
   };
 }
 
@@ -188,6 +192,7 @@ export function toolJson(spec: ToolSpec): JsonObject {
     idempotency: idempotencyJson(spec.idempotency),
     retry: retryJson(spec.retry),
     timeout: formatDuration(spec.timeoutMs),
+    concurrency: spec.concurrency,
   });
 }
 

@@ -13,6 +13,8 @@ export interface LiveSubject {
   readonly labels: Record<string, string>;
   readonly annotations: Record<string, string>;
   readonly guarded: boolean;
+  /** Of a tool: how many calls of it may be granted at a time. */
+  readonly concurrency: number | null;
 }
 
 /** A bundle with the worker view made from it; both canonical JSON. */
@@ -55,7 +57,9 @@ export function bundleQueries(db: Queryable) {
         .where("kind", "=", "Policy")
         .execute();
       const subjects = await sql<LiveSubject>`
-        select kind, namespace, name, labels, coalesce(document::jsonb #> '{metadata,annotations}', '{}') as annotations, coalesce((document::jsonb #>> '{spec,guarded}')::boolean, false) as guarded
+        select kind, namespace, name, labels, coalesce(document::jsonb #> '{metadata,annotations}', '{}') as annotations,
+          coalesce((document::jsonb #>> '{spec,guarded}')::boolean, false) as guarded,
+          case when kind = 'Tool' then (document::jsonb #>> '{spec,concurrency}')::integer end as concurrency
         from resource where kind <> 'Policy'`.execute(db);
       return { policies, subjects: subjects.rows };
     },

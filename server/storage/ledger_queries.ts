@@ -60,6 +60,8 @@ export interface ToolCallRow {
   readonly origin_task_id: string | null;
   /** Until when other lineages may reuse its result; declared keys only. */
   readonly expire_time: Date | null;
+  /** "namespace/name" of its tool if the grant counts against the tool's concurrency. */
+  readonly limited_tool: string | null;
 }
 
 const TOOL_CALL_COLUMNS: Columns = {
@@ -83,6 +85,7 @@ const TOOL_CALL_COLUMNS: Columns = {
   call_index: "integer",
   origin_task_id: "text",
   expire_time: "timestamptz",
+  limited_tool: "text",
 };
 
 /** One call of a lineage. */
@@ -292,7 +295,7 @@ export function ledgerQueries(db: Queryable) {
           grant_token = excluded.grant_token, grant_expire_time = excluded.grant_expire_time, task_id = excluded.task_id,
           run_id = excluded.run_id, arguments_digest = excluded.arguments_digest, effect = excluded.effect,
           turn_sequence = excluded.turn_sequence, call_index = excluded.call_index,
-          origin_task_id = excluded.origin_task_id, expire_time = excluded.expire_time,
+          origin_task_id = excluded.origin_task_id, expire_time = excluded.expire_time, limited_tool = excluded.limited_tool,
           tool_generation = excluded.tool_generation, result = excluded.result, failure_class = excluded.failure_class,
           failure_message = excluded.failure_message, end_time = null`,
       ),

@@ -300,6 +300,18 @@ export interface ToolCallTable {
   end_time: OptionalTime;
   /** Declared keys only: how long others may reuse it, and how long it outlives its run. */
   expire_time: OptionalTime;
+  /** "namespace/name" of its tool if its grant counts against the tool's concurrency. */
+  limited_tool: string | null;
+}
+
+/** Calls of limited tools that were told to wait. */
+export interface ToolWaiterTable {
+  /** "namespace/name". */
+  tool: string;
+  request_id: string;
+  since: Time;
+  /** When it asked last. */
+  seen_time: Time;
 }
 
 /** How much of a policy's limit is used, for one key in one window. */
@@ -349,6 +361,7 @@ export interface Database {
   sweep: SweepTable;
   journal: JournalTable;
   tool_call: ToolCallTable;
+  tool_waiter: ToolWaiterTable;
   audit_event: AuditEventTable;
   audit_segment: AuditSegmentTable;
   audit_removal: AuditRemovalTable;

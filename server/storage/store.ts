@@ -25,6 +25,7 @@ import { sessionQueries } from "./session_queries.ts";
 import { isRetryable, toDomainError } from "./sql_errors.ts";
 import { taskQueries } from "./task_queries.ts";
 import { tokenQueries } from "./token_queries.ts";
+import { toolTurnQueries } from "./tool_turn_queries.ts";
 
 /** Times that a transaction is run at most. */
 const TRIES_MAX = 4;
@@ -37,6 +38,7 @@ export interface StoreQueries {
   readonly deadLetters: ReturnType<typeof deadLetterQueries>;
   readonly ledger: ReturnType<typeof ledgerQueries>;
   readonly groups: ReturnType<typeof groupQueries>;
+  readonly toolTurns: ReturnType<typeof toolTurnQueries>;
   readonly limits: ReturnType<typeof limitQueries>;
   readonly bundles: ReturnType<typeof bundleQueries>;
   readonly sessions: ReturnType<typeof sessionQueries>;
@@ -65,6 +67,7 @@ function bind(db: Queryable, onWritten?: (written: WrittenRecord) => void): Stor
     deadLetters: deadLetterQueries(db),
     ledger: ledgerQueries(db),
     groups: groupQueries(db),
+    toolTurns: toolTurnQueries(db),
     limits: limitQueries(db),
     bundles: bundleQueries(db),
     sessions: sessionQueries(db),

@@ -45,6 +45,23 @@ test("a higher priority class goes first, within its head start", async () => {
   expect(order).toEqual([high, normal, low]);
 });
 
+test("a steady stream of a higher priority starves nobody: what has waited for the head start is next", async () => {
+  const low = await stage.start("patient");
+  const served = [];
+  // A minute and a half: each second one of high priority comes, and one task is taken.
+  for (let second = 0; second < 90 && served.at(-1) !== low; second += 1) {
+    await stage.database.pool.query("update ready set claim_order = claim_order - 1000");
+    await stage.start("urgent");
+    const [one] = (await stage.claimAs("ses_a", 1)).assigned;
+    if (one === undefined) throw new Error("nothing was claimed");
+    served.push(one.task.run_id);
+    await stage.settle(outcomeOf(one, DONE));
+  }
+  expect(served.at(-1)).toBe(low);
+  expect(served.length).toBeGreaterThan(50);
+  for (const one of (await stage.claimAs("ses_a")).assigned) await stage.settle(outcomeOf(one, DONE));
+});
+
 test("two claims at once never take one task twice, and skip what the other has locked", async () => {
   for (let i = 0; i < 20; i += 1) await stage.start("one");
   const claims = await Promise.all(["ses_a", "ses_b"].map((session) => stage.claimAs(session, 12, stage.replica())));

@@ -275,7 +275,8 @@ export const INVALID_TOOLS: readonly InvalidManifest[] = [
     tool(`${HTTP}\nidempotency: {key: args.id, §mode: none}`),
     "cannot have a key",
   ),
-  row("E-NOT-YET", "a tool's concurrency", tool(`${HTTP}\n§concurrency: 3`), "not supported by this version"),
+  row("E-VALUE", "a tool that may never be called", tool(`${HTTP}\nconcurrency: §0`), "between 1 and 10000"),
+  row("E-TYPE", "a concurrency that is a word", tool(`${HTTP}\nconcurrency: §many`), "expected a number"),
   row(
     "E-SCHEMA",
     "arguments that are no object",

@@ -12,6 +12,7 @@ import { up as policyLimits } from "./0021_policy_limits.ts";
 import { up as withheldTools } from "./0022_withheld_tools.ts";
 import { up as tokens } from "./0023_tokens.ts";
 import { up as concurrency } from "./0024_concurrency.ts";
+import { up as toolTurns } from "./0025_tool_turns.ts";
 import { up as sessionHandlers } from "./0026_session_handlers.ts";
 import { up as nodeEdges } from "./0030_node_edges.ts";
 import { up as mapItems } from "./0031_map_items.ts";
@@ -34,6 +35,7 @@ export const migrations: readonly Migration[] = [
   { name: "0022_withheld_tools", up: withheldTools },
   { name: "0023_tokens", up: tokens },
   { name: "0024_concurrency", up: concurrency },
+  { name: "0025_tool_turns", up: toolTurns },
   { name: "0026_session_handlers", up: sessionHandlers },
   { name: "0030_node_edges", up: nodeEdges },
   { name: "0031_map_items", up: mapItems },
