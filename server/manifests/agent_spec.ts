@@ -50,6 +50,8 @@ export interface AgentTool {
   readonly onDenied: "fail" | "withhold";
   /** Absent: tell for read tools, fail for write and destructive ones. */
   readonly onError?: "tell" | "fail";
+  /** Arguments that cannot be sent fail the task: there is no model that could be told. Of tool nodes only. */
+  readonly onInvalid?: "fail";
 }
 
 /** How agents can be executed. */

@@ -43,6 +43,7 @@ export interface ToolView {
   readonly inputSchema: JsonObject;
   readonly effect: ToolSpec["effect"];
   readonly onError: "tell" | "fail";
+  readonly onInvalid?: "fail";
   readonly retry: ToolSpec["retry"];
 }
 

@@ -171,6 +171,7 @@ function toolView(tool: AgentTool, found: Resolved<ToolSpec> | undefined): ToolV
     inputSchema,
     effect,
     onError: tool.onError ?? (effect === "read" ? "tell" : "fail"),
+    ...(tool.onInvalid && { onInvalid: tool.onInvalid }),
     retry,
   };
 }

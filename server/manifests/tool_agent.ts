@@ -41,7 +41,7 @@ export function toolAgent(tool: Resolved<ToolSpec>, ref: string): Resolved<Agent
         ],
       },
       systemPrompt: "",
-      tools: [{ ref, as: name, onDenied: "fail", onError: "fail" }],
+      tools: [{ ref, as: name, onDenied: "fail", onError: "fail", onInvalid: "fail" }],
       inputSchema,
       outputSchema: outputSchema ?? {},
       repairAttempts: 0,

@@ -144,6 +144,21 @@ test("invalid arguments reach the model as an error, take a journal entry and co
   expect(asked.requests[1]?.results).toMatchObject({ act: { error: { class: "InvalidArguments" } } });
 });
 
+test("invalid arguments of a tool node fail it, also when another worker finds them in the journal", async () => {
+  const agent = { model, tools: [toolView("act", { onInvalid: "fail" })] };
+  const port = new RecordingPort([], () => ({ kind: "invalidArguments", message: "orderId is missing" }));
+  const failed = {
+    ...{ kind: "failed", class: "ToolFailed", retryable: false },
+    message: "tool act failed with InvalidArguments: orderId is missing",
+  };
+  const asked = planned([{ text: "", toolCalls: [call("act")] }]);
+  expect(await run(agentTask(agent), port, asked)).toEqual(failed);
+  expect(port.facts).toEqual(["turn 1"]);
+  const resumed = new RecordingPort(port.journal);
+  expect(await run(agentTask(agent, { journal: port.journal }), resumed, planned([]))).toEqual(failed);
+  expect([resumed.facts, resumed.requests]).toEqual([[], []]);
+});
+
 test("a call that the server's journal does not ask for fails the task, and the model hears nothing of it", async () => {
   const asked = planned([{ text: "", toolCalls: [call("act")] }]);
   const port = new RecordingPort([], () => ({ kind: "denied", code: "not_asked", taskEnded: false }));

@@ -54,6 +54,8 @@ async function advance(
     const action = nextAction(journal, task.agent.limits, callsLost);
     if (action.kind === "fail")
       return { kind: "failed", class: action.class, message: action.message, retryable: false };
+    const refused = refusedArguments(task.agent, journal);
+    if (refused !== undefined) return { kind: "failed", class: "ToolFailed", message: refused, retryable: false };
     const answered = action.kind === "finish" ? outputOf(task.agent, action.text) : undefined;
     const ask = action.kind === "ask" ? action : answered && repairTurn(task.agent, journal, answered);
     if (ask !== undefined) {
@@ -74,6 +76,14 @@ async function advance(
     const { sequence, turnSequence, callIndex, call } = action;
     journal.push({ kind: "result", sequence, turnSequence, callIndex, tool: call.name, outcome: end.outcome });
   }
+}
+
+// Read from the journal, so that a task that is resumed after the refusal ends like one that was not interrupted.
+function refusedArguments(agent: AgentView, journal: readonly JournalEntry[]): string | undefined {
+  const last = journal.at(-1);
+  if (last?.kind !== "result" || last.outcome.ok || last.outcome.errorClass !== "InvalidArguments") return undefined;
+  const { onInvalid } = agent.tools.find((tool) => tool.name === last.tool) ?? {};
+  return onInvalid && `tool ${last.tool} failed with InvalidArguments: ${last.outcome.errorMessage}`;
 }
 
 async function askModel(

@@ -40,6 +40,8 @@ export interface ToolView {
   readonly description: string;
   readonly inputSchema: JsonObject;
   readonly onError: "tell" | "fail";
+  /** Arguments that the server refused fail the task instead of being told. */
+  readonly onInvalid?: "fail";
   readonly retry: RetryView;
 }
 
@@ -159,6 +161,7 @@ function parseTool(value: unknown, at: string): ToolView {
     description: text(tool.description, `${at}.description`),
     inputSchema: object(tool.inputSchema, `${at}.inputSchema`),
     onError: tool.onError,
+    ...(tool.onInvalid === "fail" && { onInvalid: tool.onInvalid }),
     retry: {
       on: list(retry.on, `${at}.retry.on`).map((item, index) => text(item, `${at}.retry.on[${index}]`)),
       maxAttempts: number(retry.maxAttempts, `${at}.retry.maxAttempts`),
