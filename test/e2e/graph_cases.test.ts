@@ -72,15 +72,18 @@ function failureClass(step: string): string[] {
 }
 
 // A tool whose endpoint is the desk. It is called once, and waits as long as a case takes.
-const deskTool = (name: string, spec: object = {}) => ({
+const deskTool = (name: string, spec: object = {}, method = "GET") => ({
   ...{ apiVersion: "orloj.dev/v1", kind: "Tool", metadata: { name } },
   spec: {
     ...{ type: "http", description: name, effect: "read", timeout: "5m", retry: { on: [], maxAttempts: 1 } },
-    http: { method: "GET", url: "${{ secret.desk.url }}/", allowPrivateNetwork: true },
+    http: { method, url: "${{ secret.desk.url }}/", allowPrivateNetwork: true },
     inputSchema: { type: "object" },
     ...spec,
   },
 });
+/** What cases call whose tools run out of time: the same tools with little of it. */
+const HASTY = "-hasty";
+const HASTY_TIMEOUT = "3s";
 
 // Denied by its arguments: what is denied whatever they are would be denied before its agent runs.
 const denying = (tool: string, cel: string) =>
@@ -88,13 +91,23 @@ const denying = (tool: string, cel: string) =>
 
 function agents(): object[] {
   const documents = caseAgents() as { kind: string; metadata: { name: string }; spec: object }[];
-  return documents.map((document) => {
+  return documents.flatMap((document): object[] => {
     const { kind, metadata, spec } = document;
-    const { http: _http, ...rest } = spec as { http?: object };
-    if (kind === "Tool") return deskTool(metadata.name, rest);
+    const { http, ...rest } = spec as { http?: { method: string } };
+    if (kind === "Tool") {
+      const { name } = metadata;
+      const hasty = { ...rest, timeout: HASTY_TIMEOUT };
+      return [deskTool(name, rest, http?.method), deskTool(`${name}${HASTY}`, hasty, http?.method)];
+    }
     const model = { provider: "scripted", name: "s", script: SCRIPT };
-    return { ...document, spec: { ...spec, model, tools: ["outcome", "forbidden"], limits: { timeout: "5m" } } };
+    return [{ ...document, spec: { ...spec, model, tools: ["outcome", "forbidden"], limits: { timeout: "5m" } } }];
   });
+}
+
+function documentsOf(graph: GraphCase, name: string): object[] {
+  const documents = caseDocuments(graph, name);
+  if (!graph.steps.some((step) => step.endsWith("after Timeout"))) return documents;
+  return JSON.parse(JSON.stringify(documents).replaceAll(/("tool":"[a-z-]+)"/g, `$1${HASTY}"`));
 }
 
 beforeAll(async () => {
@@ -108,7 +121,7 @@ beforeAll(async () => {
   for (const [file, { cases }] of files.entries()) {
     for (let first = 0; first < cases.length; first += APPLIED_TOGETHER) {
       const some = cases.slice(first, first + APPLIED_TOGETHER);
-      await stage.apply(...some.flatMap((one, index) => caseDocuments(one, caseName(file, first + index))));
+      await stage.apply(...some.flatMap((one, index) => documentsOf(one, caseName(file, first + index))));
     }
   }
   watchEnds();
@@ -120,13 +133,18 @@ async function tasksOf(run: RunHandle): Promise<Task[]> {
   return tasks;
 }
 
-// A call of a tool node is the outcome; a denied one never reaches the desk.
 async function tell(task: Task, end: StepEnd): Promise<void> {
-  const isTool = task.agent.startsWith("tool:");
-  if (end.type === "ok") await desk.answer(task.id, { body: isTool ? end.output : { output: end.output } });
-  else if (end.type === "fail") {
-    await desk.answer(task.id, isTool ? { status: 400, body: {} } : { body: { fail: end.class } });
-  } else if (!isTool) await desk.answer(task.id, { body: { deny: true } });
+  if (task.agent.startsWith("tool:")) return await tellTool(task, end);
+  if (end.type === "ok") return await desk.answer(task.id, { body: { output: end.output } });
+  await desk.answer(task.id, { body: end.type === "fail" ? { fail: end.class } : { deny: true } });
+}
+
+// The call of a tool node is its outcome. One that is denied never reaches the desk; one that runs out of time gets no answer.
+async function tellTool(task: Task, end: StepEnd): Promise<void> {
+  if (end.type === "ok") return await desk.answer(task.id, { body: end.output });
+  if (end.type === "deny" || end.after === "Timeout") return;
+  const status = end.after === "ConnectionReset" ? "reset" : end.after === "Http5xx" ? 500 : 400;
+  await desk.answer(task.id, { status, body: {} });
 }
 
 // A worker stops what it holds as soon as the run stops: what a case lets end after that ends as cancelled here.

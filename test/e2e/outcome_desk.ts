@@ -10,7 +10,8 @@ const WAIT_MS = 25_000;
 
 /** What a task is told. */
 export interface Answer {
-  readonly status?: number;
+  /** 200 if absent; "reset" breaks the connection off. */
+  readonly status?: number | "reset";
   readonly body: unknown;
 }
 
@@ -45,7 +46,8 @@ export async function startOutcomeDesk(): Promise<OutcomeDesk> {
       const timer = setTimeout(() => late.reject(new Error(`task ${taskId} did not ask for its outcome`)), WAIT_MS);
       try {
         const response = await Promise.race([placeOf(taskId).promise, late.promise]);
-        response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+        if (status === "reset") response.destroy();
+        else response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
       } finally {
         clearTimeout(timer);
       }
