@@ -6,7 +6,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseAllDocuments } from "yaml";
+import { parse, parseAllDocuments } from "yaml";
 import { ownPackage } from "./package_root.ts";
 
 /** A blueprint. */
@@ -104,9 +104,12 @@ interface Places {
 
 // Text, not documents: comments, order and the shape of a manifest are what a reader learns from.
 function rewrite(text: string, blueprint: string, { path, from, to }: Places): string {
+  // A name such as 2030 would be a number in YAML.
+  const value = typeof parse(to) === "string" ? to : `"${to}"`;
   return text
     .replace(new RegExp(`(?<![\\w./-])examples/${blueprint}(?![\\w-])`, "g"), () => path)
-    .replace(new RegExp(`(\\bnamespace: ["']?|%% |(?<!\\S)(?:-n|--namespace) )${from}(?![\\w-])`, "g"), `$1${to}`);
+    .replace(new RegExp(`(\\bnamespace: )${from}(?![\\w-])`, "g"), (_, before: string) => `${before}${value}`)
+    .replace(new RegExp(`(%% |(?<!\\S)-n )${from}(?![\\w-])`, "g"), (_, before: string) => `${before}${to}`);
 }
 
 function firstCommands(readme: string): string[] {

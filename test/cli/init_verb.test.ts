@@ -118,6 +118,18 @@ test("with -o json what was made is one document, and paths are as they were mea
   expect(readdirSync(folder.path)).toEqual(["b"]);
 });
 
+test("a namespace that YAML would take for a number is quoted", async () => {
+  using folder = temporaryFolder();
+  const { code, err } = await init(folder.path, "2030", "--blueprint", "hierarchical");
+  expect(code).toBe(0);
+  expect(err).toContain("npx orloj invoke readiness-review -n 2030 --watch\n");
+  const files = await readManifestFiles([join(folder.path, "2030")], NO_INPUT);
+  expect(validateOffline(files, { defaultNamespace: "", strict: true })).toMatchObject({
+    valid: true,
+    diagnostics: [],
+  });
+});
+
 test("an empty folder that exists is filled, the current one too", async () => {
   using folder = temporaryFolder();
   const here = join(folder.path, "here");

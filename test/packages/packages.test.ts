@@ -73,9 +73,14 @@ test("the orloj package holds the built product, its types, the protos and the e
 
 test("every file of the examples is packed, also what tools read", async () => {
   const entries = await readdir(join(ROOT, "examples"), { recursive: true, withFileTypes: true });
-  const files = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
+  const paths = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
   const packed = pathsOf(orloj).filter((path) => path.startsWith("examples/"));
-  expect(packed).toEqual(files.map((file) => relative(ROOT, file)).sort());
+  expect(packed).toEqual(
+    paths
+      .filter(isSource)
+      .map((path) => relative(ROOT, path))
+      .sort(),
+  );
 });
 
 test("the SDK package holds its own closure alone and depends on three packages", async () => {
