@@ -105,10 +105,18 @@ test("the installed command says its version", async () => {
 
 const CLIENT = `
 import { createClient, OrlojError, type RunSnapshot } from "@orloj/sdk";
-import { createWorker } from "orloj/worker";
+import { AgentError, createWorker, type Handler, ToolError } from "orloj/worker";
 
 const endpoint: string = process.env["ENDPOINT"] ?? "";
 const token: string = process.env["TOKEN"] ?? "";
+interface Tools {
+  refund(args: { orderId: string }): Promise<{ id: string }>;
+}
+const refunds: Handler<{ orderId: string }, { id: string }, Tools> = async ({ orderId }, ctx) => {
+  if (ctx.signal.aborted) throw new AgentError("stopped", { retryable: false });
+  return await ctx.tools.refund({ orderId }).catch((error: unknown) => ({ id: error instanceof ToolError ? error.class : "?" }));
+};
+const worker = createWorker({ endpoints: ["127.0.0.1:1"], joinToken: "t", name: "w", handlers: { refunds } });
 const orloj = createClient({ endpoint, token });
 const content = process.env["MANIFESTS"] ?? "";
 const { results } = await orloj.manifests.apply({ files: [{ name: "hello.yaml", content }] });
@@ -118,7 +126,7 @@ for await (const snapshot of run.watch()) states.push((snapshot satisfies RunSna
 const output = await run.result<{ greeting: string }>();
 const missing = await orloj.workflow("nobody").invoke().catch((error: unknown) => error);
 const reason: string = missing instanceof OrlojError ? missing.reason : "none";
-console.log(JSON.stringify({ applied: results.length, output, snapshots: states.length > 0, reason, library: typeof createWorker }));
+console.log(JSON.stringify({ applied: results.length, output, snapshots: states.length > 0, reason, library: typeof worker.start }));
 `;
 
 const MANIFESTS = `

@@ -39,9 +39,11 @@ export class Scope {
     const running = this.#guarded(work);
     const begun: Promise<unknown> = running.catch(() => {}).finally(() => this.#begun.delete(begun));
     this.#begun.add(begun);
-    return orStopped(running, this.signal).catch((error: unknown) => {
+    const told = orStopped(running, this.signal).catch((error: unknown) => {
       return this.#over ? new Promise<Value>(() => {}) : Promise.reject(error);
     });
+    told.catch(() => {});
+    return told;
   }
 
   /** The task ends so, whatever the code does. The first cause stands. Returns what the code is told. */
