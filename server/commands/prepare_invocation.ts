@@ -18,7 +18,8 @@ import type { InvokeInput } from "./control_plane.ts";
 import { nodeRecord } from "./node_rows.ts";
 import { requesterView } from "./requester.ts";
 import { groupOf } from "./run_group.ts";
-import { madeTransitions, priorityNumber, QUEUED, taskRows } from "./run_work.ts";
+import { QUEUED } from "./run_work.ts";
+import { madeTransitions, priorityNumber, taskRows } from "./task_rows.ts";
 import type { Principal } from "./views.ts";
 
 /** An invocation whose parameters, tags and input are settled. */

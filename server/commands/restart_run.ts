@@ -28,11 +28,12 @@ import { deniedError } from "./invocation_errors.ts";
 import { knownEnds } from "./known_ends.ts";
 import { nodeRecord } from "./node_rows.ts";
 import { groupOf } from "./run_group.ts";
-import { madeTransitions, priorityOf, QUEUED, taskRows } from "./run_work.ts";
+import { QUEUED } from "./run_work.ts";
 import { lineages } from "./settle.ts";
 import type { ReplayPlan } from "./settle_items.ts";
 import { refusalError, repeated, replayDetail, replayRequest } from "./settle_replay.ts";
 import { Slots } from "./slots.ts";
+import { madeTransitions, priorityOf, taskRows } from "./task_rows.ts";
 import type { Principal, ReplayHow, ReplayResult, RequesterView } from "./views.ts";
 
 type FinishedRun = Awaited<ReturnType<ReturnType<typeof deadLetterReads>["finishedRun"]>>;

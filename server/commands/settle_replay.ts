@@ -8,10 +8,11 @@ import { claimOrder } from "../queue/claim_order.ts";
 import { type LineageCall, type ReplayRefusal, refuseReplay } from "../queue/replay.ts";
 import type { LockedDeadLetter } from "../storage/dead_letter_queries.ts";
 import type { NewTaskRow, TaskRow } from "../storage/task_queries.ts";
-import { priorityOf, type RunWork } from "./run_work.ts";
+import type { RunWork } from "./run_work.ts";
 import { COMMITTED } from "./settle_ends.ts";
 import type { ReplayPlan, SettleItem, SettleVerdict } from "./settle_items.ts";
 import type { Settlement } from "./settlement.ts";
+import { priorityOf } from "./task_rows.ts";
 
 type ReplayItem = Extract<SettleItem, { type: "replay" }>;
 type DiscardItem = Extract<SettleItem, { type: "discard" }>;
