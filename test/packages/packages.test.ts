@@ -104,8 +104,9 @@ test("the installed command says its version", async () => {
 });
 
 const CLIENT = `
-import { createClient, OrlojError, type RunSnapshot } from "@orloj/sdk";
+import { createClient, type OrlojClient, OrlojError, type RunSnapshot } from "@orloj/sdk";
 import { AgentError, createWorker, type Handler, ToolError } from "orloj/worker";
+import type { Workflows } from "./workflows.js";
 
 const endpoint: string = process.env["ENDPOINT"] ?? "";
 const token: string = process.env["TOKEN"] ?? "";
@@ -117,14 +118,15 @@ const refunds: Handler<{ orderId: string }, { id: string }, Tools> = async ({ or
   return await ctx.tools.refund({ orderId }).catch((error: unknown) => ({ id: error instanceof ToolError ? error.class : "?" }));
 };
 const worker = createWorker({ endpoints: ["127.0.0.1:1"], joinToken: "t", name: "w", handlers: { refunds } });
-const orloj = createClient({ endpoint, token });
+const orloj = createClient<Workflows>({ endpoint, token });
+const untyped: OrlojClient = orloj;
 const content = process.env["MANIFESTS"] ?? "";
 const { results } = await orloj.manifests.apply({ files: [{ name: "hello.yaml", content }] });
 const run = await orloj.workflow("hello").invoke({ name: "Ada" });
 const states: number[] = [];
 for await (const snapshot of run.watch()) states.push((snapshot satisfies RunSnapshot).run.nodes.length);
-const output = await run.result<{ greeting: string }>();
-const missing = await orloj.workflow("nobody").invoke().catch((error: unknown) => error);
+const output: { greeting: string } = await run.result();
+const missing = await untyped.workflow("nobody").invoke().catch((error: unknown) => error);
 const reason: string = missing instanceof OrlojError ? missing.reason : "none";
 console.log(JSON.stringify({ applied: results.length, output, snapshots: states.length > 0, reason, library: typeof worker.start }));
 `;
@@ -152,11 +154,15 @@ metadata: {name: hello}
 spec:
   system: hello
   parameters: {type: object, required: [name], properties: {name: {type: string}}}
+  output: {schema: {type: object, required: [greeting], properties: {greeting: {type: string}}}}
 `;
 
 test("a strict TypeScript client compiles and runs a workflow on the installed server and worker, and so does a blueprint", async () => {
   await mkdir(join(project, "src"));
   await writeFile(join(project, "src/client.ts"), CLIENT);
+  await writeFile(join(project, "hello.yaml"), MANIFESTS);
+  const codegen = ["orloj", "codegen", "-f", "hello.yaml", "--out", "src/workflows.ts"];
+  await mustRun("npx", ["--no-install", ...codegen], { cwd: project });
   // The compiler and Node's types are the repository's; everything else is what npm installed.
   const types = join(ROOT, "node_modules/@types");
   const flags = [
