@@ -48,6 +48,11 @@ export class Coalescer<Item, Result> {
     this.#options = options;
   }
 
+  /** Items that no batch has taken yet. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
   /** Resolves with the item's own result after its batch committed. */
   add(item: Item): Promise<Result> {
     if (this.#waiting.length >= this.#options.waitingMax) return Promise.reject(this.#options.overflow());

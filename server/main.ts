@@ -19,9 +19,11 @@ import { createReplica, type Replica } from "./replica.ts";
 import { createListeners, isLoopback } from "./rpc/listeners.ts";
 import { Allowances } from "./secrets/allowances.ts";
 import { Secrets } from "./secrets/secrets.ts";
+import type { OpenDatabase } from "./storage/database.ts";
 import { keepEmbedded } from "./storage/embedded/keep.ts";
 import { createStore } from "./storage/store.ts";
 import { createLogger, type Logger } from "./telemetry/log.ts";
+import { Metrics } from "./telemetry/metrics.ts";
 import { readTlsFiles, TlsFileWatch } from "./tls_files.ts";
 import { bringUp } from "./upgrade.ts";
 
@@ -75,10 +77,12 @@ async function serve(config: ServerConfig, env: Environment, { log, redactor }: 
     if (stop.asked) return;
     databases = await openDatabases(config, embedded?.url, log);
     const { url, work, reserved, maintenance } = databases;
+    const metrics = new Metrics(clock);
+    const storeOf = ({ db }: OpenDatabase) => createStore(db, clock, (events) => metrics.recorded(events));
     const replica = createReplica({
-      ...{ store: createStore(work.db, clock), pool: work.pool, databaseUrl: url, clock, random, log },
-      leaseStore: createStore(reserved.db, clock),
-      ...(maintenance && { maintenanceStore: createStore(maintenance.db, clock) }),
+      ...{ store: storeOf(work), pool: work.pool, databaseUrl: url, clock, random, log, metrics },
+      leaseStore: storeOf(reserved),
+      ...(maintenance && { maintenanceStore: storeOf(maintenance) }),
       ids: createIds(clock, random),
       timing: timingOf(config.leaseTtlMs),
       retention: config.retention,

@@ -22,6 +22,7 @@ import { createToken, listTokens, revokeToken } from "./commands/manage_tokens.t
 import { exportedAudit, listAudit, watchAudit } from "./commands/read_audit.ts";
 import { listDeadLetters, readDeadLetter } from "./commands/read_dead_letters.ts";
 import { listLeases, listWorkers, readWorker } from "./commands/read_fleet.ts";
+import { readGauges } from "./commands/read_gauges.ts";
 import { listResources, readResource } from "./commands/read_resources.ts";
 import { listRuns, listTasks, namespaceOf, readRun, readTask } from "./commands/read_runs.ts";
 import { Refusals } from "./commands/record_refusal.ts";
@@ -56,6 +57,7 @@ import type { Secrets } from "./secrets/secrets.ts";
 import { createHintListener, createHintNotifier } from "./storage/listen.ts";
 import type { Store } from "./storage/store.ts";
 import type { Logger } from "./telemetry/log.ts";
+import type { Metrics } from "./telemetry/metrics.ts";
 
 /** What a replica is made of. */
 export interface ReplicaOptions {
@@ -70,6 +72,8 @@ export interface ReplicaOptions {
   readonly random: Random;
   readonly ids: Ids;
   readonly log: Logger;
+  /** Counts what the stores commit, and measures batches. */
+  readonly metrics: Metrics;
   readonly timing: Timing;
   readonly secrets: Secrets;
   /** Which of them manifests may name, by namespace. */
@@ -98,7 +102,7 @@ export interface Replica {
 
 /** Wires a replica. */
 export function createReplica(options: ReplicaOptions): Replica {
-  const { clock, random, log, store, ids, timing } = options;
+  const { clock, random, log, store, ids, timing, metrics } = options;
   const replicaId = ids.next("rep");
   const ownEndpoints = databaseEndpoints(options.databaseUrl);
   const changes = new Changes(clock);
@@ -124,7 +128,7 @@ export function createReplica(options: ReplicaOptions): Replica {
   const context: CommandContext = {
     ...{ store, caches: new Caches(options.unattached), ids, log, secrets, redactor: options.redactor, hints },
   };
-  const services = createServices(context);
+  const services = createServices(context, (kind, items) => metrics.batch(kind, items));
   const sealer = new Sealer(context, clock);
   const heads = new HeadKeeper(context, clock, options.audit.key, options.audit.heads);
   const retention = new Retention(context, options.maintenanceStore, clock, random, options.retention);
@@ -165,12 +169,19 @@ export function createReplica(options: ReplicaOptions): Replica {
     log.warn("identity.keys_unreadable", { issuer, error: messageOf(error) }),
   );
   const audit = { key: options.audit.key, sign: () => heads.look() };
+  const scrape = () =>
+    metrics.scrape({
+      sessions: () => registry.load(),
+      waiting: () => Object.fromEntries(Object.entries(services).map(([kind, { waiting }]) => [kind, waiting])),
+      cluster: () => readGauges(context),
+    });
   const refusals = new Refusals(context, clock);
-  const parts = { context, services, registry, changes, manifests, tokens, identities, refusals, audit };
+  const parts = { context, services, registry, changes, manifests, tokens, identities, refusals, audit, scrape };
   return {
     controlPlane: createControlPlane(parts),
     tokens,
     async start() {
+      metrics.start();
       manifests.start();
       await claimer.loadRoutes();
       listener.start();
@@ -194,6 +205,7 @@ export function createReplica(options: ReplicaOptions): Replica {
       await heads.stop();
       await listener.stop();
       await notifier.drained();
+      metrics.stop();
     },
   };
 }
@@ -208,6 +220,7 @@ interface Parts {
   readonly identities: Identities;
   readonly refusals: Refusals;
   readonly audit: { readonly key: SigningKey; sign(): Promise<void> };
+  readonly scrape: () => Promise<string>;
 }
 
 function createControlPlane({
@@ -220,6 +233,7 @@ function createControlPlane({
   identities,
   refusals,
   audit,
+  scrape,
 }: Parts): ControlPlane {
   const watching = { ...context, changes };
   const invoke = async (principal: Principal, input: InvokeInput) =>
@@ -267,6 +281,7 @@ function createControlPlane({
       const answered = await context.store.read((queries) => queries.bundles.revisions()).catch(() => undefined);
       return answered !== undefined;
     },
+    scrape,
     connectWorker: (principal, peer) => registry.connect(principal, peer),
   };
 }

@@ -386,6 +386,8 @@ export interface StoredRecord {
   /** Of the call, where the record belongs to no run that has one. */
   readonly trace_id?: string;
   readonly record: string;
+  /** What it was made of: counted once it is committed. */
+  readonly event: AuditEvent;
 }
 
 /** Stands in a record for what was too long for it. */

@@ -27,7 +27,7 @@ export function auditRecord(event: AuditEvent): StoredRecord {
   if (columns.run_id !== "") subject["runId"] = columns.run_id;
   if (columns.task_id !== "") subject["taskId"] = columns.task_id;
   const record = recordText(subject, event.detail as JsonObject);
-  return { ...columns, ...(event.traceId !== undefined && { trace_id: column(event.traceId) }), record };
+  return { ...columns, ...(event.traceId !== undefined && { trace_id: column(event.traceId) }), record, event };
 }
 
 /** What the trail keeps of a decision. Arguments are kept as their digest. */

@@ -157,10 +157,15 @@ export interface ControlPlane {
   authenticate(credentials: Credentials): Promise<Principal | undefined>;
   /** True when the database answers and migrations are done. */
   ready(): Promise<boolean>;
+  /** What monitoring reads of this replica, as text; never throws. */
+  scrape(): Promise<string>;
 
   /** Registers the stream of a worker. The returned object takes its frames; see dispatch/connected_worker.ts. */
   connectWorker(principal: Principal, peer: string): ConnectedWorker;
 }
 
 /** What handlers call for an authenticated caller: everything but the control plane's own machinery. */
-export type UseCases = Omit<ControlPlane, "namespaceOf" | "recordRefusal" | "authenticate" | "ready" | "connectWorker">;
+export type UseCases = Omit<
+  ControlPlane,
+  "namespaceOf" | "recordRefusal" | "authenticate" | "ready" | "scrape" | "connectWorker"
+>;

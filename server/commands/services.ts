@@ -1,7 +1,7 @@
 // The coalesced commands: one coalescer a kind of hot write, shared by every session and call of this replica.
 // Made by replica.ts. Callers are answered after their batch committed; a batch that fails is split until the guilty item is alone.
 
-import { Coalescer } from "../../kit/coalescer.ts";
+import { type BatchWriter, Coalescer } from "../../kit/coalescer.ts";
 import { DomainError } from "../../kit/errors.ts";
 import { authorizeToolCalls } from "./authorize_tool_call.ts";
 import type { CommandContext } from "./context.ts";
@@ -33,13 +33,31 @@ const OPTIONS = {
   overflow: () => new DomainError("TOO_MANY", "too many writes wait for the database; send again later"),
 };
 
+/** Told when a batch begins; what it returns is told how it ended. */
+export type BatchObserver = (kind: keyof CommandServices, items: number) => (committed: boolean) => void;
+
 /** The coalescers over a context. */
-export function createServices(context: CommandContext): CommandServices {
+export function createServices(
+  context: CommandContext,
+  observe: BatchObserver = () => () => undefined,
+): CommandServices {
+  const coalesced = <Item, Result>(kind: keyof CommandServices, write: BatchWriter<Item, Result>) =>
+    new Coalescer<Item, Result>(async (items) => {
+      const ended = observe(kind, items.length);
+      let committed = false;
+      try {
+        const results = await write(items);
+        committed = true;
+        return results;
+      } finally {
+        ended(committed);
+      }
+    }, OPTIONS);
   return {
-    invoke: new Coalescer((items) => invoke(context, items), OPTIONS),
-    settle: new Coalescer((items) => settle(context, items), OPTIONS),
-    turns: new Coalescer((facts) => recordTurns(context, facts), OPTIONS),
-    authorize: new Coalescer((facts) => authorizeToolCalls(context, facts), OPTIONS),
-    results: new Coalescer((facts) => recordToolResults(context, facts), OPTIONS),
+    invoke: coalesced("invoke", (items) => invoke(context, items)),
+    settle: coalesced("settle", (items) => settle(context, items)),
+    turns: coalesced("turns", (facts) => recordTurns(context, facts)),
+    authorize: coalesced("authorize", (facts) => authorizeToolCalls(context, facts)),
+    results: coalesced("results", (facts) => recordToolResults(context, facts)),
   };
 }

@@ -62,6 +62,13 @@ export class SessionRegistry implements SessionHost {
     return [...this.#sessions.values()];
   }
 
+  /** Streams of this replica, their free slots, and what they hold. */
+  load(): { readonly open: number; readonly credit: number; readonly held: number } {
+    const sessions = this.sessions();
+    const sum = (of: (session: WorkerSession) => number) => sessions.reduce((total, each) => total + of(each), 0);
+    return { open: sessions.length, credit: sum(({ free }) => free), held: sum(({ held }) => held.size) };
+  }
+
   session(id: string): WorkerSession | undefined {
     return this.#sessions.get(id);
   }

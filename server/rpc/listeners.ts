@@ -112,7 +112,7 @@ export function createListeners(options: ListenersOptions): Listeners {
   const handlers: Record<Name, NodeHandler> = {
     api: apiHandler(options, limits, readiness, apiShutdown.signal),
     worker: workerHandler(options, limits, readiness, workerShutdown.signal),
-    ops: createOpsHandler(readiness),
+    ops: createOpsHandler(readiness, () => options.controlPlane.scrape()),
   };
   const { clock, log } = options;
   const port = (name: Name) =>

@@ -3,6 +3,7 @@
 // Called by commands through the store. Reading the trail is in read_audit.ts.
 
 import { sql } from "kysely";
+import type { AuditEvent } from "../audit/events.ts";
 import { type Columns, type Queryable, recordSet, recordShape } from "./bulk.ts";
 
 /** A record to insert; time and transaction id come from the database. */
@@ -16,6 +17,8 @@ export interface NewAuditRow {
   readonly trace_id?: string;
   /** Canonical JSON text. */
   readonly record: string;
+  /** What it was made of; absent: nobody counts it. */
+  readonly event?: AuditEvent;
 }
 
 const COLUMNS: Columns = {
@@ -34,8 +37,11 @@ export interface WrittenRecord {
   readonly record: string;
 }
 
-/** Queries of the audit_event table. @param onWritten learns of the last record of each insert */
-export function auditQueries(db: Queryable, onWritten: (written: WrittenRecord) => void = () => undefined) {
+/** Learns of each insert: its last record, and the events that were inserted. */
+export type OnWritten = (written: WrittenRecord, events: readonly AuditEvent[]) => void;
+
+/** Queries of the audit_event table. */
+export function auditQueries(db: Queryable, onWritten: OnWritten = () => undefined) {
   return {
     /**
      * Appends records in the order given. The transaction takes its id before the records take theirs: readers rely on a
@@ -44,7 +50,7 @@ export function auditQueries(db: Queryable, onWritten: (written: WrittenRecord) 
     async insert(rows: readonly NewAuditRow[]): Promise<void> {
       const last = rows.at(-1);
       if (last === undefined) return;
-      const given = rows.map(({ trace_id, ...row }) => ({ ...row, call_trace_id: trace_id }));
+      const given = rows.map(({ trace_id, event: _, ...row }) => ({ ...row, call_trace_id: trace_id }));
       const names = sql.raw(Object.keys(COLUMNS).join(", "));
       const result = await sql<{ transactionId: string; id: string }>`
         with started as materialized (select pg_current_xact_id() as transaction_id),
@@ -57,7 +63,11 @@ export function auditQueries(db: Queryable, onWritten: (written: WrittenRecord) 
         select transaction_id::text as "transactionId", (select max(id) from inserted)::text as id from started`.execute(
         db,
       );
-      onWritten({ ...(result.rows[0] as { transactionId: string; id: string }), record: last.record });
+      const written = { ...(result.rows[0] as { transactionId: string; id: string }), record: last.record };
+      onWritten(
+        written,
+        rows.flatMap(({ event }) => event ?? []),
+      );
     },
   };
 }

@@ -6,7 +6,8 @@
 import type { Kysely } from "kysely";
 import type { Clock } from "../../kit/clock.ts";
 import { DomainError } from "../../kit/errors.ts";
-import { auditQueries, type WrittenRecord } from "./audit_queries.ts";
+import type { AuditEvent } from "../audit/events.ts";
+import { auditQueries, type OnWritten, type WrittenRecord } from "./audit_queries.ts";
 import type { Queryable } from "./bulk.ts";
 import { bundleQueries } from "./bundle_queries.ts";
 import { checkpointQueries } from "./checkpoint_queries.ts";
@@ -29,6 +30,9 @@ import { toolTurnQueries } from "./tool_turn_queries.ts";
 
 /** Times that a transaction is run at most. */
 const TRIES_MAX = 4;
+
+/** Takes audit events that are committed. Never throws. */
+export type OnRecorded = (events: readonly AuditEvent[]) => void;
 
 /** All hot queries, bound to a transaction or to the pool. */
 export interface StoreQueries {
@@ -59,7 +63,7 @@ export interface Store {
   read<T>(fn: (queries: StoreQueries) => Promise<T>): Promise<T>;
 }
 
-function bind(db: Queryable, onWritten?: (written: WrittenRecord) => void): StoreQueries {
+function bind(db: Queryable, onWritten?: OnWritten): StoreQueries {
   return {
     runs: runQueries(db),
     tasks: taskQueries(db),
@@ -80,9 +84,14 @@ function bind(db: Queryable, onWritten?: (written: WrittenRecord) => void): Stor
   };
 }
 
-/** The store over a database. Without a clock nothing is read back: a COMMIT that was not answered stays unknown. */
-export function createStore(db: Kysely<Database>, clock?: Clock): Store {
-  const pool = bind(db);
+/**
+ * The store over a database.
+ *
+ * @param clock      absent: nothing is read back, a COMMIT that was not answered stays unknown.
+ * @param onRecorded told of the audit events of each transaction, once it has committed.
+ */
+export function createStore(db: Kysely<Database>, clock?: Clock, onRecorded: OnRecorded = () => undefined): Store {
+  const pool = bind(db, (_, events) => onRecorded(events));
   return {
     async read(fn) {
       try {
@@ -93,16 +102,25 @@ export function createStore(db: Kysely<Database>, clock?: Clock): Store {
     },
     async transaction(fn) {
       for (let tries = 1; ; tries += 1) {
-        const sent: Sent<Awaited<ReturnType<typeof fn>>> = {};
+        const sent: Sent<Awaited<ReturnType<typeof fn>>> = { events: [] };
+        const onWritten: OnWritten = (written, events) => {
+          sent.written = written;
+          sent.events.push(...events);
+        };
         try {
-          return await transaction(db, async (tx) => {
-            const result = await fn(bind(tx, (written) => Object.assign(sent, { written })));
-            sent.result = { value: result };
-            return result;
+          const result = await transaction(db, async (tx) => {
+            const value = await fn(bind(tx, onWritten));
+            sent.result = { value };
+            return value;
           });
+          onRecorded(sent.events);
+          return result;
         } catch (error) {
           const committed = await resultOf(db, clock, sent, error);
-          if (committed !== undefined) return committed.value;
+          if (committed !== undefined) {
+            onRecorded(sent.events);
+            return committed.value;
+          }
           if (tries >= TRIES_MAX || !isRetryable(error)) throw error;
         }
       }
@@ -112,6 +130,7 @@ export function createStore(db: Kysely<Database>, clock?: Clock): Store {
 
 /** What is known of a transaction when its COMMIT was sent. */
 interface Sent<Result> {
+  readonly events: AuditEvent[];
   written?: WrittenRecord;
   result?: { readonly value: Result };
 }

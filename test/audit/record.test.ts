@@ -79,7 +79,7 @@ describe("auditRecord", () => {
     );
     fc.assert(
       fc.property(text, text, fc.array(text, { maxLength: 4 }), (worker, reason, referrers) => {
-        const row = auditRecord({
+        const { event: _, ...row } = auditRecord({
           kind: "resource.deleted",
           namespace: "n",
           runId: "r",

@@ -19,7 +19,7 @@ await stage.applyAll(GROUPED);
 const groups = groupStage(stage);
 const replicas = [stage.context, stage.replica(), stage.replica()] as const;
 const [here, there] = replicas;
-const services = replicas.map(createServices);
+const services = replicas.map((each) => createServices(each));
 const { meet, lockRun } = meeting(stage);
 const SINGLE = "default/single/";
 const PLAIN = { currentManifests: false, repeatEffects: false, results: new Map<string, string>() };

@@ -357,6 +357,11 @@ export class FakeControlPlane implements ControlPlane {
     const kind = role === "worker" ? "worker" : "user";
     return { id: role, kind, groups: [], claims: {}, method: "test", roles: [role as views.Role] };
   }
+
+  scrape(): Promise<string> {
+    return Promise.resolve("up 1\n");
+  }
+
   async ready(): Promise<boolean> {
     return typeof this.isReady === "function" ? this.isReady() : this.isReady;
   }

@@ -80,9 +80,12 @@ describe("readiness", () => {
   test("healthz answers always, readyz as the control plane does, other paths 404", async () => {
     const clock = manualClock();
     const rig = await startRig({ clock, limits: { drainMs: 1, closeMs: 1 } });
-    expect([await probe(rig, "/healthz"), await probe(rig, "/readyz"), await probe(rig, "/metrics")]).toEqual([
+    expect([await probe(rig, "/healthz"), await probe(rig, "/readyz"), await probe(rig, "/nothing")]).toEqual([
       200, 200, 404,
     ]);
+    const scraped = await fetch(`http://127.0.0.1:${rig.ports.ops}/metrics`);
+    expect(scraped.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+    expect(await scraped.text()).toBe("up 1\n");
     rig.plane.isReady = false;
     expect(await probe(rig, "/readyz")).toBe(200);
     clock.advance(1_000);

@@ -14,7 +14,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "server/grant": ["kit", "language", "server/manifests", "server/policy"],
   "server/identity": ["kit", "server/manifests"],
   "server/secrets": ["kit", "server/manifests"],
-  "server/telemetry": ["kit"],
+  "server/telemetry": ["kit", "server/audit"],
   "server/storage": [
     "kit",
     "server/audit",
