@@ -1,14 +1,35 @@
 // What a server says at /metrics after real work: the counters are those of the trail, and what is kept in the database is told beside them.
 
-import { expect, test } from "vitest";
-import { scrape } from "../harness/scrape.ts";
+import { readFileSync } from "node:fs";
+import { beforeAll, expect, test } from "vitest";
+import { parse } from "yaml";
+import { type Scrape, scrape } from "../harness/scrape.ts";
 import { agent, httpTool, policy, single } from "./documents.ts";
-import { startStage } from "./stage.ts";
+import { type Stage, startStage } from "./stage.ts";
 
 const BACKOFF = { initial: "20ms", max: "100ms", factor: 2, jitter: "full" };
 
+interface Panel {
+  readonly title: string;
+  readonly targets?: readonly { readonly expr: string }[];
+}
+interface Rule {
+  readonly alert: string;
+  readonly expr: string;
+  readonly annotations: { readonly summary: string; readonly description: string };
+}
+
+let stage: Stage;
+beforeAll(async () => {
+  stage = await startStage();
+});
+
+const readText = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
+const namesIn = (text: string) => text.match(/\b(?:orloj|process)_[a-z0-9_]+/g) ?? [];
+const familyOf = (name: string, { types }: Scrape) =>
+  types.has(name) ? name : name.replace(/_(bucket|sum|count)$/, "");
+
 test("after a run that retries a tool, a denied one, and a parked one, the counters are right", async () => {
-  const stage = await startStage();
   const { client, sink, server } = stage;
   await stage.worker("w1");
   sink.respond("/flaky", (_call, number) => (number === 1 ? { status: 503 } : { body: "{}" }));
@@ -67,4 +88,34 @@ test("after a run that retries a tool, a denied one, and a parked one, the count
       records.filter((each) => each.kind === kind).length,
     ]);
   }
+});
+
+test("the dashboard and the alert rules ask only for what a scrape has, and add up nothing that all replicas tell alike", async () => {
+  const scraped = await scrape(stage.server.ops);
+  const { panels } = JSON.parse(readText("deploy/monitoring/dashboard.json")) as { panels: readonly Panel[] };
+  const { groups } = parse(readText("deploy/monitoring/alerts.yaml")) as { groups: { rules: Rule[] }[] };
+  const rules = groups.flatMap((group) => group.rules);
+  const asked = [
+    ...panels.flatMap(({ title, targets = [] }) => targets.map(({ expr }) => ({ of: title, expr }))),
+    ...rules.map(({ alert, expr }) => ({ of: alert, expr })),
+  ];
+  expect(asked.length).toBeGreaterThan(40);
+  for (const { of, expr } of asked) {
+    const names = namesIn(expr);
+    expect([of, names.length > 0]).toEqual([of, true]);
+    expect([of, names.filter((name) => !scraped.types.has(familyOf(name, scraped)))]).toEqual([of, []]);
+    const clusters = expr.match(/[a-z]+(?: by \([a-z, ]+\))? ?\(orloj_cluster_/g) ?? [];
+    expect([of, clusters.filter((call) => !call.startsWith("max"))]).toEqual([of, []]);
+    expect([of, clusters.length]).toEqual([of, names.filter((name) => name.startsWith("orloj_cluster_")).length]);
+    const counters = names.filter((name) => scraped.types.get(name) === "counter");
+    for (const name of counters) expect([of, expr.includes(`rate(${name}`)]).toEqual([of, true]);
+  }
+  for (const { annotations } of rules) expect(annotations.description).not.toBe("");
+});
+
+test("docs/observability.md tells of every metric that a scrape has, and of no other", async () => {
+  const scraped = await scrape(stage.server.ops);
+  const told = new Set(namesIn(readText("docs/observability.md")).filter((name) => !name.endsWith("_")));
+  expect([...scraped.types.keys()].filter((name) => !told.has(name))).toEqual([]);
+  expect([...told].filter((name) => !scraped.types.has(name))).toEqual([]);
 });
