@@ -32,7 +32,9 @@ const familyOf = (name: string, { types }: Scrape) =>
 test("after a run that retries a tool, a denied one, and a parked one, the counters are right", async () => {
   const { client, sink, server } = stage;
   await stage.worker("w1");
-  sink.respond("/flaky", (_call, number) => (number === 1 ? { status: 503 } : { body: "{}" }));
+  sink.respond("/flaky", (_call, number) =>
+    number === 1 ? { status: 503, headers: { "retry-after": "0" } } : { body: "{}" },
+  );
   await stage.apply(
     httpTool("flaky", "/flaky", { effect: "write", retry: { on: ["Http503"], maxAttempts: 4, backoff: BACKOFF } }),
     agent("patient", [{ when: "turn == 1", toolCalls: [{ name: "flaky", arguments: {} }] }, { output: {} }], {
