@@ -15,9 +15,9 @@ import type { Validation } from "./validate.ts";
 
 /** Limits of the pool. */
 export interface ManifestPoolOptions {
-  /** Time to parse and read one file, in ms. */
+  /** Time of the thread to parse and read one file, in ms. */
   readonly fileTimeoutMs: number;
-  /** Time to check all documents of an apply together, in ms. */
+  /** Time of the thread to check all documents of an apply together, in ms. */
   readonly checkTimeoutMs: number;
   /** Time to start the thread, in ms. */
   readonly startTimeoutMs: number;
@@ -33,6 +33,11 @@ export const MANIFEST_POOL_DEFAULTS: ManifestPoolOptions = {
   heapMib: 256,
 };
 
+/** By the clock a request may take so many times its limit: on a busy machine the thread waits for its turn, and has not worked all the while. */
+const WAIT_FACTOR = 5;
+/** Time in ms between two looks at how long a thread has worked. */
+const LOOK_MS = 50;
+
 /** How a validation is done in the pool. */
 export interface PoolValidateOptions {
   readonly strict?: boolean;
@@ -47,6 +52,7 @@ interface InFlight {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: DomainError) => void;
   readonly cancelTimer: () => void;
+  cancelLook: () => void;
 }
 
 /** See the file header. */
@@ -117,7 +123,8 @@ export class ManifestPool {
       `${file === "" ? "the manifests" : `the manifest ${file}`} could not be read within ${timeoutMs} ms; make it smaller or split it`,
       file === "" ? {} : { file },
     );
-    const reply = this.#await(worker, timeoutMs, tooSlow);
+    const reply = this.#await(worker, WAIT_FACTOR * timeoutMs, tooSlow);
+    this.#watch(worker, timeoutMs, tooSlow);
     worker.postMessage(request);
     return (await reply) as ThreadAnswers[R["type"]];
   }
@@ -148,8 +155,25 @@ export class ManifestPool {
     worker.ref();
     return new Promise((resolve, reject) => {
       const cancelTimer = this.#clock.after(timeoutMs, () => void this.#end(tooSlow));
-      this.#inFlight = { resolve, reject, cancelTimer };
+      this.#inFlight = { resolve, reject, cancelTimer, cancelLook: () => {} };
     });
+  }
+
+  // Ends the request in flight once the thread itself has worked for its whole limit.
+  #watch(worker: Worker, limitMs: number, tooSlow: DomainError): void {
+    const inFlight = this.#inFlight;
+    const begin = cpuMs(worker);
+    const look = async () => {
+      const workedMs = (await cpuMs(worker)) - (await begin);
+      if (this.#inFlight !== inFlight) return;
+      if (workedMs >= limitMs) void this.#end(tooSlow);
+      else lookAfter(Math.max(limitMs - workedMs, LOOK_MS));
+    };
+    const lookAfter = (delayMs: number) => {
+      const cancel = this.#clock.after(delayMs, () => void look());
+      if (inFlight) inFlight.cancelLook = cancel;
+    };
+    lookAfter(limitMs);
   }
 
   #settle(worker: Worker, reply: ThreadReply): void {
@@ -177,6 +201,17 @@ export class ManifestPool {
     const inFlight = this.#inFlight;
     this.#inFlight = undefined;
     inFlight?.cancelTimer();
+    inFlight?.cancelLook();
     return inFlight;
+  }
+}
+
+// NaN, which is never over a limit, for a thread that is gone, and on a Node that cannot tell (before 24.6).
+async function cpuMs(worker: Worker): Promise<number> {
+  try {
+    const { user, system } = await worker.cpuUsage();
+    return (user + system) / 1_000;
+  } catch {
+    return Number.NaN;
   }
 }

@@ -110,16 +110,32 @@ describe("the pool", () => {
     expect((await pool.parse([{ file: "b.yaml", bytes: Buffer.from("b: 1") }])).length).toBe(1);
   });
 
-  it("ends a thread that takes too long with MANIFEST_TOO_SLOW and starts another", async () => {
-    // The clock fires for requests at once, never for the start of the thread.
-    const clock: Clock = {
-      ...systemClock(),
-      after: (delayMs, callback) => {
-        if (delayMs === 7) queueMicrotask(callback);
-        return () => undefined;
-      },
-    };
-    const slow = new ManifestPool(clock, { fileTimeoutMs: 7 });
+  /** Fires at once what is to come after these delays, and nothing else. */
+  const firing = (...delays: number[]): Clock => ({
+    ...systemClock(),
+    after: (delayMs, callback) => {
+      if (delays.includes(delayMs)) queueMicrotask(callback);
+      return () => undefined;
+    },
+  });
+
+  it("ends a thread that has worked for its whole limit", async () => {
+    const limited = new ManifestPool(systemClock(), { fileTimeoutMs: 60 });
+    const failed = await limited
+      .parse([{ file: "big.yaml", bytes: Buffer.from(HOSTILE["9 000 keys"] as string) }])
+      .catch((error: unknown) => error);
+    expect(failed).toMatchObject({ reason: "MANIFEST_TOO_SLOW", message: expect.stringContaining("within 60 ms") });
+    await limited.stop();
+  });
+
+  it("leaves a thread its time that only waits for its turn", async () => {
+    const patient = new ManifestPool(firing(700), { fileTimeoutMs: 700 });
+    expect(await patient.parse([{ file: "a.yaml", bytes: Buffer.from("a: 1") }])).toHaveLength(1);
+    await patient.stop();
+  });
+
+  it("ends a thread that does not answer with MANIFEST_TOO_SLOW and starts another", async () => {
+    const slow = new ManifestPool(firing(35), { fileTimeoutMs: 7 });
     const failed = await slow
       .parse([{ file: "slow.yaml", bytes: Buffer.from("a: 1") }])
       .catch((error: unknown) => error);
