@@ -54,20 +54,24 @@ export class Counter {
   }
 
   add(values: readonly string[], by = 1): void {
-    const known = this.#values.get(keyOf(values));
-    if (known !== undefined) known.value += by;
-    else if (this.#values.size < SERIES_MAX) this.#begin(values, by);
-    else {
-      const bounded = values.map((value, index) => (this.#open.has(this.#labels[index] ?? "") ? OTHER : value));
-      const other = this.#values.get(keyOf(bounded));
-      if (other !== undefined) other.value += by;
-      else this.#begin(bounded, by);
-    }
+    const known = this.#values.get(keyOf(values)) ?? this.#bounded(values);
+    known.value += by;
   }
 
-  #begin(values: readonly string[], value: number): void {
-    const pairs = this.#labels.map((name, index) => [name, (values[index] ?? "").slice(0, LABEL_CHARACTERS_MAX)]);
-    this.#values.set(keyOf(values), { labels: Object.fromEntries(pairs) as Labels, value });
+  // What is kept under the shortened values, so that two that are alike then are one: a scrape may name none twice.
+  #bounded(values: readonly string[]): { value: number } {
+    const short = values.map((value) => value.slice(0, LABEL_CHARACTERS_MAX).toWellFormed());
+    const known = this.#values.get(keyOf(short));
+    if (known !== undefined || this.#values.size < SERIES_MAX) return known ?? this.#begin(short);
+    const other = short.map((value, index) => (this.#open.has(this.#labels[index] ?? "") ? OTHER : value));
+    return this.#values.get(keyOf(other)) ?? this.#begin(other);
+  }
+
+  #begin(values: readonly string[]): { value: number } {
+    const pairs = this.#labels.map((name, index) => [name, values[index] ?? ""]);
+    const begun = { labels: Object.fromEntries(pairs) as Labels, value: 0 };
+    this.#values.set(keyOf(values), begun);
+    return begun;
   }
 
   family(): Family {

@@ -47,3 +47,11 @@ test("a full counter keeps its closed labels apart and counts new values of open
   expect(read.value("ends_total", { namespace: "ns0" })).toBe(2);
   expect(read.value("ends_total")).toBe(SERIES_MAX + 1_001);
 });
+
+test("values that are alike once they are shortened are one series, which a scrape names once", () => {
+  const counter = new Counter("fails_total", "Failures.", ["class"], new Set(["class"]));
+  for (const end of ["a", "b", "a"]) counter.add([`${"x".repeat(200)}${end}`]);
+  for (const surrogate of ["\ud800", "\udbff"]) counter.add([surrogate]);
+  const read = parseScrape(exposition([counter.family()]));
+  expect(read.samples.map(({ value }) => value)).toEqual([3, 2]);
+});
