@@ -128,13 +128,18 @@ test("update, decision and effect race 100 times: each grant was decided before 
   };
   const seen = { granted: 0, denied: 0 };
   const held = await begin(other);
+  const after = async <T>(statements: number, act: () => Promise<T>): Promise<T> => {
+    for (let waited = 0; waited < statements; waited += 1) await pool.query("select 1");
+    return act();
+  };
+  // Statements by which the decision begins before the update: fewer after each grant, more after each denial, so that they meet on any machine.
+  let lead = 0;
   for (let round = 0; round < 100; round += 1) {
-    // It takes the decision some statements to get there: the update comes before it, in the middle, or after it.
-    const closing = async () => {
-      for (let wait = 0; wait < round % 14; wait += 1) await pool.query("select 1");
-      return await turn(closed);
-    };
-    const [answer, revision] = await Promise.all([ask(held, other, 100 + round), closing()]);
+    const [answer, revision] = await Promise.all([
+      after(-lead, () => ask(held, other, 100 + round)),
+      after(lead, () => turn(closed)),
+    ]);
+    lead += answer?.type === "granted" ? -1 : 1;
     expect(await ask(held, other, 1_000 + round)).toMatchObject({ type: "denied" });
     if (answer?.type === "granted") {
       seen.granted += 1;

@@ -19,6 +19,7 @@ import { discardDeadLetter, replayDeadLetter } from "../../server/commands/repla
 import { drainWorker } from "../../server/commands/steer_fleet.ts";
 import { Tokens } from "../../server/commands/tokens.ts";
 import { ana, BROKEN, DONE, lostOf, outcomeOf, stopOf, TIMEOUT } from "../commands/command_stage.ts";
+import { counted, groupStage } from "../commands/group_stage.ts";
 import { dispatchStage } from "./dispatch_stage.ts";
 
 const stage = await dispatchStage();
@@ -42,6 +43,7 @@ const KINDS: Readonly<
     of: "call",
     has: ["workflow", ...TARGET, "requester.id", "decision.verdicts.0.digest", "decision.inputDigest"],
   },
+  "run.started": { of: "run", has: ["concurrency.max", "concurrency.running", "transitions"] },
   "run.stopping": { of: "run", has: ["cause", "reason"] },
   "run.finished": { of: "run", has: ["state", "transitions"] },
   "task.leased": { of: "run", has: [...TASK, "agent", ...TARGET, "worker", "sessionId", "delivery"] },
@@ -135,6 +137,14 @@ async function callTools(): Promise<void> {
   await recordTurns(context, [{ ...fenced(held), sequence: 3, turnJson: "{}" }]);
 }
 
+async function takeTurns(): Promise<void> {
+  await stage.applyAll(counted("single", { max: 1 }));
+  const first = await begin("single");
+  await stage.start("single", { traceId: TRACE });
+  await stage.settle(outcomeOf(first, DONE));
+  await groupStage(stage).startAll();
+}
+
 async function connectWorkers(): Promise<void> {
   const polite = await stage.connected({ workerName: "polite" });
   await drainWorker(context, caller, "polite", 1_000);
@@ -194,6 +204,7 @@ test("every kind has a row, and a record of it says who, on whose behalf, in whi
   await connectWorkers();
   const records = await store.read(({ segments }) => segments.records("0", "9".repeat(18), 10_000));
   await administer();
+  await takeTurns();
   records.push(
     ...(await store.read(({ segments }) => segments.records(records.at(-1)?.id ?? "0", "9".repeat(18), 10_000))),
   );
