@@ -8,7 +8,20 @@ import { temporaryFolder } from "../harness/folders.ts";
 import { type RunningProcess, type SpawnOptions, startProcess } from "../harness/processes.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
-const SOURCES = ["bin", "kit", "language", "server", "worker", "sdk", "cli", "sandbox", "proto", "examples", "scripts"];
+const SOURCES = [
+  "bin",
+  "kit",
+  "language",
+  "server",
+  "worker",
+  "sdk",
+  "cli",
+  "sandbox",
+  "proto",
+  "examples",
+  "deploy",
+  "scripts",
+];
 const FILES = ["package.json", "tsconfig.json", "tsconfig.build.json", "CHANGELOG.md", "LICENSE", "README.md"];
 const SETUP_TIMEOUT_MS = 150_000;
 
@@ -60,7 +73,7 @@ const pathsOf = ({ files }: Packed) => files.map(({ path }) => path).sort();
 test("the orloj package holds the built product, its types, the protos and the examples, and no source or test", () => {
   const paths = pathsOf(orloj);
   const known =
-    /^(dist\/(bin|kit|language|server|worker|cli|sandbox|sdk|proto\/gen)\/|examples\/|proto\/orloj\/v1\/\w+\.proto$)|^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
+    /^(dist\/(bin|kit|language|server|worker|cli|sandbox|sdk|proto\/gen)\/|examples\/|deploy\/monitoring\/|proto\/orloj\/v1\/\w+\.proto$)|^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
   expect(paths.filter((path) => !known.test(path))).toEqual([]);
   expect(paths.filter((path) => path.endsWith(".ts") && !path.endsWith(".d.ts") && path.startsWith("dist/"))).toEqual(
     [],
@@ -69,6 +82,7 @@ test("the orloj package holds the built product, its types, the protos and the e
     expect.arrayContaining(["dist/bin/orloj.js", "dist/worker/index.js", "dist/worker/index.d.ts", "dist/cli/main.js"]),
   );
   expect(paths).toEqual(expect.arrayContaining(["proto/orloj/v1/workflow.proto", "proto/orloj/v1/common.proto"]));
+  expect(paths).toEqual(expect.arrayContaining(["deploy/monitoring/alerts.yaml", "deploy/monitoring/dashboard.json"]));
 });
 
 test("every file of the examples is packed, also what tools read", async () => {
