@@ -198,7 +198,7 @@ test("P1: adding an enforcing policy never turns deny into allow, except that it
     RUNS,
   );
   expect(denied).toBeGreaterThan(300);
-  expect(counted).toBeGreaterThan(5);
+  expect(counted).toBeGreaterThan(20);
 });
 
 test("P2: turning any leaf into any error, in a policy or in a library policy that it uses, never turns deny into allow", () => {
