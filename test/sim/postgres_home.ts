@@ -1,5 +1,5 @@
 // The Postgres of one run of the simulator: the one named by ORLOJ_TEST_DATABASE_URL, or an embedded one without fsync.
-// Gives databases with every migration applied. Leaves nothing behind.
+// Gives databases with every migration applied, whose time stands still until it is moved. Leaves nothing behind.
 
 import { randomBytes } from "node:crypto";
 import { chmod, mkdtemp, rm } from "node:fs/promises";
@@ -35,12 +35,23 @@ export async function startPostgres(): Promise<PostgresHome> {
   };
 }
 
-/** Makes a migrated database; the result drops it. */
+// The product asks the database for the time, by this name; `public` is searched before pg_catalog here. So no stall of the
+// machine and no step of its clock brings a deadline nearer.
+const STOPPED_CLOCK = [
+  "create table simulated_time (at timestamptz not null)",
+  "insert into simulated_time values (pg_catalog.clock_timestamp())",
+  `create function public.clock_timestamp() returns timestamptz language sql volatile
+    as 'select at from public.simulated_time'`,
+];
+
+/** Makes a migrated database with a stopped clock; the result drops it. */
 export async function makeDatabase(adminUrl: string): Promise<{ url: string; drop(): Promise<void> }> {
   const name = `orloj_sim_${randomBytes(5).toString("hex")}`;
   await administer(adminUrl, `CREATE DATABASE ${name} TEMPLATE template0 ENCODING 'UTF8'`);
+  await administer(adminUrl, `ALTER DATABASE ${name} SET search_path = public, pg_catalog`);
   const url = new URL(adminUrl);
   url.pathname = `/${name}`;
+  for (const statement of STOPPED_CLOCK) await administer(url.href, statement);
   const open = openDatabase({ url: url.href, poolMax: 1, patient: true });
   try {
     await migrate(open.db, { mode: "auto" });
@@ -50,8 +61,8 @@ export async function makeDatabase(adminUrl: string): Promise<{ url: string; dro
   return { url: url.href, drop: () => administer(adminUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
 }
 
-async function administer(adminUrl: string, statement: string): Promise<void> {
-  const client = new pg.Client({ connectionString: adminUrl, connectionTimeoutMillis: 10_000 });
+async function administer(connectionString: string, statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString, connectionTimeoutMillis: 10_000 });
   client.on("error", () => undefined);
   await client.connect();
   try {

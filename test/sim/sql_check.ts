@@ -57,7 +57,7 @@ function isUnbroken(op: Op): boolean {
 
 async function plainly(system: SqlSystem, op: Op, replica: number): Promise<Result | string> {
   try {
-    await system.holdTime();
+    await system.passMoment();
     return await system.perform(op, replica);
   } catch (error) {
     return `failed without a fault: ${error}`;
@@ -86,7 +86,7 @@ async function broken(
 
 /** Undefined when the product told of the loss as it should. */
 async function under(system: SqlSystem, plan: Plan, op: Op, replica: number): Promise<string | undefined> {
-  await system.holdTime();
+  await system.passMoment();
   system.faults.set(plan);
   try {
     await system.perform(op, replica);

@@ -1,7 +1,6 @@
 // The real commands over a real Postgres, driven by the same operations as the world in memory.
 // Two replicas with caches and clocks of their own, wrong ones; the database's time moves when an operation says so.
 
-import { performance } from "node:perf_hooks";
 import { sql } from "kysely";
 import { systemClock } from "../../kit/clock.ts";
 import { DomainError } from "../../kit/errors.ts";
@@ -48,7 +47,6 @@ export class SqlSystem {
   names = new Names();
   #routes: readonly string[] = [];
   #history = 0;
-  #movedAt = 0;
   #denied: "" | "agent" | "tool" = "";
 
   private constructor(url: string) {
@@ -94,28 +92,15 @@ export class SqlSystem {
     if (this.#denied !== "") await this.#turnPolicies("");
     this.names = new Names();
     this.#history += 1;
-    this.#movedAt = performance.now();
   }
 
-  // The database's clock has gone on by exactly so much since it was moved last. Claim order only ever compares: what really
-  // passed between two tasks stays between them.
   async #moveTime(ms: number): Promise<void> {
-    const now = performance.now();
-    const shift = sql`${Math.round(ms - (now - this.#movedAt))} * interval '1 ms'`;
-    this.#movedAt = now;
-    await sql`
-      with s as (update worker_session set expire_time = expire_time - ${shift}),
-        l as (update lease set claim_time = claim_time - ${shift}),
-        t as (update task set due_time = due_time - ${shift}, claim_order = claim_order - ${ms}),
-        q as (update ready set claim_order = claim_order - ${ms}),
-        w as (update sweep set seen_time = seen_time - ${shift}, sweep_from = sweep_from - ${shift}),
-        r as (update run set due_time = due_time - ${shift})
-      update tool_call set grant_expire_time = grant_expire_time - ${shift}`.execute(this.database.db);
+    await sql`update simulated_time set at = at + ${ms} * interval '1 ms'`.execute(this.database.db);
   }
 
-  /** Before each operation: a busy machine must not bring a deadline nearer. */
-  async holdTime(): Promise<void> {
-    if (performance.now() - this.#movedAt > 300) await this.#moveTime(0);
+  /** Before each operation: what it makes is later than what was there, by less than any deadline notices. */
+  async passMoment(): Promise<void> {
+    await this.#moveTime(1);
   }
 
   async #apply(manifests: readonly object[]): Promise<void> {
