@@ -1,16 +1,6 @@
 // The command tool: no shell, an environment of its own, bounded output, and a process group that ends with the call.
 
-import {
-  chmodSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  watch,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, watch, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -19,6 +9,7 @@ import { Redactor } from "../../kit/redactor.ts";
 import { createCommandExecutor } from "../../worker/tool/command.ts";
 import type { CommandMeans, ToolRun } from "../../worker/tool/executor.ts";
 import { MemoryWatch } from "../../worker/tool/memory_watch.ts";
+import { alive } from "./alive.ts";
 
 let folder = "";
 beforeEach(() => {
@@ -51,14 +42,6 @@ function run(means: Partial<CommandMeans> & { argv: string[] }, options: Options
   });
 }
 
-// A process that ended but that nobody waited for yet is not alive.
-const alive = (pid: number) => {
-  try {
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
-  } catch {
-    return false;
-  }
-};
 const stdoutOf = (ended: ToolRun) => (ended.ok ? String((ended.result as { stdout: string }).stdout) : "");
 const failure = (failureClass: string, ambiguous: boolean) => ({
   ok: false,

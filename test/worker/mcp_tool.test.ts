@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { McpMeans } from "../../worker/tool/executor.ts";
+import { alive } from "./alive.ts";
 import { callMcp, failure, HAND_MS, handClock, remote } from "./mcp_calls.ts";
 
 const require = createRequire(import.meta.url);
@@ -33,13 +34,6 @@ const local = (args: string[], env: Record<string, string> = {}): McpMeans["serv
   env,
   workDir: "",
 });
-const alive = (pid: number) => {
-  try {
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
-  } catch {
-    return false;
-  }
-};
 async function until(what: () => boolean): Promise<void> {
   const giveUp = performance.now() + 20_000;
   while (!what()) {

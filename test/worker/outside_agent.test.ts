@@ -16,6 +16,7 @@ import { createAddressGuard } from "../../worker/tool/addresses.ts";
 import { createAgentCalls } from "../../worker/tool/agent_calls.ts";
 import { MemoryWatch } from "../../worker/tool/memory_watch.ts";
 import { startCountingServer } from "../harness/counting_server.ts";
+import { alive } from "./alive.ts";
 import { agentTask, RecordingPort } from "./recording_port.ts";
 
 const clock = systemClock();
@@ -146,15 +147,6 @@ describe("an endpoint", () => {
   });
 });
 
-// A process that ended but that nobody waited for yet is not alive.
-const alive = (pid: number) => {
-  try {
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
-  } catch {
-    return false;
-  }
-};
-
 describe("a program", () => {
   test("gets the input on stdin and only its own environment, and what it prints is the output", async () => {
     const source = `let text = ""; for await (const chunk of process.stdin) text += chunk;
@@ -215,7 +207,8 @@ describe("a program", () => {
     expect(pids.map(alive)).toEqual([true, true]);
     stop.abort(new TaskStopped("cancelled"));
     expect(await end).toEqual({ kind: "cancelled" });
-    expect(pids.map(alive)).toEqual([false, false]);
+    // Both were sent their signal by now; the kernel takes a moment to end them.
+    await expect.poll(() => pids.map(alive)).toEqual([false, false]);
   });
 });
 
