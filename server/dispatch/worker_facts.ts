@@ -6,6 +6,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { DomainError, messageOf } from "../../kit/errors.ts";
 import { JSON_DEPTH_MAX, type Json, parseJson } from "../../kit/json.ts";
+import { readTurn } from "../../kit/turn.ts";
 import {
   type Outcome,
   type SessionResponse,
@@ -38,7 +39,7 @@ export async function recordTurnFacts(
 ): Promise<SessionResponse> {
   const acks = await Promise.all(
     turns.map(async ({ taskId, token, sequence, turnJson }) => {
-      requireJson(turnJson, "turn");
+      requireTurn(turnJson);
       const verdict = await services.turns.add({ ...sender, taskId, token, sequence, turnJson });
       return { token, sequence, ...wireVerdict(verdict) };
     }),
@@ -164,6 +165,15 @@ function workerOutcome({ outcome }: Outcome): WorkerOutcome {
       return { type: "interrupted", reason: outcome.value.reason };
     default:
       throw violation("an outcome has no kind");
+  }
+}
+
+function requireTurn(text: string): void {
+  const turn = requireJson(text, "turn");
+  try {
+    readTurn(turn);
+  } catch (error) {
+    throw violation(`a turn cannot be recorded: ${messageOf(error)}`);
   }
 }
 

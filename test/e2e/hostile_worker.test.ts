@@ -139,6 +139,11 @@ test.each([
     () => frame({ case: "turns", value: { turns: [{ taskId: "task_1", token: "t", sequence: 1, turnJson: "{" }] } }),
     Code.FailedPrecondition,
   ],
+  [
+    "a turn that no worker could read again",
+    () => frame({ case: "turns", value: { turns: [{ taskId: "task_1", token: "t", sequence: 1, turnJson: "{}" }] } }),
+    Code.FailedPrecondition,
+  ],
   ["bytes that are no frame", () => envelope(Buffer.from([0xff, 0xff, 0xff, 0xff, 0x07])), Code.Internal],
   ["a frame over 4 MiB", () => envelope(Buffer.alloc(5 * MIB, 0x0a)), Code.ResourceExhausted],
   ["a frame that announces 4 GiB", () => envelope(Buffer.alloc(16), 0xffff_ffff), Code.ResourceExhausted],

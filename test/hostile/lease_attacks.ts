@@ -78,6 +78,9 @@ export function sessionAttacks(dial: () => Dialer): readonly Attack[] {
     broken("turn_that_is_no_json", () =>
       soundFrame({ case: "turns", value: { turns: [{ taskId: "t", token: "t", sequence: 1, turnJson: "{" }] } }),
     ),
+    broken("turn_without_text_or_calls", () =>
+      soundFrame({ case: "turns", value: { turns: [{ taskId: "t", token: "t", sequence: 1, turnJson: "{}" }] } }),
+    ),
     broken("second_hello", () =>
       soundFrame({ case: "hello", value: { protocolVersion: 1, instanceId: instance(), workerName: "liar" } }),
     ),

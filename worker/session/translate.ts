@@ -4,8 +4,9 @@
 
 import { create } from "@bufbuild/protobuf";
 import { type Duration, DurationSchema } from "@bufbuild/protobuf/wkt";
-import { DomainError } from "../../kit/errors.ts";
+import { DomainError, messageOf } from "../../kit/errors.ts";
 import { canonicalJson, isJsonObject, type Json, type JsonObject } from "../../kit/json.ts";
+import { readTurn } from "../../kit/turn.ts";
 import { SECOND } from "../../kit/units.ts";
 import {
   type Assignment,
@@ -66,17 +67,11 @@ export function journalEntryOf(message: JournalEntryMessage): JournalEntry {
 
 function turnOf(text: string, sequence: number): Turn {
   const value = parseWire(text, `the turn of journal entry ${sequence}`);
-  if (!isJsonObject(value) || typeof value.text !== "string" || !Array.isArray(value.toolCalls)) {
-    throw violation(`journal entry ${sequence} has no text or no toolCalls`);
+  try {
+    return readTurn(value);
+  } catch (error) {
+    throw violation(`the turn of journal entry ${sequence} is not as it must be: ${messageOf(error)}`);
   }
-  const toolCalls = value.toolCalls.map((call) => {
-    if (!isJsonObject(call) || typeof call.name !== "string" || !isJsonObject(call.arguments)) {
-      throw violation(`journal entry ${sequence} has a tool call without name or arguments`);
-    }
-    return { name: call.name, arguments: call.arguments };
-  });
-  const { record } = value;
-  return { text: value.text, toolCalls, ...(typeof record === "string" && { record }) };
 }
 
 /** The server's decision on a tool call. */
