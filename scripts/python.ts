@@ -31,7 +31,7 @@ else process.exitCode = await runAll(await readFile(PAGE, "utf8"));
 async function runAll(page: string): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), "orloj-python-"));
   try {
-    const [setup] = blocks(page, "sh python");
+    const [setup] = blocks(page, "sh needs=python");
     if (setup === undefined) throw new Error(`${PAGE} does not say how the client is made`);
     const shell = setup.text.replaceAll("python3", PYTHON).replaceAll("node_modules/orloj/proto", join(ROOT, "proto"));
     await mustRun("sh", ["-ec", shell], { cwd: folder });

@@ -14,10 +14,34 @@ const PAGE = [
 
 test("commands are found with their lines and limits, other languages are fences alone", () => {
   expect(commandBlocks(PAGE)).toEqual([
-    { line: 2, script: "orloj runs\n", shown: undefined, notRun: undefined, background: false, limitSeconds: 60 },
-    { line: 10, script: "orloj dev\ncd x\n", shown: undefined, notRun: undefined, background: false, limitSeconds: 90 },
+    {
+      line: 2,
+      hidden: false,
+      script: "orloj runs\n",
+      shown: undefined,
+      notRun: undefined,
+      background: false,
+      limitSeconds: 60,
+    },
+    {
+      line: 10,
+      hidden: false,
+      script: "orloj dev\ncd x\n",
+      shown: undefined,
+      notRun: undefined,
+      background: false,
+      limitSeconds: 90,
+    },
   ]);
   expect(fencesOf(PAGE).map(({ language }) => language)).toEqual(["sh", "yaml", "bash"]);
+});
+
+test("commands in a comment prepare the block after them", () => {
+  const blocks = commandBlocks(`<!-- docs-test: before\nmkdir a\n-->\n\n${fence("sh", "ls a")}`);
+  expect(blocks.map(({ line, hidden, script }) => [line, hidden, script])).toEqual([
+    [1, true, "mkdir a\n"],
+    [5, false, "ls a\n"],
+  ]);
 });
 
 test("a text block is the output of the commands directly before it, and of no others", () => {

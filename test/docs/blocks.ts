@@ -19,9 +19,11 @@ export interface Fence {
   readonly text: string;
 }
 
-/** A block of commands. */
+/** A block of commands, or commands in a comment that prepare the next one: `<!-- docs-test: before` … `-->`, each on a line of its own. */
 export interface CommandBlock {
   readonly line: number;
+  /** It is in a comment: readers do not see it, and it is not counted. */
+  readonly hidden: boolean;
   /** What a shell is given. */
   readonly script: string;
   /** The output that the page shows; undefined if it shows none. */
@@ -57,15 +59,22 @@ export function fencesOf(page: string): Fence[] {
 export function commandBlocks(page: string): CommandBlock[] {
   const lines = page.split("\n");
   const fences = fencesOf(page);
-  return fences.flatMap((fence, index) => {
+  const hidden = [...page.matchAll(/^<!-- docs-test: before\n([\s\S]*?)^-->$/gm)].map(({ index, 1: script = "" }) => ({
+    ...{ line: page.slice(0, index).split("\n").length, hidden: true, script, shown: undefined, notRun: undefined },
+    ...{ background: false, limitSeconds: LIMIT_SECONDS },
+  }));
+  const shown = fences.flatMap((fence, index) => {
     if (!COMMAND_LANGUAGES.includes(fence.language)) return [];
     const next = fences[index + 1];
     const end = fence.line + fence.text.split("\n").length;
     const adjoins = next?.language === "text" && lines.slice(end, next.line - 1).every((line) => line.trim() === "");
     const { script, output } =
       fence.language === "console" ? session(fence) : { script: fence.text, output: undefined };
-    return [{ line: fence.line, script, shown: output ?? (adjoins ? next.text : undefined), ...tagsOf(fence) }];
+    return [
+      { line: fence.line, hidden: false, script, shown: output ?? (adjoins ? next.text : undefined), ...tagsOf(fence) },
+    ];
   });
+  return [...hidden, ...shown].sort((one, other) => one.line - other.line);
 }
 
 // `$ command` lines and what they print, as a terminal shows them.

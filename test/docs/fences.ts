@@ -41,7 +41,7 @@ export async function checkFences(pages: readonly Page[]): Promise<FenceResult> 
 function yamlFaults(text: string): string[] {
   const documents = parseAllDocuments(text);
   const errors = [...documents].flatMap((each) => each.errors.map(({ message }) => message));
-  if (errors.length > 0 || !/^apiVersion:/m.test(text) || /^kind: PolicyTest$/m.test(text)) return errors;
+  if (errors.length > 0 || !/^apiVersion: orloj\.dev\//m.test(text) || /^kind: PolicyTest$/m.test(text)) return errors;
   const { diagnostics } = validateOffline([{ name: "block", content: text }], { defaultNamespace: "", strict: false });
   // What a block refers to may be on another page.
   const told = diagnostics.filter(({ severity, code }) => severity === "error" && code !== "E-REFERENCE");

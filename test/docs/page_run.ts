@@ -45,11 +45,12 @@ export async function runPage(page: string, text: string): Promise<PageResult> {
   );
   const failures = faults.flatMap(({ block, faults: found }) => found.map((each) => `${page}:${block.line}: ${each}`));
   const ran = blocks.filter((block) => block.notRun === undefined);
-  if (ran.length === 0) return result(0, notRun, failures);
+  if (ran.every(({ hidden }) => hidden)) return result(0, notRun, failures);
   const folder = await makePageFolder();
   let done = 0;
   try {
-    const failed = (await prepare(folder, text, ran)) ?? (await runBlocks(folder, ran, () => (done += 1)));
+    const failed =
+      (await prepare(folder, text, ran)) ?? (await runBlocks(folder, ran, (block) => (done += block.hidden ? 0 : 1)));
     if (failed !== undefined) failures.push(`${page}:${failed}`);
   } finally {
     await folder.close();
@@ -71,11 +72,11 @@ async function prepare(folder: PageFolder, text: string, blocks: readonly Comman
 async function runBlocks(
   folder: PageFolder,
   blocks: readonly CommandBlock[],
-  ran: () => void,
+  ran: (block: CommandBlock) => void,
 ): Promise<string | undefined> {
   for (const block of blocks) {
     const failed = await runBlock(folder, block).catch((error: unknown) => (error as Error).message);
-    ran();
+    ran(block);
     if (failed !== undefined) return `${block.line}: ${failed}`;
   }
   return undefined;

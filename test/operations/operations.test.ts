@@ -24,7 +24,7 @@ function fenced(info: string): string[] {
   return blocks.flatMap((block) => (block[2] as string).replaceAll("\\\n", " ").trim().split("\n"));
 }
 
-const BUF_LINES = fenced("sh buf");
+const BUF_LINES = fenced("sh limit=180s");
 const CURL_LINES = fenced("sh").filter((line) => line.startsWith("curl "));
 
 let server: ServerProcess;
