@@ -9,6 +9,7 @@ import { ROOT } from "./command.ts";
 const HARNESSES: readonly (readonly string[])[] = [
   ["test/sim/main.ts", "--json"],
   ["test/sim/main.ts", "--planted", "--json"],
+  ["test/docs/main.ts", "--json"],
   ["test/tamper/main.ts", "--mutations", "3000", "--json"],
   ["test/fuzz/main.ts", "--yaml", "20000", "--frames", "30000", "--json"],
   ["test/hostile/main.ts", "--json"],
