@@ -2,6 +2,7 @@
 // tree's command. Called by page_run.ts. What belongs to one page lies in one temporary folder, and goes with it.
 // Programs that stay (server, worker, sandbox, dev) go to the background and are noted, so that the page can end them.
 
+import { existsSync } from "node:fs";
 import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -11,7 +12,7 @@ import { mustRun, ROOT } from "../../scripts/command.ts";
 const READY_SECONDS = 60;
 const STOP_SECONDS = 20;
 /** What a page may write into is copied; the rest of the tree is linked. */
-const COPIED = ["docs", "examples"];
+const COPIED = ["deploy", "docs", "examples"];
 const LEFT_OUT = [".git", ".orloj", "dist"];
 
 /** The ports that pages name, and what they are. */
@@ -28,7 +29,9 @@ export interface PageFolder {
   withPorts(text: string): string;
   /** What programs that stay have said. */
   logs(): Promise<string>;
-  /** Ends what stays, the newest first, and removes everything. */
+  /** Ends the block that runs now; undefined between blocks. */
+  endBlock: (() => void) | undefined;
+  /** Ends what runs and what stays, the newest first, and removes everything. */
   close(): Promise<void>;
 }
 
@@ -57,6 +60,7 @@ export async function makePageFolder(): Promise<PageFolder> {
   const ports = await freePorts();
   const names = Object.keys(PORTS) as (keyof typeof PORTS)[];
   const made: PageFolder = {
+    endBlock: undefined,
     clone,
     state,
     env: {
@@ -74,7 +78,8 @@ export async function makePageFolder(): Promise<PageFolder> {
     },
     async close() {
       open.delete(made);
-      for (const pid of (await noted(state)).reverse()) await end(pid);
+      made.endBlock?.();
+      for (const pid of (await noted(state)).reverse()) await end(pid, state);
       await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
     },
   };
@@ -93,10 +98,11 @@ case " $* " in *" --help "* | *" -h "* | *" --env "*) exec "\${run[@]}" ;; esac
 case "$1" in server | worker | sandbox | dev) ;; *) exec "\${run[@]}" ;; esac
 exec docs-stay "\${run[@]}"
 `,
-    // Starts a program in a session of its own, and ends when it is ready: with "ready" in what it says.
+    // Starts a program in a process group of its own, and ends when it is ready: with "ready" in what it says.
     "docs-stay": `#!/bin/bash
 log="$DOCS_STATE/$(date +%s%N)-$$.log"
-setsid "$@" >"$log" 2>&1 </dev/null &
+set -m
+"$@" >"$log" 2>&1 </dev/null &
 pid=$!
 echo "$pid" >>"$DOCS_STATE/pids"
 for ((tick = 0; tick < ${READY_SECONDS * 10}; tick++)); do
@@ -142,21 +148,22 @@ async function noted(state: string): Promise<number[]> {
   return text.split("\n").filter(Boolean).map(Number);
 }
 
-// Politely, so that a server ends its Postgres; then the whole session.
-async function end(pid: number): Promise<void> {
-  if (!signal(pid, "SIGTERM")) return;
+// Politely, so that a server ends its Postgres; then its whole group.
+async function end(pid: number, state: string): Promise<void> {
+  if (!(await lives(pid, state))) return;
+  signal(pid, "SIGTERM");
   for (let tick = 0; tick < STOP_SECONDS * 10; tick += 1) {
-    if (!(await lives(pid))) return;
+    if (!(await lives(pid, state))) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   signal(-pid, "SIGKILL");
 }
 
-// An ended program whose parent has gone may stay listed as a zombie where nothing collects it.
-async function lives(pid: number): Promise<boolean> {
+// Where there is /proc: a number that now stands for another program, or for one that has ended and that nobody collects, is not ours.
+async function lives(pid: number, state: string): Promise<boolean> {
   if (!signal(pid, 0)) return false;
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  return !/\) Z /.test(stat);
+  const environment = await readFile(`/proc/${pid}/environ`, "utf8").catch(() => undefined);
+  return environment === undefined ? !existsSync("/proc/self") : environment.includes(state);
 }
 
 function signal(pid: number, name: NodeJS.Signals | 0): boolean {

@@ -129,8 +129,14 @@ ${script}
     stdio: ["ignore", output.fd, output.fd],
   });
   let late = false;
-  const kill = (name: NodeJS.Signals) =>
-    child.exitCode === null && child.pid !== undefined && process.kill(-child.pid, name);
+  const kill = (name: NodeJS.Signals) => {
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, name);
+    } catch {
+      // Its group has ended a moment ago.
+    }
+  };
+  folder.endBlock = () => kill("SIGKILL");
   const soft = setTimeout(() => {
     late = true;
     kill("SIGTERM");
@@ -140,6 +146,7 @@ ${script}
     child.once("error", reject);
     child.once("exit", (exit) => resolve(exit ?? 128));
   });
+  folder.endBlock = undefined;
   clearTimeout(soft);
   clearTimeout(hard);
   await output.close();
