@@ -148,15 +148,18 @@ async function noted(state: string): Promise<number[]> {
   return text.split("\n").filter(Boolean).map(Number);
 }
 
-// Politely, so that a server ends its Postgres; then its whole group.
+// Politely, so that a server ends its Postgres and a worker its tools; then whatever is left of its group.
 async function end(pid: number, state: string): Promise<void> {
   if (!(await lives(pid, state))) return;
   signal(pid, "SIGTERM");
-  for (let tick = 0; tick < STOP_SECONDS * 10; tick += 1) {
-    if (!(await lives(pid, state))) return;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+  for (let tick = 0; tick < STOP_SECONDS * 10 && (await lives(pid, state)); tick += 1) await pause(100);
+  if (!signal(-pid, "SIGTERM")) return;
+  await pause(500);
   signal(-pid, "SIGKILL");
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 // Where there is /proc: a number that now stands for another program, or for one that has ended and that nobody collects, is not ours.
