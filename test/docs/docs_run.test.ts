@@ -103,8 +103,8 @@ test("manifests are validated, YAML and JSON parsed, TypeScript compiled", async
   ];
   const { failures } = await checkFences([{ name: "bad.md", text: bad.join("") }]);
   expect(failures).toEqual([
-    expect.stringMatching(/^bad\.md:1: .*E-UNKNOWN-KEY/),
     expect.stringMatching(/^bad\.md:1: .*E-MISSING/),
+    expect.stringMatching(/^bad\.md:1: .*E-UNKNOWN-KEY/),
     expect.stringMatching(/^bad\.md:8: /),
     expect.stringMatching(/^bad\.md:12: /),
     expect.stringMatching(/^bad\.md:16: line 1 of the block: error TS2322/),
