@@ -46,6 +46,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   policy: { summary: "explain decisions, try them, and test policies", load: () => import("./policy.ts") },
   audit: { summary: "read the audit trail, export and verify it", load: () => import("./audit.ts") },
   token: { summary: "make, list and revoke bearer tokens", load: () => import("./token.ts") },
+  certs: { summary: "make, renew and revoke certificates", load: () => import("./certs.ts") },
   version: { summary: "print the version", load: () => import("./version.ts") },
 };
 

@@ -1,5 +1,6 @@
 // Tells where a server that is ready listens: on standard output, and in config.json of its home for the CLI and local workers.
-// Called by main.ts. The development token is made, printed and kept for a listener on loopback alone; beyond it there is none.
+// Called by main.ts. The development token is made, printed and kept for a listener on loopback alone, the join token for workers without
+// certificates; otherwise there is none.
 
 import type { ServerConfig } from "./config.ts";
 import { handBackHomeConfig, readHomeConfig, writeHomeConfig } from "./home.ts";
@@ -19,17 +20,22 @@ export async function announce(
         ...{ id: "dev", kind: "user", groups: config.developmentGroups, method: "development-token", roles: ["admin"] },
       })
     : "";
-  const joinToken = await tokens.ensure(kept.joinToken, {
-    ...{ id: "local-worker", kind: "worker", groups: [], method: "join-token", roles: ["worker"] },
-  });
-  const host = config.host.includes(":") ? `[${config.host}]` : config.host;
-  const endpoint = `${config.tls === undefined ? "http" : "https"}://${host}:${bound.api}`;
-  const workerEndpoint = `${config.localHost}:${bound.worker}`;
+  const joinToken = config.workers.tls
+    ? ""
+    : await tokens.ensure(kept.joinToken, {
+        ...{ id: "local-worker", kind: "worker", groups: [], method: "join-token", roles: ["worker"] },
+      });
+  const endpoint = `${config.tls === undefined ? "http" : "https"}://${inUrl(config.host)}:${bound.api}`;
+  const workerEndpoint = `${inUrl(config.workers.host)}:${bound.worker}`;
   const own = { endpoint, token, workerEndpoint, joinToken };
   writeHomeConfig(home, own);
   const development = token === "" ? "" : `development token (for this machine only): ${token}\n`;
   process.stdout.write(
-    `orloj server ready api=${endpoint} worker=${workerEndpoint} ops=http://${config.localHost}:${bound.ops}\n${development}settings for the CLI and workers: ${home}/config.json\n`,
+    `orloj server ready api=${endpoint} worker=${workerEndpoint} ops=http://${config.opsHost}:${bound.ops}\n${development}settings for the CLI and workers: ${home}/config.json\n`,
   );
   return () => handBackHomeConfig(home, own, kept);
+}
+
+function inUrl(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
 }

@@ -15,6 +15,12 @@ import type { PolicySet } from "./policy/types.ts";
 import { isLoopback } from "./rpc/listeners.ts";
 import type { AllowanceList } from "./secrets/allowances.ts";
 import type { LogLevel } from "./telemetry/log.ts";
+import {
+  readWorkerListener,
+  WORKER_LISTENER_FLAGS,
+  WORKER_LISTENER_HELP,
+  type WorkerListener,
+} from "./worker_listener.ts";
 
 /** Environment of a process. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -31,8 +37,10 @@ export interface ServerConfig {
   readonly migrate: "auto" | "check";
   /** Address of the API listener; beyond loopback only with tls and somebody who may call. */
   readonly host: string;
-  /** Address of the worker and ops listeners. */
-  readonly localHost: string;
+  /** Where workers are served, and by which certificates. */
+  readonly workers: WorkerListener;
+  /** Address of the ops listener. */
+  readonly opsHost: string;
   /** Certificates of the API listener; absent: no TLS. */
   readonly tls?: TlsFiles;
   /** Who may call, beside those with tokens. */
@@ -65,7 +73,7 @@ Runs the control plane. With no database of its own it starts an embedded Postgr
 Options:
   --config FILE        who may call, TLS, who may name which secrets: see docs/configuration.md (ORLOJ_CONFIG)
   --host ADDR          address of the API; default 127.0.0.1, beyond loopback only with TLS and identities (ORLOJ_HOST)
-  --database-url URL   Postgres to use instead (ORLOJ_DATABASE_URL)
+${WORKER_LISTENER_HELP}  --database-url URL   Postgres to use instead (ORLOJ_DATABASE_URL)
   --maintenance-database-url URL  the same as the role that removes old audit records (ORLOJ_MAINTENANCE_DATABASE_URL)
   --home DIR           where local state lives; default .orloj (ORLOJ_HOME)
   --api-port N         Connect, gRPC, gRPC-Web and JSON; default ${PORTS.api}, 0 for any (ORLOJ_API_PORT)
@@ -84,7 +92,7 @@ Options:
   --secrets-dir DIR    secrets as files NAME/KEY (ORLOJ_SECRETS_DIR); else ORLOJ_SECRET_<NAME>_<KEY>
   -h, --help           this text
 
-Workers and operations are served on 127.0.0.1 only.
+Operations are served on 127.0.0.1 only, and so are workers without certificates.
 `;
 
 /** Reads the configuration. @throws CONFIG_INVALID saying which value and what it may be */
@@ -110,6 +118,7 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
   const file: FileConfig =
     configFile === undefined ? { identity: NO_IDENTITY } : readConfigFile(named("--config", configFile));
   const secretsDirectory = flags["secrets-dir"] ?? env["ORLOJ_SECRETS_DIR"];
+  const workers = readWorkerListener(flags, env, file);
   const config: ServerConfig = {
     help: flags.help === true,
     home: flags.home ?? env["ORLOJ_HOME"] ?? ".orloj",
@@ -119,8 +128,9 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
     }),
     migrate: oneOf("--migrate", flags.migrate ?? "auto", ["auto", "check"] as const),
     host: hostOf(flags.host ?? env["ORLOJ_HOST"] ?? LOCAL_HOST, file),
-    localHost: LOCAL_HOST,
-    identity: file.identity,
+    workers,
+    opsHost: LOCAL_HOST,
+    identity: { ...file.identity, ...(workers.trustDomain && { workerTrustDomain: workers.trustDomain }) },
     ...(file.tls && { tls: file.tls }),
     ports: {
       api: port("--api-port", flags["api-port"] ?? env["ORLOJ_API_PORT"], PORTS.api),
@@ -148,6 +158,10 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
 
 function readFlags(argv: readonly string[]) {
   const text = { type: "string" } as const;
+  const workerListenerOptions = Object.fromEntries(WORKER_LISTENER_FLAGS.map((flag) => [flag, text])) as Record<
+    (typeof WORKER_LISTENER_FLAGS)[number],
+    typeof text
+  >;
   try {
     return parseArgs({
       args: [...argv],
@@ -157,6 +171,7 @@ function readFlags(argv: readonly string[]) {
         ...{ "lease-ttl": text, migrate: text, "dev-groups": text, "log-level": text, "secrets-dir": text },
         ...{ "run-retention": text, "dead-letter-retention": text, "audit-retention": text },
         unattached: text,
+        ...workerListenerOptions,
         ...{ "audit-key": text, "audit-heads": text, config: text, host: text },
         help: { type: "boolean", short: "h" },
       },

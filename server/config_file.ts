@@ -1,11 +1,11 @@
-// The configuration file: who may call (identity), the certificates of the API listener (tls), and which secrets the manifests of a
-// namespace may name (secrets). YAML, strict, with positions.
+// The configuration file: who may call (identity), the certificates of the API listener (tls) and of the worker listener (workers), and which
+// secrets the manifests of a namespace may name (secrets). YAML, strict, with positions.
 // Called by config.ts once at start. Paths in it are taken from its folder. Holds names of files, never a secret.
 
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { DomainError, messageOf } from "../kit/errors.ts";
-import { readIdentity } from "./identity/read_settings.ts";
+import { readIdentity, readTrustDomain } from "./identity/read_settings.ts";
 import { type IdentitySettings, NO_IDENTITY } from "./identity/settings.ts";
 import { type Diagnostic, Findings, formatDiagnostic } from "./manifests/diagnostics.ts";
 import { Fields } from "./manifests/fields.ts";
@@ -20,12 +20,21 @@ export interface TlsFiles {
   readonly key: string;
   /** Whose client certificates are taken; absent: none is asked for. */
   readonly clientCa?: string;
+  /** Revocation lists of those CAs, PEM or DER; absent: nothing is revoked. */
+  readonly crl?: string;
+}
+
+/** What the file says of the worker listener. */
+export interface WorkersSection {
+  readonly trustDomain?: string;
+  readonly tls?: Partial<TlsFiles>;
 }
 
 /** What the file says. */
 export interface FileConfig {
   readonly identity: IdentitySettings;
   readonly tls?: TlsFiles;
+  readonly workers?: WorkersSection;
   /** Which secrets a namespace's manifests may name. Absent: all. */
   readonly secretAllowances?: AllowanceList;
 }
@@ -50,11 +59,12 @@ export function readConfigFile(file: string): FileConfig {
 }
 
 function readDocument(findings: Findings, document: Tree, folder: string): FileConfig {
-  const root = Fields.of(findings, document, "", ["identity", "tls", "secrets"]);
+  const root = Fields.of(findings, document, "", ["identity", "tls", "workers", "secrets"]);
   if (root === undefined) return { identity: NO_IDENTITY };
   const tree = root.get("identity");
   const identity = tree === undefined ? NO_IDENTITY : readIdentity(findings, tree, "identity");
   const tls = readTls(root, folder);
+  const workers = readWorkers(root, folder);
   const secrets = root.get("secrets");
   const secretAllowances = secrets && readAllowances(findings, secrets, "secrets");
   if (identity.clients.length > 0 && tls?.clientCa === undefined) {
@@ -74,21 +84,43 @@ function readDocument(findings: Findings, document: Tree, folder: string): FileC
   const issuers = identity.issuers.map((issuer) =>
     issuer.jwksFile === undefined ? issuer : { ...issuer, jwksFile: resolve(folder, issuer.jwksFile) },
   );
-  return { identity: { ...identity, issuers }, ...(tls && { tls }), ...(secretAllowances && { secretAllowances }) };
+  return {
+    identity: { ...identity, issuers },
+    ...(tls && { tls }),
+    ...(workers && { workers }),
+    ...(secretAllowances && { secretAllowances }),
+  };
 }
+
+const TLS_FILES = ["cert", "key", "clientCa", "crl"] as const;
 
 function readTls(root: Fields, folder: string): TlsFiles | undefined {
   const tree = root.get("tls");
-  const fields = tree && Fields.of(root.findings, tree, "tls", ["cert", "key", "clientCa"]);
+  const fields = tree && Fields.of(root.findings, tree, "tls", TLS_FILES);
   if (fields === undefined) return undefined;
-  const [cert, key, clientCa] = [
-    fields.requiredString("cert"),
-    fields.requiredString("key"),
-    fields.string("clientCa"),
-  ];
-  if (cert === undefined || key === undefined) return undefined;
-  const ca = clientCa === undefined ? {} : { clientCa: resolve(folder, clientCa) };
-  return { cert: resolve(folder, cert), key: resolve(folder, key), ...ca };
+  const files = filesOf(fields, folder);
+  for (const name of ["cert", "key"] as const) if (!fields.has(name)) fields.missing(name);
+  if (fields.has("crl") && !fields.has("clientCa")) fields.missing("clientCa");
+  const { cert, key } = files;
+  return cert === undefined || key === undefined ? undefined : { ...files, cert, key };
+}
+
+// Flags and the environment may give what is missing here: worker_listener.ts puts them together.
+function readWorkers(root: Fields, folder: string): WorkersSection | undefined {
+  const tree = root.get("workers");
+  const fields = tree && Fields.of(root.findings, tree, "workers", ["trustDomain", "tls"]);
+  if (fields === undefined) return undefined;
+  const trustDomain = readTrustDomain(fields);
+  const files = fields.get("tls");
+  const tls = files && Fields.of(root.findings, files, "workers.tls", TLS_FILES);
+  return { ...(trustDomain !== undefined && { trustDomain }), ...(tls && { tls: filesOf(tls, folder) }) };
+}
+
+function filesOf(fields: Fields, folder: string): Partial<TlsFiles> {
+  const named = TLS_FILES.map((name) => [name, fields.string(name)] as const);
+  return Object.fromEntries(
+    named.flatMap(([name, file]) => (file === undefined ? [] : [[name, resolve(folder, file)]])),
+  );
 }
 
 function refuse(diagnostics: readonly Diagnostic[]): void {

@@ -14,6 +14,8 @@ import { announce } from "./announce.ts";
 import { headSink, loadAuditKey } from "./audit_key.ts";
 import { type Environment, readServerConfig, SERVER_HELP, type ServerConfig } from "./config.ts";
 import { timingOf } from "./dispatch/timing.ts";
+import { type ListenerRevocations, noRevocations } from "./identity/identify.ts";
+import { ListenerTls } from "./listener_tls.ts";
 import { type Databases, openDatabases } from "./open_databases.ts";
 import { createReplica, type Replica } from "./replica.ts";
 import { createListeners, isLoopback } from "./rpc/listeners.ts";
@@ -24,7 +26,6 @@ import { keepEmbedded } from "./storage/embedded/keep.ts";
 import { createStore } from "./storage/store.ts";
 import { createLogger, type Logger } from "./telemetry/log.ts";
 import { Metrics } from "./telemetry/metrics.ts";
-import { readTlsFiles, TlsFileWatch } from "./tls_files.ts";
 import { bringUp } from "./upgrade.ts";
 
 /** Runs the server until a signal stops it. @returns the exit code: 0 stopped, 1 could not start, 2 bad configuration */
@@ -68,6 +69,8 @@ async function serve(config: ServerConfig, env: Environment, { log, redactor }: 
     key: loadAuditKey(home, config.audit.keyFile),
     heads: headSink(home, config.audit.heads, (text) => void process.stdout.write(text)),
   };
+  const revocations = noRevocations();
+  const tls = tlsOf(config, revocations, log);
   const tell = (line: string) => log.info("postgres", { line });
   const embedded = config.databaseUrl === undefined ? await keepEmbedded({ home, clock, log: tell }) : undefined;
   let databases: Databases | undefined;
@@ -88,59 +91,63 @@ async function serve(config: ServerConfig, env: Environment, { log, redactor }: 
       retention: config.retention,
       unattached: config.unattached,
       audit,
-      identity: config.identity,
+      ...{ identity: config.identity, revocations },
       secrets: new Secrets({ directory: config.secretsDirectory, environment: env }),
       ...{ allowances: new Allowances(config.secretAllowances), redactor },
     });
-    await run(config, home, replica, log, stop.signal);
+    await run(config, home, replica, { tls, log, stopped: stop.signal });
   } finally {
     await databases?.close();
     await embedded?.stop();
   }
 }
 
+/** TLS of the listeners that have files. */
+type Tls = Readonly<Partial<Record<"api" | "worker", ListenerTls>>>;
+
+// Files are read before anything is opened: a mistake in them is told at once.
+function tlsOf(config: ServerConfig, revocations: ListenerRevocations, log: Logger): Tls {
+  const files = { api: config.tls, worker: config.workers.tls };
+  const made = (["api", "worker"] as const).flatMap((listener) => {
+    const named = files[listener];
+    if (named === undefined) return [];
+    const how = { listener, files: named, revocations: revocations[listener], clock: systemClock(), log };
+    return [[listener, new ListenerTls(how)]];
+  });
+  return Object.fromEntries(made) as Tls;
+}
+
 async function run(
   config: ServerConfig,
   home: string,
   replica: Replica,
-  log: Logger,
-  stopped: Promise<void>,
+  { tls, log, stopped }: { readonly tls: Tls; readonly log: Logger; readonly stopped: Promise<void> },
 ): Promise<void> {
-  const { host, localHost, ports } = config;
+  const { host, workers, opsHost, ports } = config;
   const clock = systemClock();
   await requireCallers(config, replica);
-  const tls = config.tls && readTlsFiles(config.tls, clock.now());
   const listeners = createListeners({
-    ...{ controlPlane: replica.controlPlane, clock, log, ...(tls && { tls }) },
+    ...{ controlPlane: replica.controlPlane, clock, log },
+    ...(tls.api && { tls: tls.api.material }),
+    ...(tls.worker && { workerTls: tls.worker.material }),
     api: { host, port: ports.api },
-    worker: { host: localHost, port: ports.worker },
-    ops: { host: localHost, port: ports.ops },
+    worker: { host: workers.host, port: ports.worker },
+    ops: { host: opsHost, port: ports.ops },
   });
-  const watch =
-    config.tls &&
-    tls &&
-    new TlsFileWatch(
-      config.tls,
-      tls,
-      clock,
-      (next) => {
-        listeners.replaceTls(next);
-        log.info("tls.replaced");
-      },
-      (error) => log.error("tls.unusable", { error: messageOf(error) }),
-    );
   await replica.start();
   try {
     const bound = await listeners.start();
     replica.listening(bound);
-    watch?.start();
+    for (const listener of ["api", "worker"] as const) {
+      tls[listener]?.start((next) => listeners.replaceTls(listener, next));
+    }
     const handBack = await announce(config, home, replica, bound);
     await stopped;
     log.info("server.stopping");
     listeners.drain();
     await handBack().catch((error: unknown) => log.warn("home.not_handed_back", { error: messageOf(error) }));
   } finally {
-    watch?.stop();
+    for (const each of Object.values(tls)) each.stop();
     await replica.stop();
     await listeners.stop();
   }

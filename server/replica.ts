@@ -10,7 +10,7 @@ import type { Random } from "../kit/random.ts";
 import type { Redactor } from "../kit/redactor.ts";
 import { publicPem, type SigningKey } from "./audit/checkpoint.ts";
 import { apply } from "./commands/apply.ts";
-import { authenticate } from "./commands/authenticate.ts";
+import { authenticate, refusalReason } from "./commands/authenticate.ts";
 import { Caches } from "./commands/caches.ts";
 import { cancelRun } from "./commands/cancel_run.ts";
 import { Changes } from "./commands/changes.ts";
@@ -45,7 +45,7 @@ import { SessionRegistry } from "./dispatch/session_registry.ts";
 import { Starter } from "./dispatch/starter.ts";
 import { Tick } from "./dispatch/tick.ts";
 import type { Timing } from "./dispatch/timing.ts";
-import { Identities } from "./identity/identify.ts";
+import { Identities, type ListenerRevocations } from "./identity/identify.ts";
 import type { IdentitySettings } from "./identity/settings.ts";
 import { ManifestPool } from "./manifests/pool.ts";
 import { databaseEndpoints, listenerEndpoints } from "./own_endpoints.ts";
@@ -85,6 +85,8 @@ export interface ReplicaOptions {
   readonly unattached: PolicySet["unattached"];
   /** Who may call, beside those with tokens. */
   readonly identity: IdentitySettings;
+  /** Whose certificates are revoked; absent: nobody's. */
+  readonly revocations?: ListenerRevocations;
   /** Signs heads of the audit trail, and where they go. */
   readonly audit: { readonly key: SigningKey; readonly heads: HeadSink };
 }
@@ -165,9 +167,9 @@ export function createReplica(options: ReplicaOptions): Replica {
   });
   const manifests = new ManifestPool(clock);
   const tokens = new Tokens(context, random);
-  const identities = new Identities(options.identity, clock, (issuer, error) =>
-    log.warn("identity.keys_unreadable", { issuer, error: messageOf(error) }),
-  );
+  const onKeyTrouble = (issuer: string, error: unknown) =>
+    log.warn("identity.keys_unreadable", { issuer, error: messageOf(error) });
+  const identities = new Identities(options.identity, clock, onKeyTrouble, options.revocations);
   const audit = { key: options.audit.key, sign: () => heads.look() };
   const scrape = () =>
     metrics.scrape({
@@ -277,6 +279,7 @@ function createControlPlane({
     namespaceOf: (of) => namespaceOf(context, of),
     recordRefusal: (refusal) => refusals.record(refusal),
     authenticate: (credentials) => authenticate(identities, tokens, credentials),
+    refusalReason: (credentials) => refusalReason(identities, credentials),
     ready: async () => {
       const answered = await context.store.read((queries) => queries.bundles.revisions()).catch(() => undefined);
       return answered !== undefined;

@@ -1,32 +1,34 @@
-// The certificate, the key and the client CAs of a TLS listener: read and checked at start, and read again while the server runs, so that a
-// rotation needs no restart. Called by main.ts. Connections that are open keep what they began with.
+// The certificate, the key, the client CAs and the revocation lists of a TLS listener: read and checked at start, and read again while the
+// server runs, so that a rotation needs no restart. Called by listener_tls.ts. Connections that are open keep the certificates they began with.
 
-import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { caProblem, keyPairProblem, pemOf } from "../kit/certificate_files.ts";
 import type { Clock } from "../kit/clock.ts";
 import { DomainError, messageOf } from "../kit/errors.ts";
-import { MINUTE } from "../kit/units.ts";
+import { LIST_LABEL } from "../kit/revocation_list.ts";
+import { SECOND } from "../kit/units.ts";
 import type { TlsFiles } from "./config_file.ts";
 import type { TlsMaterial } from "./rpc/tls_port.ts";
 
-/** How often the files are read again, in ms. */
-export const TLS_REREAD_MS = MINUTE;
+/** How often the files are read again, in ms: with RECHECK_MS, what a list revokes is out within half a minute. */
+export const TLS_REREAD_MS = 10 * SECOND;
 
-/** Reads the files. @throws CONFIG_INVALID naming the file that cannot be used, and why */
-export function readTlsFiles(files: TlsFiles, nowMs: number): TlsMaterial {
-  const cert = read("tls.cert", files.cert);
-  const key = read("tls.key", files.key);
-  const clientCa = files.clientCa === undefined ? undefined : read("tls.clientCa", files.clientCa);
-  const certificate = parse("tls.cert", files.cert, () => new X509Certificate(cert));
-  const privateKey = parse("tls.key", files.key, () => createPrivateKey(key));
-  if (!certificate.checkPrivateKey(privateKey)) throw invalid("tls.key", files.key, `is not the key of ${files.cert}`);
-  if (nowMs >= Date.parse(certificate.validTo))
-    throw invalid("tls.cert", files.cert, `expired at ${certificate.validTo}`);
-  if (clientCa !== undefined) {
-    const ca = parse("tls.clientCa", files.clientCa ?? "", () => new X509Certificate(clientCa));
-    if (!ca.ca) throw invalid("tls.clientCa", files.clientCa ?? "", "is not the certificate of a CA");
-  }
-  return { cert, key, ...(clientCa !== undefined && { clientCa }) };
+/**
+ * Reads the files.
+ *
+ * @param of section of the configuration, for messages: "tls" or "workers.tls".
+ * @throws CONFIG_INVALID naming the file that cannot be used, and why. What is in a revocation list is checked by whoever takes it.
+ */
+export function readTlsFiles(files: TlsFiles, nowMs: number, of = "tls"): TlsMaterial {
+  const cert = read(`${of}.cert`, files.cert).toString("utf8");
+  const key = read(`${of}.key`, files.key).toString("utf8");
+  const clientCa = files.clientCa && read(`${of}.clientCa`, files.clientCa).toString("utf8");
+  const crl = files.crl && listText(read(`${of}.crl`, files.crl));
+  const problem = keyPairProblem({ file: files.cert, pem: cert }, { file: files.key, pem: key }, nowMs);
+  if (problem !== undefined) throw invalid(`${of}.${problem.of}`, files[problem.of], problem.why);
+  const wrong = clientCa && caProblem(clientCa);
+  if (wrong) throw invalid(`${of}.clientCa`, files.clientCa ?? "", wrong);
+  return { cert, key, ...(clientCa && { clientCa }), ...(crl && { crl }) };
 }
 
 /** Reads the files now and then and hands over what changed. */
@@ -35,17 +37,20 @@ export class TlsFileWatch {
   readonly #clock: Clock;
   readonly #onChange: (material: TlsMaterial) => void;
   readonly #onTrouble: (error: unknown) => void;
+  readonly #of: string;
   #last: string;
   #cancel: () => void = () => undefined;
 
-  /** @param onTrouble told when the files cannot be used; what was read before stays in use. */
+  /** @param onTrouble told when the files cannot be used, or onChange does not take them; what was taken before stays in use. */
   constructor(
     files: TlsFiles,
     first: TlsMaterial,
     clock: Clock,
     onChange: (material: TlsMaterial) => void,
     onTrouble: (error: unknown) => void,
+    of = "tls",
   ) {
+    this.#of = of;
     this.#files = files;
     this.#clock = clock;
     this.#onChange = onChange;
@@ -68,7 +73,7 @@ export class TlsFileWatch {
 
   #look(): void {
     try {
-      const material = readTlsFiles(this.#files, this.#clock.now());
+      const material = readTlsFiles(this.#files, this.#clock.now(), this.#of);
       const text = JSON.stringify(material);
       if (text === this.#last) return;
       this.#onChange(material);
@@ -79,20 +84,17 @@ export class TlsFileWatch {
   }
 }
 
-function read(name: string, file: string): string {
+function read(name: string, file: string): Buffer {
   try {
-    return readFileSync(file, "utf8");
+    return readFileSync(file);
   } catch (error) {
     throw invalid(name, file, `cannot be read: ${messageOf(error)}`);
   }
 }
 
-function parse<T>(name: string, file: string, make: () => T): T {
-  try {
-    return make();
-  } catch (error) {
-    throw invalid(name, file, `is not usable PEM: ${messageOf(error)}`);
-  }
+function listText(bytes: Buffer): string {
+  const text = bytes.toString("latin1");
+  return text.includes("-----BEGIN ") ? text : pemOf(LIST_LABEL, bytes);
 }
 
 function invalid(name: string, file: string, why: string): DomainError {

@@ -6,12 +6,15 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { systemClock } from "../kit/clock.ts";
 import { unknownConfigNames } from "../kit/config_names.ts";
 import { DomainError, messageOf } from "../kit/errors.ts";
 import { isJsonObject } from "../kit/json.ts";
+import { WORKER_NAME } from "../kit/spiffe.ts";
 import { MIB, parseDuration } from "../kit/units.ts";
 import { LOG_LEVELS, type LogLevel } from "./log.ts";
 import type { ModelOptions } from "./model/registry.ts";
+import { ClientTls, type ClientTlsFiles } from "./session/client_tls.ts";
 import { DRAIN_WINDOW_MS, type WorkerOptions } from "./worker.ts";
 
 /** Worker endpoint when nothing names one. */
@@ -35,9 +38,12 @@ Runs agents for a control plane until it is told to stop.
 
 Options:
   --server HOST:PORT[,…]   worker endpoints of the control plane (ORLOJ_WORKER_ENDPOINTS; default ${DEFAULT_ENDPOINT})
-  --name NAME              name for people (ORLOJ_WORKER_NAME; default: host name and process id)
+  --name NAME              name for people (ORLOJ_WORKER_NAME; default: that in the certificate, else host name and process id)
   --slots N                tasks at the same time, 1 to 1000 (ORLOJ_WORKER_SLOTS; default 4)
   --label KEY=VALUE        label that agents' requirements select; may be repeated
+  --ca FILE                CAs of the server's certificate, for a server beyond this machine (ORLOJ_WORKER_CA)
+  --cert FILE              this worker's certificate, which names it (ORLOJ_WORKER_CERT)
+  --key FILE               its key (ORLOJ_WORKER_KEY); --ca, --cert and --key belong together, and no join token is needed then
   --token TOKEN            join token; prefer ORLOJ_JOIN_TOKEN, which does not show in the process list
   --drain-window DURATION  time that tasks get to finish at the end (ORLOJ_DRAIN_WINDOW; default 20s)
   --help                   this text
@@ -69,14 +75,16 @@ export function readConfig(argv: readonly string[], env: Environment): WorkerCon
     if (!/^(\[[0-9a-fA-F:.]+\]|[^:\s/]+):\d{1,5}$/.test(endpoint)) {
       throw invalid(`"${endpoint}" is not an endpoint; write it as host:port`);
     }
-  const joinToken = flags.token ?? env.ORLOJ_JOIN_TOKEN ?? file.joinToken ?? "";
-  if (joinToken === "" && flags.help !== true) {
+  const tls = tlsOf(flags, env);
+  const joinToken = tls === undefined ? (flags.token ?? env.ORLOJ_JOIN_TOKEN ?? file.joinToken ?? "") : "";
+  if (tls === undefined && joinToken === "" && flags.help !== true) {
     throw invalid(
-      "there is no join token; start the server first (orloj server) and the worker in the same folder, or set ORLOJ_JOIN_TOKEN",
+      "there is no join token and no certificate; start the server first (orloj server) and the worker in the same folder, set ORLOJ_JOIN_TOKEN, or give --ca, --cert and --key",
     );
   }
-  const name = flags.name ?? env.ORLOJ_WORKER_NAME ?? `${hostname()}-${process.pid}`.slice(-63);
-  if (!/^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/.test(name)) {
+  const certified = tls && flags.help !== true ? new ClientTls(tls, systemClock()).workerName : undefined;
+  const name = flags.name ?? env.ORLOJ_WORKER_NAME ?? certified ?? `${hostname()}-${process.pid}`.slice(-63);
+  if (!WORKER_NAME.test(name)) {
     throw invalid(`"${name}" is not a worker name; use 1 to 63 letters, digits, dots and hyphens`);
   }
   return {
@@ -85,7 +93,7 @@ export function readConfig(argv: readonly string[], env: Environment): WorkerCon
     logFormat: oneOf("ORLOJ_LOG_FORMAT", env.ORLOJ_LOG_FORMAT ?? "text", ["json", "text"] as const),
     worker: {
       endpoints,
-      joinToken,
+      ...(tls === undefined ? { joinToken } : { tls }),
       name,
       slots: slotsOf(flags.slots ?? env.ORLOJ_WORKER_SLOTS),
       labels: labelsOf(flags.label ?? []),
@@ -97,6 +105,20 @@ export function readConfig(argv: readonly string[], env: Environment): WorkerCon
       ...modelsOf(env),
     },
   };
+}
+
+// All three or none: a certificate without the CAs of the server would be shown to anybody who answers.
+function tlsOf(flags: ReturnType<typeof readFlags>, env: Environment): ClientTlsFiles | undefined {
+  const files = {
+    ca: flags.ca ?? env.ORLOJ_WORKER_CA ?? "",
+    cert: flags.cert ?? env.ORLOJ_WORKER_CERT ?? "",
+    key: flags.key ?? env.ORLOJ_WORKER_KEY ?? "",
+  };
+  const missing = Object.entries(files).filter(([, file]) => file === "");
+  if (missing.length === 3) return undefined;
+  if (missing.length === 0) return files;
+  const names = missing.map(([name]) => `--${name} (ORLOJ_WORKER_${name.toUpperCase()})`);
+  throw invalid(`--ca, --cert and --key belong together: ${names.join(" and ")} missing`);
 }
 
 function modelsOf(env: Environment): ModelOptions {
@@ -127,6 +149,9 @@ function readFlags(argv: readonly string[]) {
         slots: { type: "string" },
         label: { type: "string", multiple: true },
         token: { type: "string" },
+        ca: { type: "string" },
+        cert: { type: "string" },
+        key: { type: "string" },
         "drain-window": { type: "string" },
         help: { type: "boolean", short: "h" },
       },

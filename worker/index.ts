@@ -12,6 +12,7 @@ export { workerOptions } from "./from_environment.ts";
 export type { Handler, HandlerAgent, HandlerContext, Handlers, HandlerTask, OfferedTool } from "./handler/context.ts";
 export { AgentError, type AgentErrorOptions, ToolError } from "./handler/errors.ts";
 export type { Log, LogFields, LogLevel } from "./log.ts";
+export type { ClientTlsFiles } from "./session/client_tls.ts";
 export type { Worker, WorkerOptions } from "./worker.ts";
 
 /**

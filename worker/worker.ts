@@ -13,6 +13,7 @@ import type { Handlers } from "./handler/context.ts";
 import { handlerNames, handlerRuntime } from "./handler/handler_runtime.ts";
 import { type Log, redactingLog } from "./log.ts";
 import { createModelAdapters } from "./model/registry.ts";
+import { ClientTls, type ClientTlsFiles } from "./session/client_tls.ts";
 import { WorkerSession } from "./session/session.ts";
 import { grpcStreams } from "./session/stream.ts";
 import { ControlPlaneEndpoints } from "./tool/control_plane.ts";
@@ -31,9 +32,11 @@ export const DRAIN_WINDOW_MS = 20 * SECOND;
 export interface WorkerOptions {
   /** Worker endpoints of the control plane, host:port; tried in turn. */
   readonly endpoints: readonly string[];
-  /** Proves that this worker may join; never logged. */
-  readonly joinToken: string;
-  /** Name for people, 1 to 63 characters. */
+  /** Proves that this worker may join, to a server on this machine; never logged. One of joinToken and tls is needed. */
+  readonly joinToken?: string;
+  /** Files by which this worker proves itself to a server anywhere, and the CAs of that server's certificate; changes are followed. */
+  readonly tls?: ClientTlsFiles;
+  /** Name for people, 1 to 63 characters; with tls the one in the certificate. */
   readonly name: string;
   /** Tasks it runs at the same time, 1 to 1,000; 4 by default. */
   readonly slots?: number;
@@ -93,7 +96,7 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
     throw new DomainError("CONFIG_INVALID", `slots must be a whole number from 1 to 1,000, not ${slots}`);
   }
   const redactor = new Redactor();
-  const { joinToken, openAiApiKey = "", anthropicApiKey = "" } = options;
+  const { joinToken = "", openAiApiKey = "", anthropicApiKey = "" } = options;
   for (const own of [joinToken, openAiApiKey, anthropicApiKey]) redactor.learn(own);
   const models = createModelAdapters(clock, options);
   const controlPlane = new ControlPlaneEndpoints();
@@ -109,6 +112,14 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
   ended.promise.catch(() => {});
   ready.promise.catch(() => {});
   const log = redactingLog(options.log ?? (() => {}), redactor);
+  const tls = options.tls && new ClientTls(options.tls, clock, log);
+  if (tls === undefined && joinToken === "") {
+    throw new DomainError("CONFIG_INVALID", "a worker needs a join token, or the files of a certificate (tls)");
+  }
+  if (tls !== undefined && tls.workerName !== options.name) {
+    const message = `the name "${options.name}" is not the one in the certificate, "${tls.workerName}": leave it out, or use that`;
+    throw new DomainError("CONFIG_INVALID", message);
+  }
   const shared = { executors, clock, random, redactor };
   const { handlers = {}, handlerGraceMs: graceMs = HANDLER_GRACE_MS } = options;
   const names = handlerNames(handlers);
@@ -118,7 +129,7 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
     throw new DomainError("CONFIG_INVALID", "a worker without runtimes and without handlers runs nothing");
   const session = new WorkerSession({
     endpoints: options.endpoints,
-    openStream: grpcStreams(options.joinToken),
+    openStream: grpcStreams(tls === undefined ? { joinToken } : { tls }),
     instanceId: createIds(clock, random).next("wrk"),
     name: options.name,
     labels: options.labels ?? {},
@@ -137,16 +148,20 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
   });
   return {
     start() {
-      session.run().then(
-        () => {
-          ready.resolve();
-          ended.resolve();
-        },
-        (error: unknown) => {
-          ready.reject(error);
-          ended.reject(error);
-        },
-      );
+      const stopWatching = tls?.watch(() => session.moveOn());
+      session
+        .run()
+        .finally(stopWatching)
+        .then(
+          () => {
+            ready.resolve();
+            ended.resolve();
+          },
+          (error: unknown) => {
+            ready.reject(error);
+            ended.reject(error);
+          },
+        );
       return ready.promise;
     },
     stop: () => session.drain(options.drainWindowMs ?? DRAIN_WINDOW_MS),

@@ -2,13 +2,15 @@
 // Called by rpc before every call, and again while a stream lasts. Never says why credentials are wrong.
 
 import type { PeerCertificate } from "../identity/client_certificate.ts";
-import type { Identities } from "../identity/identify.ts";
+import type { CertificateListener, Identities } from "../identity/identify.ts";
 import type { Identified } from "../identity/settings.ts";
 import type { Tokens } from "./tokens.ts";
 import type { Principal } from "./views.ts";
 
 /** What a call proves itself with. */
 export interface Credentials {
+  /** Where the call came in: workers prove themselves on theirs, everybody else on the API. */
+  readonly listener: CertificateListener;
   /** Certificate of the connection. */
   readonly certificate?: PeerCertificate;
   /** Bearer token of the call. */
@@ -20,18 +22,19 @@ export interface Credentials {
 /**
  * The principal, or undefined if the credentials are not valid.
  *
- * A certificate that is trusted but that the configuration does not map leaves the decision to the bearer token; one that is not trusted never does.
+ * A certificate that is trusted but names nobody that the configuration knows leaves the decision to the bearer token; any other that is of no
+ * use never does, and none does on the worker listener.
  * @throws STORAGE_UNAVAILABLE, IDENTITY_UNAVAILABLE
  */
 export async function authenticate(
   identities: Identities,
   tokens: Tokens,
-  { certificate, bearer, loopback }: Credentials,
+  { listener, certificate, bearer, loopback }: Credentials,
 ): Promise<Principal | undefined> {
   if (certificate !== undefined) {
-    const found = identities.ofCertificate(certificate);
-    if (found !== undefined) return withRoles(identities, found);
-    if (!certificate.trusted) return undefined;
+    const found = identities.ofCertificate(listener, certificate);
+    if (typeof found !== "string") return withRoles(identities, found);
+    if (listener === "worker" || (found !== "CERTIFICATE_UNMAPPED" && found !== "CERTIFICATE_NAME")) return undefined;
   }
   if (bearer === undefined) return undefined;
   if (identities.takesJwt(bearer)) {
@@ -42,6 +45,13 @@ export async function authenticate(
   return principal && { ...principal, ...identities.heldBy(principal.id, principal.groups, principal) };
 }
 
+/** Why credentials are not valid, for the trail: it may know more than whoever sent them. */
+export function refusalReason(identities: Identities, { listener, certificate }: Credentials): string {
+  const found = certificate && identities.ofCertificate(listener, certificate);
+  return typeof found === "string" ? `CREDENTIALS_INVALID: ${found}` : "CREDENTIALS_INVALID";
+}
+
 function withRoles(identities: Identities, found: Identified): Principal {
+  if (found.kind === "worker") return { ...found, roles: ["worker"], grants: [] };
   return { ...found, ...identities.heldBy(found.id, found.groups) };
 }

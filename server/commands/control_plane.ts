@@ -155,6 +155,8 @@ export interface ControlPlane {
   recordRefusal(refusal: Refusal): Promise<void>;
   /** Who calls, or undefined. @throws STORAGE_UNAVAILABLE, IDENTITY_UNAVAILABLE */
   authenticate(credentials: Credentials): Promise<Principal | undefined>;
+  /** Why credentials are not valid, as the trail records it; callers are not told. */
+  refusalReason(credentials: Credentials): string;
   /** True when the database answers and migrations are done. */
   ready(): Promise<boolean>;
   /** What monitoring reads of this replica, as text; never throws. */
@@ -167,5 +169,5 @@ export interface ControlPlane {
 /** What handlers call for an authenticated caller: everything but the control plane's own machinery. */
 export type UseCases = Omit<
   ControlPlane,
-  "namespaceOf" | "recordRefusal" | "authenticate" | "ready" | "scrape" | "connectWorker"
+  "namespaceOf" | "recordRefusal" | "authenticate" | "refusalReason" | "ready" | "scrape" | "connectWorker"
 >;

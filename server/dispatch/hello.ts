@@ -2,20 +2,24 @@
 // Called by worker_session.ts. Pure.
 
 import { DomainError } from "../../kit/errors.ts";
+import { parseSpiffe, WORKER_NAME, workerNameOf } from "../../kit/spiffe.ts";
 import type { Hello } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import type { Principal } from "../commands/views.ts";
 import type { WorkerCapabilities } from "../queue/route.ts";
 
 /** Version of the session protocol. */
 export const PROTOCOL_VERSION = 1;
 
-const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 const RUNTIMES = new Set(["model", "http", "command", "handler", "tool"]);
 const LABELS_MAX = 64;
 const HANDLERS_MAX = 1_000;
 const HANDLER = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
-/** @throws PROTOCOL_VIOLATION naming the field */
-export function checkHello(hello: Hello): { name: string; capabilities: WorkerCapabilities } {
+/** @throws PROTOCOL_VIOLATION naming the field. A worker with a certificate has the name that is in it, and no other. */
+export function checkHello(
+  hello: Hello,
+  { id, method }: Pick<Principal, "id" | "method">,
+): { name: string; capabilities: WorkerCapabilities } {
   if (hello.protocolVersion !== PROTOCOL_VERSION) {
     throw violation(
       `protocol_version ${hello.protocolVersion} is not spoken here; this server speaks ${PROTOCOL_VERSION}: use a worker of the same release`,
@@ -23,10 +27,14 @@ export function checkHello(hello: Hello): { name: string; capabilities: WorkerCa
   }
   if (hello.instanceId.length < 16 || hello.instanceId.length > 64)
     throw violation("instance_id must have 16 to 64 characters");
-  if (!NAME.test(hello.workerName))
+  if (!WORKER_NAME.test(hello.workerName))
     throw violation(
       "worker_name must be 1 to 63 letters, digits, '-', '_' or '.', and begin and end with a letter or digit",
     );
+  const certified = method === "certificate" ? parseSpiffe(id) : undefined;
+  if (certified !== undefined && workerNameOf(certified) !== hello.workerName) {
+    throw violation(`worker_name "${hello.workerName}" is not the one in the worker's certificate, ${id}`);
+  }
   if (hello.slots < 1 || hello.slots > 1_000) throw violation("slots must be between 1 and 1000");
   const strange = hello.runtimes.find((runtime) => !RUNTIMES.has(runtime));
   if (strange !== undefined)

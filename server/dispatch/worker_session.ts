@@ -223,7 +223,7 @@ export class WorkerSession implements ConnectedWorker {
 
   async #greet(hello: Hello): Promise<void> {
     this.#phase = "opening";
-    const checked = checkHello(hello);
+    const checked = checkHello(hello, this.principal);
     if (hello.resumeSessionId !== "") this.#host.context.secrets.learnAll();
     this.name = checked.name;
     this.capabilities = checked.capabilities;

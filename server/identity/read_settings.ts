@@ -1,6 +1,7 @@
 // Reads the section `identity` of the configuration file: strictly, every error with its place, none thrown.
 // Called by server/config_file.ts. Never reads a key set or a certificate: that is done when somebody calls.
 
+import { isBelowWorkers, TRUST_DOMAIN, TRUST_DOMAIN_RULE } from "../../kit/spiffe.ts";
 import { MINUTE, SECOND } from "../../kit/units.ts";
 import type { FineRight, PersonBounds, Role } from "../commands/views.ts";
 import type { Findings } from "../manifests/diagnostics.ts";
@@ -13,7 +14,6 @@ import { NO_IDENTITY } from "./settings.ts";
 const KINDS = ["user", "service"] as const;
 const ROLES: readonly Role[] = ["admin", "operator", "invoker", "auditor"];
 const RIGHTS: readonly FineRight[] = ["policies.write", "policies.mode", "policies.delete", "invoke-as"];
-const TRUST_DOMAIN = /^[a-z0-9._-]{1,255}$/;
 const CLIENT_URI = /^spiffe:\/\/([a-z0-9._-]{1,255})((?:\/[A-Za-z0-9._-]+)*(?:\/\*)?)$/;
 const CLOCK_SKEW_MS = 30 * SECOND;
 
@@ -21,11 +21,7 @@ const CLOCK_SKEW_MS = 30 * SECOND;
 export function readIdentity(findings: Findings, tree: Tree, path: string): IdentitySettings {
   const fields = Fields.of(findings, tree, path, ["trustDomain", "clients", "oidc", "roles"]);
   if (fields === undefined) return NO_IDENTITY;
-  const trustDomain = fields.string("trustDomain");
-  if (trustDomain !== undefined && !TRUST_DOMAIN.test(trustDomain)) {
-    const hint = 'lower-case letters, digits, ".", "-" and "_", without spiffe://';
-    findings.error("E-VALUE", fields.positionOf("trustDomain"), fields.at("trustDomain"), "is no trust domain", hint);
-  }
+  const trustDomain = readTrustDomain(fields);
   const each = <T>(key: string, read: (item: Fields) => T | undefined, known: readonly string[]): T[] =>
     fields.list(key).flatMap((item, index) => {
       const one = Fields.of(findings, item, `${fields.at(key)}[${index}]`, known);
@@ -48,6 +44,16 @@ export function readIdentity(findings: Findings, tree: Tree, path: string): Iden
   // Without a prefix of its own each issuer could name the other's people.
   requireDistinct(fields, "oidc", issuers.length > 1 ? issuers.map(({ prefix }) => `prefix "${prefix}"`) : []);
   return { ...(trustDomain !== undefined && { trustDomain }), clients, issuers, roles };
+}
+
+/** The member `trustDomain`; absent if it is not there, with a finding if it is none. */
+export function readTrustDomain(fields: Fields): string | undefined {
+  const trustDomain = fields.string("trustDomain");
+  if (trustDomain !== undefined && !TRUST_DOMAIN.test(trustDomain)) {
+    const [at, path] = [fields.positionOf("trustDomain"), fields.at("trustDomain")];
+    fields.findings.error("E-VALUE", at, path, "is no trust domain", TRUST_DOMAIN_RULE);
+  }
+  return trustDomain;
 }
 
 function requireDistinct(fields: Fields, key: string, values: readonly string[]): void {
@@ -79,6 +85,7 @@ function readClient(fields: Fields, trustDomain: string | undefined): ClientSett
   if (domain === undefined || path === "")
     wrong("write it as spiffe://DOMAIN/PATH, or spiffe://DOMAIN/PATH/* for all below");
   else if (trustDomain !== undefined && domain !== trustDomain) wrong(`its domain must be ${trustDomain}`);
+  else if (isBelowWorkers(uri.replace(/\*$/, "any"))) wrong("names below /worker/ are those of workers");
   return { uri, kind, groups };
 }
 

@@ -45,6 +45,8 @@ export interface RoleSetting {
 export interface IdentitySettings {
   /** Of client certificates; absent: none is taken. */
   readonly trustDomain?: string;
+  /** Of workers' certificates; absent: none is taken. */
+  readonly workerTrustDomain?: string;
   readonly clients: readonly ClientSetting[];
   readonly issuers: readonly IssuerSetting[];
   readonly roles: readonly RoleSetting[];
@@ -56,7 +58,7 @@ export const NO_IDENTITY: IdentitySettings = Object.freeze({ clients: [], issuer
 /** Whom a certificate or a JWT names. */
 export interface Identified {
   readonly id: string;
-  readonly kind: "user" | "service";
+  readonly kind: "user" | "service" | "worker";
   readonly groups: readonly string[];
   readonly claims: Readonly<Record<string, string>>;
   readonly method: "certificate" | "jwt";

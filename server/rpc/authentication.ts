@@ -2,7 +2,7 @@
 // Wired by rpc_handler.ts as Connect's request gate; puts the principal, and the use cases as far as its rights reach, into the call.
 // Never says why credentials are wrong, never logs them, and answers every refusal before existence is revealed.
 //
-// A stream: admitted → looked at again every RECHECK_MS → ended when its credentials or rights are gone.
+// A stream: admitted → looked at again every RECHECK_MS → told and ended when its credentials or rights are gone.
 
 import type { HandlerContext } from "@connectrpc/connect";
 import type { Clock } from "../../kit/clock.ts";
@@ -12,7 +12,7 @@ import type { Credentials } from "../commands/authenticate.ts";
 import type { ControlPlane } from "../commands/control_plane.ts";
 import type { Principal } from "../commands/views.ts";
 import type { Logger } from "../telemetry/log.ts";
-import { hangUpKey, peerKey, planeKey, principalKey } from "./call_context.ts";
+import { endedKey, hangUpKey, peerKey, planeKey, principalKey } from "./call_context.ts";
 import type { FailedAttempts } from "./failed_attempts.ts";
 import { reportFailure } from "./failures.ts";
 import { recordRefusal } from "./refusals.ts";
@@ -24,6 +24,8 @@ const REFLECTION = /^grpc\.reflection\.v1(alpha)?\.ServerReflection\//;
 
 /** How often the credentials of an open stream are looked at again, in ms: what was revoked or has expired ends within this time. */
 export const RECHECK_MS = 10 * SECOND;
+/** Time that a stream whose credentials are gone has to tell its peer so, in ms. */
+const LAST_WORD_MS = 1 * SECOND;
 
 /** What the gate needs. */
 export interface GateOptions {
@@ -72,7 +74,7 @@ async function admit(options: GateOptions, method: string, context: HandlerConte
     recordRefusal(controlPlane, context, { method, reason: "PERMISSION_DENIED", principal, namespace });
   context.values.set(principalKey, principal);
   context.values.set(planeKey, planeWithin(controlPlane, scope, onCrossing));
-  if (context.method.methodKind !== "unary") watchOver(options, method, context, credentials);
+  if (context.method.methodKind !== "unary") watchOver(options, method, context, { credentials, principal });
 }
 
 async function authenticated(
@@ -81,8 +83,8 @@ async function authenticated(
   context: HandlerContext,
   credentials: Credentials,
 ): Promise<Principal> {
-  const refuse = async (reason: Reason, message: string): Promise<never> => {
-    await recordRefusal(controlPlane, context, { method, reason });
+  const refuse = async (reason: Reason, message: string, recorded: string = reason): Promise<never> => {
+    await recordRefusal(controlPlane, context, { method, reason: recorded });
     throw new DomainError(reason, message, { method });
   };
   const { address } = context.values.get(peerKey);
@@ -100,36 +102,45 @@ async function authenticated(
   if (principal === undefined) {
     attempts.failed(address, tried);
     const what = "check the bearer token or client certificate and the server it is for";
-    return refuse("CREDENTIALS_INVALID", `the credentials are not valid here: ${what}`);
+    const recorded = controlPlane.refusalReason(credentials);
+    return refuse("CREDENTIALS_INVALID", `the credentials are not valid here: ${what}`, recorded);
   }
   attempts.succeeded(tried);
   return principal;
 }
 
 function credentialsOf(context: HandlerContext): Credentials {
-  const { certificate, loopback } = context.values.get(peerKey);
+  const { certificate, loopback, listener } = context.values.get(peerKey);
   const bearer = /^bearer +([\x21-\x7e]+) *$/i.exec(context.requestHeader.get("authorization") ?? "")?.[1];
   return {
-    loopback,
+    ...{ loopback, listener },
     ...(certificate && { certificate }),
     ...(bearer !== undefined && bearer.length <= BEARER_CHARS_MAX && { bearer }),
   };
 }
 
-// A revoked token, an expired certificate, a right that was taken away: none outlives its stream for long. While nobody can tell, the
+// A revoked token or certificate, an expired one, a right that was taken away: none outlives its stream for long. While nobody can tell, the
 // stream goes on: it was admitted, and everything that it changes is checked by itself.
-function watchOver(options: GateOptions, method: string, context: HandlerContext, credentials: Credentials): void {
-  const { controlPlane, clock, log } = options;
-  const { signal } = context;
-  const look = async () => {
-    const principal = await controlPlane.authenticate(credentials).catch(() => "unknown" as const);
-    if (signal.aborted) return;
-    if (principal === "unknown" || (principal !== undefined && mayCall(principal, method))) return again();
-    log.info("rpc.credentials_ended", { method, peer: context.values.get(peerKey).name });
-    await recordRefusal(controlPlane, context, { method, reason: "CREDENTIALS_INVALID" });
-    context.values.get(hangUpKey)();
-  };
+function watchOver(
+  { controlPlane, clock, log }: GateOptions,
+  method: string,
+  context: HandlerContext,
+  { credentials, principal }: { readonly credentials: Credentials; readonly principal: Principal },
+): void {
+  const { signal, values } = context;
   let cancel: () => void = () => undefined;
+  const look = async () => {
+    const found = await controlPlane.authenticate(credentials).catch(() => "unknown" as const);
+    if (signal.aborted) return;
+    if (found === "unknown" || (found !== undefined && mayCall(found, method))) return again();
+    const reason = found === undefined ? controlPlane.refusalReason(credentials) : "PERMISSION_DENIED";
+    log.info("rpc.credentials_ended", { method, peer: values.get(peerKey).name, principal: principal.id, reason });
+    await recordRefusal(controlPlane, context, { method, reason, principal });
+    if (signal.aborted) return;
+    cancel = clock.after(LAST_WORD_MS, values.get(hangUpKey));
+    const message = "the credentials of this stream are not valid any more, or its rights are gone: it ends";
+    values.get(endedKey).abort(new DomainError("CREDENTIALS_INVALID", message, { method }));
+  };
   const again = () => {
     cancel = clock.after(RECHECK_MS, () => void look());
   };

@@ -1,5 +1,5 @@
-// What a call carries beside its message: the peer, the authenticated principal, what it may reach, and a way to hang up.
-// Set by rpc_handler.ts (peer, hanging up) and authentication.ts (principal, plane); read by the handlers.
+// What a call carries beside its message: the peer, the authenticated principal, what it may reach, and ways to end it.
+// Set by rpc_handler.ts (peer, ending) and authentication.ts (principal, plane); read by the handlers.
 // Never set from anything the caller says about itself, but for the trace of its call.
 
 import type { ContextValues } from "@connectrpc/connect";
@@ -9,6 +9,7 @@ import { traceIdIn } from "../../kit/trace.ts";
 import type { UseCases } from "../commands/control_plane.ts";
 import type { Principal } from "../commands/views.ts";
 import type { PeerCertificate } from "../identity/client_certificate.ts";
+import type { CertificateListener } from "../identity/identify.ts";
 
 /** Where a connection comes from, and what it proved. */
 export interface Peer {
@@ -16,8 +17,8 @@ export interface Peer {
   readonly address: string;
   /** Address and port. */
   readonly name: string;
-  /** The listener that it came to: "api" or "worker". */
-  readonly listener: string;
+  /** The listener that it came to. */
+  readonly listener: CertificateListener;
   /** That listener serves this machine alone. */
   readonly loopback: boolean;
   readonly certificate?: PeerCertificate;
@@ -31,9 +32,11 @@ export const principalKey = createContextKey<Principal | undefined>(undefined, {
 export const planeKey = createContextKey<UseCases | undefined>(undefined, { description: "plane" });
 /** The other end of the connection. */
 export const peerKey = createContextKey<Peer>(
-  { address: "", name: "", listener: "", loopback: false },
+  { address: "", name: "", listener: "api", loopback: false },
   { description: "peer" },
 );
+/** Aborted, with the reason that the peer is told, when the call may not go on; a handler that waits for it ends. */
+export const endedKey = createContextKey<AbortController>(new AbortController(), { description: "ended" });
 /** Resets the stream of the call, for a peer that does not even read an error. */
 export const hangUpKey = createContextKey<() => void>(() => undefined, { description: "hang up" });
 

@@ -1,6 +1,6 @@
 // The three listeners of a server: API (HTTP/2 and HTTP/1.1), worker (HTTP/2), ops (probes), and how they start and stop.
 // Called by main.ts, which passes the control plane in.
-// Never listens beyond loopback without TLS, and with workers and operations not at all.
+// Never listens beyond loopback without TLS, for workers without mutual TLS, and for operations not at all.
 //
 // new → start → serving → drain (not ready, still serving) → stop (GOAWAY, calls end, streams aborted, connections destroyed)
 
@@ -9,7 +9,7 @@ import type { DescService } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { compressionGzip } from "@connectrpc/connect-node";
 import type { Clock } from "../../kit/clock.ts";
-import { DomainError } from "../../kit/errors.ts";
+import { assert, DomainError } from "../../kit/errors.ts";
 import { Health } from "../../proto/gen/grpc/health/v1/health_pb.ts";
 import { AuditService } from "../../proto/gen/orloj/v1/audit_pb.ts";
 import { DeadLetterService } from "../../proto/gen/orloj/v1/dead_letter_pb.ts";
@@ -69,6 +69,8 @@ export interface ListenersOptions {
   readonly ops: ListenAddress;
   /** Certificates of the API listener; absent: no TLS, and loopback only. */
   readonly tls?: TlsMaterial;
+  /** Certificates of the worker listener, its clientCa among them: mutual TLS and no join token; absent: loopback only. */
+  readonly workerTls?: TlsMaterial;
   /** Overrides of RPC_LIMITS. */
   readonly limits?: Partial<RpcLimits>;
   /** Serve reflection without credentials; true by default on loopback, false beyond it. */
@@ -86,8 +88,8 @@ export interface ListenerPorts {
 export interface Listeners {
   /** Listens on all three or on none. @throws CONFIG_INVALID when an address is taken or not on loopback. */
   start(): Promise<ListenerPorts>;
-  /** New connections to the API get other certificates; only for listeners that were made with some. */
-  replaceTls(tls: TlsMaterial): void;
+  /** New connections get other certificates; only for a listener that was made with some. */
+  replaceTls(listener: "api" | "worker", tls: TlsMaterial): void;
   /** Health and readiness say no from now on; everything is still served. */
   drain(): void;
   /**
@@ -103,9 +105,11 @@ type Name = keyof ListenerPorts;
 /** The listeners. @throws CONFIG_INVALID for a host that is not on loopback or a bad limit. */
 export function createListeners(options: ListenersOptions): Listeners {
   const limits = rpcLimits(options.limits);
+  const certificates = { api: options.tls, worker: options.workerTls, ops: undefined };
   for (const name of ["api", "worker", "ops"] as const) {
-    if (name !== "api" || options.tls === undefined) requireLoopback(name, options[name].host);
+    if (certificates[name] === undefined) requireLoopback(name, options[name].host);
   }
+  assert(options.workerTls === undefined || options.workerTls.clientCa !== undefined, "worker TLS is mutual");
   const readiness = new Readiness(options.controlPlane, options.clock);
   const apiShutdown = new AbortController();
   const workerShutdown = new AbortController();
@@ -117,14 +121,24 @@ export function createListeners(options: ListenersOptions): Listeners {
   const { clock, log } = options;
   const port = (name: Name) =>
     new Port({ name, clock, log, limits, handler: handlers[name], http1: name !== "worker" });
-  const { tls, controlPlane } = options;
-  const onHandshakeFailure = (peer: string, why: string) => {
-    log.debug("rpc.handshake_failed", { listener: "api", peer, why });
-    void controlPlane.recordRefusal({ listener: "api", method: "", reason: "TLS_HANDSHAKE", peer });
+  const tlsPort = (name: "api" | "worker") => {
+    const tls = certificates[name];
+    if (tls === undefined) return undefined;
+    const onHandshakeFailure = (peer: string, code: string, why: string) => {
+      log.debug("rpc.handshake_failed", { listener: name, peer, code, why });
+      const reason = `TLS_HANDSHAKE: ${code}`;
+      void options.controlPlane.recordRefusal({ listener: name, method: "", reason, peer });
+    };
+    const isForWorkers = name === "worker";
+    const how = { http1: !isForWorkers, mutual: isForWorkers, onHandshakeFailure };
+    return new TlsPort({ name, clock, log, limits, handler: handlers[name], tls, ...how });
   };
-  const tlsPort =
-    tls && new TlsPort({ name: "api", clock, log, limits, handler: handlers.api, tls, onHandshakeFailure });
-  const ports: Record<Name, ListeningPort> = { api: tlsPort ?? port("api"), worker: port("worker"), ops: port("ops") };
+  const tlsPorts = { api: tlsPort("api"), worker: tlsPort("worker") };
+  const ports: Record<Name, ListeningPort> = {
+    api: tlsPorts.api ?? port("api"),
+    worker: tlsPorts.worker ?? port("worker"),
+    ops: port("ops"),
+  };
   const destroyAll = () => Promise.all(Object.values(ports).map((each) => each.destroy()));
   let stopped: Promise<void> | undefined;
 
@@ -156,7 +170,7 @@ export function createListeners(options: ListenersOptions): Listeners {
       );
       return { api, worker, ops };
     },
-    replaceTls: (next) => tlsPort?.replace(next),
+    replaceTls: (listener, next) => tlsPorts[listener]?.replace(next),
     drain: () => readiness.drain(),
     stop() {
       stopped ??= stop();
@@ -191,7 +205,7 @@ function workerHandler(options: ListenersOptions, limits: RpcLimits, readiness: 
   const { controlPlane, clock } = options;
   return createRpcHandler({
     ...shared(options, limits, shutdown),
-    listener: { name: "worker", loopback: true },
+    listener: { name: "worker", loopback: options.workerTls === undefined },
     writeBytesMax: limits.workerWriteBytesMax,
     compressions: [],
     reflectionOpen: false,
@@ -229,7 +243,7 @@ function requireLoopback(name: Name, host: string): void {
   if (isLoopback(host)) return;
   throw new DomainError(
     "CONFIG_INVALID",
-    `the ${name} listener may not listen on ${host}: only loopback (127.0.0.1 or ::1) is served without TLS`,
+    `the ${name} listener may not listen on ${host}: only loopback (127.0.0.1 or ::1) is served without ${name === "worker" ? "mutual TLS" : "TLS"}`,
     { listener: name, host },
   );
 }

@@ -13,7 +13,7 @@ import {
 import type { Clock } from "../../kit/clock.ts";
 import { SECOND } from "../../kit/units.ts";
 import { createGate, type GateOptions } from "./authentication.ts";
-import { hangUpKey, type Peer, peerKey } from "./call_context.ts";
+import { endedKey, hangUpKey, type Peer, peerKey } from "./call_context.ts";
 import { toConnectError } from "./error_map.ts";
 import { FailedAttempts } from "./failed_attempts.ts";
 import { createFailureInterceptor } from "./failures.ts";
@@ -32,7 +32,7 @@ export type NodeHandler = (request: NodeRequest, response: NodeResponse) => void
 /** How a router is served. */
 export interface RpcHandlerOptions extends Omit<GateOptions, "attempts"> {
   /** Name of the listener, and whether it serves this machine alone. */
-  readonly listener: { readonly name: string; readonly loopback: boolean };
+  readonly listener: { readonly name: Peer["listener"]; readonly loopback: boolean };
   readonly readBytesMax: number;
   readonly writeBytesMax: number;
   /** Compressions taken and, when the caller takes them, used; none saves the CPU on worker streams. */
@@ -100,6 +100,7 @@ function contextOf({ listener }: RpcHandlerOptions, request: NodeRequest, respon
   const certificate = certificateOf(socketOf(request));
   return createContextValues()
     .set(peerKey, certificate === undefined ? peer : { ...peer, certificate })
+    .set(endedKey, new AbortController())
     .set(hangUpKey, () => hangUp(response));
 }
 

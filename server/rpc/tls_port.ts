@@ -1,5 +1,6 @@
-// One listening port with TLS 1.3: HTTP/2 and HTTP/1.1 by ALPN. Client certificates are asked for when there is a CA to check them by.
-// Owned by listeners.ts, in the place of port.ts. Lets a bad certificate through the handshake: the gate refuses its calls, and records that.
+// One listening port with TLS 1.3: HTTP/2 and, if asked for, HTTP/1.1 by ALPN. Client certificates are asked for when there is a CA to check them by.
+// Owned by listeners.ts, in the place of port.ts. Where certificates are a must, a peer without a good one is sent away before a byte of HTTP;
+// where they are one proof of several, a bad one passes the handshake: the gate refuses its calls, and records that.
 // Without session tickets: every connection proves itself, also one of a peer that was here before.
 //
 // Port: new → listening → draining (stopAccepting) → closed (destroy).
@@ -7,7 +8,7 @@
 import { constants } from "node:crypto";
 import { createSecureServer, type Http2SecureServer } from "node:http2";
 import type { Socket } from "node:net";
-import type { SecureContextOptions } from "node:tls";
+import type { SecureContextOptions, TLSSocket } from "node:tls";
 import { messageOf } from "../../kit/errors.ts";
 import { Connections, http2Limits } from "./connections.ts";
 import type { ListeningPort, PortOptions } from "./port.ts";
@@ -21,13 +22,17 @@ export interface TlsMaterial {
   readonly key: string;
   /** Whose client certificates are taken; absent: none is asked for. */
   readonly clientCa?: string;
+  /** Revocation lists of those CAs, PEM; absent: nothing is revoked. Decided by the gate, on open streams too. */
+  readonly crl?: string;
 }
 
 /** What a port with TLS needs. */
-export interface TlsPortOptions extends Omit<PortOptions, "http1"> {
+export interface TlsPortOptions extends PortOptions {
   readonly tls: TlsMaterial;
-  /** A handshake failed; called with the address of the peer. */
-  readonly onHandshakeFailure: (address: string, why: string) => void;
+  /** Nobody gets in without a certificate that TLS finds good. */
+  readonly mutual: boolean;
+  /** A handshake failed; called with the address of the peer, a code of few, and words. */
+  readonly onHandshakeFailure: (address: string, code: string, why: string) => void;
 }
 
 /** See the file header. */
@@ -36,16 +41,16 @@ export class TlsPort implements ListeningPort {
   readonly #connections: Connections;
 
   constructor(options: TlsPortOptions) {
-    const { limits, handler } = options;
+    const { limits, handler, http1: allowHTTP1, mutual, tls } = options;
     // Options of the HTTP/1.1 side, which the types of this server do not know.
     const http1 = { maxHeaderSize: limits.headerBytesMax, connectionsCheckingInterval: limits.handshakeMs };
     this.#server = createSecureServer(
       {
-        ...secureContext(options.tls),
+        ...secureContext(tls),
         ...http1,
-        allowHTTP1: true,
+        allowHTTP1,
         minVersion: "TLSv1.3",
-        requestCert: options.tls.clientCa !== undefined,
+        requestCert: mutual || tls.clientCa !== undefined,
         rejectUnauthorized: false,
         secureOptions: constants.SSL_OP_NO_TICKET,
         handshakeTimeout: limits.handshakeMs,
@@ -62,7 +67,25 @@ export class TlsPort implements ListeningPort {
     server.on("sessionError", () => undefined);
     server.on("tlsClientError", (error, socket) => {
       const address = socket.remoteAddress ?? "";
-      if (!isGoneAway(error)) options.onHandshakeFailure(address, messageOf(error));
+      if (!isGoneAway(error)) options.onHandshakeFailure(address, codeOf(error), messageOf(error));
+      socket.destroy();
+    });
+    if (mutual) this.#letInOnly(options);
+  }
+
+  // Not by Node's own rejectUnauthorized: that tells neither of which peer nor why.
+  #letInOnly({ onHandshakeFailure }: TlsPortOptions): void {
+    const server = this.#server;
+    const serving = server.listeners("secureConnection") as ((socket: TLSSocket) => void)[];
+    server.removeAllListeners("secureConnection");
+    server.on("secureConnection", (socket: TLSSocket) => {
+      if (socket.authorized) {
+        for (const serve of serving) serve.call(server, socket);
+        return;
+      }
+      const isThere = socket.getPeerX509Certificate() !== undefined;
+      const code = isThere ? String(socket.authorizationError) : "NO_CERTIFICATE";
+      onHandshakeFailure(socket.remoteAddress ?? "", code, "the peer's certificate is missing or not good");
       socket.destroy();
     });
   }
@@ -95,6 +118,10 @@ export class TlsPort implements ListeningPort {
 
 function secureContext({ cert, key, clientCa }: TlsMaterial): SecureContextOptions {
   return { cert, key, ciphers: STRONG, ...(clientCa !== undefined && { ca: clientCa }) };
+}
+
+function codeOf(error: Error): string {
+  return "code" in error && typeof error.code === "string" ? error.code : "UNKNOWN";
 }
 
 // A peer that only looks whether somebody listens, as health checks of balancers do, is no attempt at anything.

@@ -8,7 +8,7 @@ import type { Clock } from "../../kit/clock.ts";
 import type { SessionRequest, SessionResponse, WorkerService } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { ControlPlane } from "../commands/control_plane.ts";
 import type { ConnectedWorker } from "../dispatch/connected_worker.ts";
-import { hangUpKey, peerKey, principalOf } from "./call_context.ts";
+import { endedKey, hangUpKey, peerKey, principalOf } from "./call_context.ts";
 import { brokenFrame } from "./error_map.ts";
 import { untilAborted } from "./until_aborted.ts";
 
@@ -22,7 +22,7 @@ export function workerService(
     async *session(requests, context): AsyncGenerator<SessionResponse> {
       const worker = controlPlane.connectWorker(principalOf(context), context.values.get(peerKey).name);
       const failed = new AbortController();
-      const signal = AbortSignal.any([context.signal, failed.signal]);
+      const signal = AbortSignal.any([context.signal, failed.signal, context.values.get(endedKey).signal]);
       const receiving = receive(worker, requests, signal).catch((error: unknown) => {
         const broken = brokenFrame(error);
         if (broken !== undefined) worker.closed(broken);

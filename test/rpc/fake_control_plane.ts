@@ -358,6 +358,10 @@ export class FakeControlPlane implements ControlPlane {
     return { id: role, kind, groups: [], claims: {}, method: "test", roles: [role as views.Role] };
   }
 
+  refusalReason(_credentials: Credentials): string {
+    return "CREDENTIALS_INVALID";
+  }
+
   scrape(): Promise<string> {
     return Promise.resolve("up 1\n");
   }

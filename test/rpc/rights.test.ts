@@ -54,14 +54,14 @@ describe("rights", () => {
   });
 
   test("a method without a row is denied to everyone", async () => {
-    const admin = await rig.plane.authenticate({ bearer: "tok-admin", loopback: true });
+    const admin = await rig.plane.authenticate({ bearer: "tok-admin", loopback: true, listener: "api" });
     expect(accessOf("orloj.v1.NewService/New")).toEqual([]);
     expect(accessOf("constructor")).toEqual([]);
     expect(admin && mayCall(admin, "orloj.v1.NewService/New")).toBe(false);
   });
 
   test("a worker with the role admin still reaches nothing but its session", async () => {
-    const worker = await rig.plane.authenticate({ bearer: "tok-worker", loopback: true });
+    const worker = await rig.plane.authenticate({ bearer: "tok-worker", loopback: true, listener: "api" });
     const mighty = { ...worker!, roles: ["admin", "worker"] as const };
     expect(Object.keys(RIGHTS).filter((name) => accessOf(name) !== "open" && mayCall(mighty, name))).toEqual([
       "orloj.v1.WorkerService/Session",

@@ -169,6 +169,13 @@ export class WorkerSession {
     await this.#running.catch(() => {});
   }
 
+  /** Takes the session over to a new connection, which proves itself by what the worker's files hold now; then leaves this one. */
+  moveOn(): void {
+    const current = this.#stream;
+    if (current === undefined || this.#next !== undefined || this.#ending || this.#stopping.signal.aborted) return;
+    this.#next = this.#dialBeside(current, this.#reconnect);
+  }
+
   /** Ends at once: the server finds out by itself. */
   abort(): void {
     this.#stopping.abort();
@@ -263,17 +270,18 @@ export class WorkerSession {
   #drained({ move, reason, window }: Drain, drained: FrameStream): void {
     this.#options.log("info", move ? "the server is shutting down, moving on" : "drained by an operator", { reason });
     if (!move) this.#drain ??= { windowMs: durationMs(window) ?? 0, reason };
-    else if (this.#next === undefined) this.#next = this.#dialBeside(drained);
+    else if (this.#next === undefined) this.#next = this.#dialBeside(drained, MOVE_BACKOFF);
   }
 
   // Behind one address a balancer may lead to the same replica again, which refuses: then once more, as long as it still serves.
-  async #dialBeside(drained: FrameStream): Promise<Connected> {
-    const { clock, random } = this.#options;
+  async #dialBeside(drained: FrameStream, backoff: Backoff): Promise<Connected> {
+    const { clock, random, log } = this.#options;
     for (let failures = 1; ; failures += 1) {
       this.#endpoint += 1;
       const ended = await this.#connection();
       if (ended.attached || this.#stream !== drained || this.#ending || this.#stopping.signal.aborted) return ended;
-      await clock.sleep(backoffDelay(MOVE_BACKOFF, failures, random), this.#stopping.signal);
+      log("info", "could not move to another connection, trying again", { reason: ended.end.message });
+      await clock.sleep(backoffDelay(backoff, failures, random), this.#stopping.signal);
     }
   }
 

@@ -4,6 +4,7 @@
 
 import { create, type DescMethod, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Client, type ClientDuplexStream, credentials, Metadata, type StatusObject, status } from "@grpc/grpc-js";
+import { messageOf } from "../../kit/errors.ts";
 import { MIB, SECOND } from "../../kit/units.ts";
 import {
   type SessionRequest,
@@ -12,6 +13,7 @@ import {
   SessionResponseSchema,
   WorkerService,
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import type { ClientTls, SecuredChannel } from "./client_tls.ts";
 
 /** A frame to the server. */
 export type RequestFrame = SessionRequest["frame"];
@@ -63,29 +65,48 @@ const REFUSALS: readonly number[] = [
   status.UNIMPLEMENTED,
 ];
 
-/**
- * Streams with a join token.
- *
- * @param joinToken sent as `authorization: Bearer …`; never logged.
- */
-export function grpcStreams(joinToken: string): OpenStream {
+/** How a worker proves itself: by certificate files, or by a join token, which is sent as `authorization: Bearer …` and never logged. */
+export interface WorkerCredentials {
+  readonly tls?: ClientTls;
+  readonly joinToken?: string;
+}
+
+/** Streams of a worker with these credentials. With certificates every connection is made with what the files hold then. */
+export function grpcStreams({ tls, joinToken }: WorkerCredentials): OpenStream {
   return (endpoint, handlers) => {
     const host = endpoint.replace(/:\d+$/, "");
     const loopback = host === "localhost" || host === "[::1]" || host.startsWith("127.");
-    const client = new Client(endpoint, credentials.createInsecure(), {
+    let channel: SecuredChannel;
+    try {
+      channel = tls?.secured(endpoint) ?? { credentials: credentials.createInsecure(), options: {} };
+    } catch (error) {
+      return endedStream(handlers, messageOf(error));
+    }
+    const client = new Client(endpoint, channel.credentials, {
       ...CHANNEL_OPTIONS,
+      ...channel.options,
       "grpc.enable_http_proxy": loopback ? 0 : 1,
     });
     const metadata = new Metadata();
-    metadata.set("authorization", `Bearer ${joinToken}`);
+    if (tls === undefined && joinToken !== undefined) metadata.set("authorization", `Bearer ${joinToken}`);
     const call = bidiStream(client, WorkerService.method.session, metadata);
-    attach(call, client, handlers);
+    attach(call, client, handlers, tls === undefined ? "" : CERTIFICATE_HINT);
     return {
       write: (frame) => call.write(create(SessionRequestSchema, { frame })),
       end: () => call.end(),
       cancel: () => call.cancel(),
     };
   };
+}
+
+// TLS has no words for it: a server that does not take a certificate only closes the connection.
+const CERTIFICATE_HINT =
+  " (a server that does not take this worker's certificate closes the connection: orloj audit list --kind security.refused says so)";
+
+// No connection was tried.
+function endedStream(handlers: StreamHandlers, message: string): FrameStream {
+  queueMicrotask(() => handlers.onEnd({ refused: false, message }));
+  return { write: () => true, end: () => undefined, cancel: () => undefined };
 }
 
 type SessionCall = ClientDuplexStream<SessionRequest, SessionResponse>;
@@ -100,8 +121,10 @@ function bidiStream(client: Client, method: DescMethod, metadata: Metadata): Ses
   );
 }
 
-function attach(call: SessionCall, client: Client, handlers: StreamHandlers): void {
+// hint: said after the words for a connection on which the server said nothing.
+function attach(call: SessionCall, client: Client, handlers: StreamHandlers, hint: string): void {
   let ended = false;
+  let heard = false;
   const finish = (end: StreamEnd) => {
     if (ended) return;
     ended = true;
@@ -109,6 +132,7 @@ function attach(call: SessionCall, client: Client, handlers: StreamHandlers): vo
     handlers.onEnd(end);
   };
   call.on("data", (response) => {
+    heard = true;
     if (!ended) handlers.onFrame(response.frame);
   });
   call.on("drain", () => {
@@ -117,7 +141,8 @@ function attach(call: SessionCall, client: Client, handlers: StreamHandlers): vo
   // The status event follows every end, with or without an error; the error itself carries nothing more.
   call.on("error", () => {});
   call.on("status", ({ code, details }: StatusObject) => {
-    const message = code === status.OK ? "the server closed the stream" : `${status[code] ?? code}: ${details}`;
+    const words = code === status.OK ? "the server closed the stream" : `${status[code] ?? code}: ${details}`;
+    const message = code === status.UNAVAILABLE && !heard ? `${words}${hint}` : words;
     finish({ refused: REFUSALS.includes(code), message });
   });
 }
