@@ -67,6 +67,10 @@ test("everything that it may say", () => {
     },
   });
   expect(readConfigFile(file("# nothing yet\n")).identity.issuers).toEqual([]);
+  const workers = readConfigFile(
+    file("workers: {trustDomain: w.example, tls: {cert: w.crt, crl: /etc/w.crl}}"),
+  ).workers;
+  expect(workers).toEqual({ trustDomain: "w.example", tls: { cert: join(folder, "w.crt"), crl: "/etc/w.crl" } });
 });
 
 const issuer = (more: string) =>
@@ -84,6 +88,13 @@ test.each([
   [`${TLS}identity: {trustDomain: x, clients: [{uri: spiffe://x/a}, {uri: spiffe://x/a}]}`, /is given twice/],
   [`${TLS}`, /tls.clientCa: no client is named/],
   ["tls: {cert: a}", /tls.key: "key" is missing/],
+  ["tls: {cert: a, key: b, crl: c}", /tls.clientCa: "clientCa" is missing/],
+  ["workers: {tls: {certs: a}}", /workers.tls.certs: .*did you mean "cert"/],
+  ["workers: {trustDomain: A}", /workers.trustDomain: is no trust domain/],
+  [
+    `${TLS}identity: {trustDomain: x, clients: [{uri: spiffe://x/worker/*}]}`,
+    /names below \/worker\/ are those of workers/,
+  ],
   [issuer(", algorithms: [none]"), /"none" is not safe here/],
   [issuer(", algorithms: [HS256]"), /"HS256" is not safe here/],
   [issuer(", algorithms: []"), /no algorithm is named/],

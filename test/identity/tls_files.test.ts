@@ -1,8 +1,12 @@
 // Certificate files of the API listener: each mistake with its file, and a rotation that needs no restart.
 
+import { X509Certificate } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
+import { Revocations } from "../../server/identity/revocations.ts";
+import { ListenerTls } from "../../server/listener_tls.ts";
+import { createLogger } from "../../server/telemetry/log.ts";
 import { readTlsFiles, TLS_REREAD_MS, TlsFileWatch } from "../../server/tls_files.ts";
 import { type Ca, createCa, type Issued } from "../harness/certificates.ts";
 import { temporaryFolder } from "../harness/folders.ts";
@@ -41,7 +45,14 @@ test("files that cannot be used stop the start, and are named", async () => {
   expect(read).toThrow(/tls\.key: .* is not usable PEM/);
   write(first, second.cert);
   expect(read).toThrow(/tls\.clientCa: .* is not the certificate of a CA/);
+  write(first, `${ca.cert}\n${ca.cert}`);
+  expect(read().clientCa).toContain(ca.cert);
+  write(first, ca.cert + second.cert);
+  expect(read).toThrow(/tls\.clientCa: .* is not the certificate of a CA/);
   write(first);
+  expect(() => readTlsFiles({ ...FILES, crl: path("crl") }, Date.now(), "workers.tls")).toThrow(
+    /workers\.tls\.crl: .* cannot be read: ENOENT/,
+  );
   expect(() => readTlsFiles(FILES, Date.now() + 2 * HOUR_MS)).toThrow(/tls\.cert: .* expired at/);
 });
 
@@ -68,4 +79,38 @@ test("what changes is handed over once; what cannot be used is told, and the ear
   expect(taken).toEqual([{ ...second, clientCa: ca.cert }]);
   watch.stop();
   expect(clock.pending).toBe(0);
+});
+
+test("lists are taken with the files, told when they run out or are of no use, and what they revoke counts", async () => {
+  const [leaf, files] = [await ca.issue(), { ...FILES, crl: path("crl") }];
+  write(first);
+  const clock = manualClock();
+  const ends = (ms: number) => ({
+    thisUpdate: new Date(clock.now() - HOUR_MS),
+    nextUpdate: new Date(clock.now() + ms),
+  });
+  writeFileSync(files.crl, await ca.revocationList([], ends(HOUR_MS)));
+  const [lines, revocations]: [Record<string, unknown>[], Revocations] = [[], new Revocations()];
+  const log = createLogger({ clock, level: "info", sink: (line) => void lines.push(JSON.parse(line)) });
+  const tls = new ListenerTls({ listener: "worker", files, revocations, clock, log });
+  const taken: unknown[] = [];
+  tls.start((material) => void taken.push(material));
+  const standing = () => revocations.standingOf(new X509Certificate(leaf.cert), clock.now());
+  const events = () => lines.splice(0).map((line) => line["event"]);
+  expect([standing(), events()]).toEqual(["good", ["tls.revocation_list_expires_soon"]]);
+  writeFileSync(files.crl, "nothing");
+  clock.advance(3 * TLS_REREAD_MS);
+  expect([standing(), events(), taken.length]).toEqual(["good", ["tls.unusable"], 0]);
+  writeFileSync(files.crl, await ca.revocationList([leaf], ends(HOUR_MS)));
+  clock.advance(TLS_REREAD_MS);
+  expect([standing(), events(), taken.length]).toEqual(["CERTIFICATE_REVOKED", ["tls.replaced"], 1]);
+  writeFileSync(files.crl, await ca.revocationList([], ends(2 * TLS_REREAD_MS)));
+  clock.advance(4 * TLS_REREAD_MS);
+  expect([standing(), events()]).toEqual(["REVOCATION_LIST_EXPIRED", ["tls.replaced", "tls.revocation_list_expired"]]);
+  tls.stop();
+  expect(clock.pending).toBe(0);
+  writeFileSync(files.crl, "nothing");
+  expect(() => new ListenerTls({ listener: "api", files, revocations, clock, log })).toThrow(
+    /tls\.crl: .*\/crl cannot be used: /,
+  );
 });

@@ -35,6 +35,8 @@ test("the local worker port is the default endpoint", () => {
 test.each<[string, string[], Record<string, string>]>([
   ["an unknown variable", [], { ORLOJ_JION_TOKEN: "x" }],
   ["no join token", [], { ORLOJ_JOIN_TOKEN: "" }],
+  ["a certificate without CA and key", ["--cert", "w.crt"], {}],
+  ["files of a certificate that are not there", ["--ca", "a", "--cert", "b", "--key", "c"], {}],
   ["an unknown flag", ["--slot", "3"], {}],
   ["slots that are no number", ["--slots", "many"], {}],
   ["too many slots", ["--slots", "1001"], {}],
