@@ -284,7 +284,8 @@ function namesOf({ wanted }: Entry): readonly string[] {
 function stateOf(folder: CertsFolder, entry: Entry, nowMs: number): string {
   if (entry.revokedMs !== undefined) return "revoked";
   if (entry.untilMs <= nowMs) return "expired";
-  return folder.current(entry.file) === entry ? "valid" : "replaced";
+  if (folder.current(entry.file) !== entry) return "replaced";
+  return folder.isOfNewestCa(entry) ? "valid" : "valid, of an old CA";
 }
 
 function endState(untilMs: number, nowMs: number): string {

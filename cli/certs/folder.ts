@@ -118,6 +118,12 @@ export class CertsFolder {
     return this.#issued.findLast((entry) => entry.file === file);
   }
 
+  /** False while a rotation of the CA has not reached the certificate. */
+  isOfNewestCa({ issuer }: Entry): boolean {
+    const [newest] = this.#authorities;
+    return newest !== undefined && issuer === plainHex(newest.certificate.serialNumber);
+  }
+
   /** Issues a certificate into new files. @throws UsageError if there are files of that name */
   issue(file: string, kind: Entry["kind"], wanted: Wanted, validity: Validity): Entry {
     for (const name of [`${file}.crt`, `${file}.key`]) {
@@ -146,11 +152,10 @@ export class CertsFolder {
   /** Leaves the newest CA alone. @throws UsageError while files hold a certificate of another */
   finishRotation(): CertsFolder {
     const [newest] = this.#authorities;
-    const serial = newest && plainHex(newest.certificate.serialNumber);
     const files = [...new Set(this.#issued.map(({ file }) => file))];
     const old = files.filter((file) => {
       const entry = this.current(file);
-      return entry !== undefined && entry.issuer !== serial && entry.revokedMs === undefined;
+      return entry !== undefined && entry.revokedMs === undefined && !this.isOfNewestCa(entry);
     });
     if (old.length > 0) {
       throw new UsageError(

@@ -71,7 +71,7 @@ export class SecuredStream {
     const found = () => this.#frames.findIndex((frame) => frame.case === kind);
     await this.#until(() => this.end !== undefined || found() >= 0);
     const at = found();
-    return at < 0 ? undefined : (this.#frames.splice(at, 1)[0] as Extract<Frame, { case: C }>).value;
+    return this.#frames.splice(at, at < 0 ? 0 : 1)[0]?.value as Extract<Frame, { case: C }>["value"] | undefined;
   }
 
   /** "welcome", or how the stream ended. */
