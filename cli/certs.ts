@@ -2,7 +2,7 @@
 // Called by main.ts. Asks no server; what it says at the end is what servers and workers have to be told.
 // JSON: init {"folder", "trustDomain", "files"}; issue, rotate and revoke {"certificates": […]}; show adds authorities and lists.
 
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { isAbsolute, join, relative, resolve } from "node:path";
 import type { Command } from "commander";
 import { readRevocationLists } from "../kit/revocation_list.ts";
@@ -11,7 +11,7 @@ import { DAY, HOUR, parseDuration } from "../kit/units.ts";
 import { isAddress, type Validity, type Wanted } from "./certs/certificate.ts";
 import { CertsFolder, type Entry } from "./certs/folder.ts";
 import type { Context } from "./context.ts";
-import { UsageError } from "./failure.ts";
+import { fileErrorWords, UsageError } from "./failure.ts";
 import { duration, table } from "./format.ts";
 import { collect } from "./options.ts";
 
@@ -221,18 +221,12 @@ function show(context: Context, options: Shared): void {
     context.printJson({ trustDomain: folder.trustDomain, authorities, certificates, revocationLists: ends });
     return;
   }
-  const cas = folder.authorities.map(
-    (ca) => ["ca", "ca", ca.subject.replace(/^CN=/, ""), ca.serialNumber, Date.parse(ca.validTo), ""] as const,
-  );
+  const authorityRow = ({ subject, serialNumber, validTo }: CertsFolder["authorities"][number]) => {
+    const untilMs = Date.parse(validTo);
+    return ["ca", "ca", subject.replace(/^CN=/, ""), serialNumber, until(untilMs, nowMs), endState(untilMs, nowMs)];
+  };
   const rows = [
-    ...cas.map(([file, kind, names, serial, untilMs]) => [
-      file,
-      kind,
-      names,
-      serial,
-      until(untilMs, nowMs),
-      endState(untilMs, nowMs),
-    ]),
+    ...folder.authorities.map(authorityRow),
     ...lists.map((ms) => ["ca.crl", "list", "", "", until(ms, nowMs), endState(ms, nowMs)]),
     ...folder.issued.map((entry) => [
       ...[entry.file, entry.kind, namesOf(entry).join(","), entry.serial],
@@ -299,8 +293,11 @@ function until(untilMs: number, nowMs: number): string {
 
 function listEnds(path: string): number[] {
   const file = join(path, "ca.crl");
-  if (!existsSync(file)) return [];
-  return readRevocationLists(readFileSync(file)).flatMap(({ nextUpdateMs }) => nextUpdateMs ?? []);
+  try {
+    return readRevocationLists(readFileSync(file)).flatMap(({ nextUpdateMs }) => nextUpdateMs ?? []);
+  } catch (error) {
+    throw new UsageError(`${file} cannot be read: ${fileErrorWords(error)}`, "orloj certs rotate crl signs it anew");
+  }
 }
 
 function entryJson(entry: Entry, state: string) {

@@ -7,6 +7,8 @@ import { handBackHomeConfig, readHomeConfig, writeHomeConfig } from "./home.ts";
 import type { Replica } from "./replica.ts";
 import { isLoopback, type ListenerPorts } from "./rpc/listeners.ts";
 
+const LOCAL: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
+
 /** Announces; the result gives the home's file back to an earlier server at the end. */
 export async function announce(
   config: ServerConfig,
@@ -26,12 +28,13 @@ export async function announce(
         ...{ id: "local-worker", kind: "worker", groups: [], method: "join-token", roles: ["worker"] },
       });
   const endpoint = `${config.tls === undefined ? "http" : "https"}://${inUrl(config.host)}:${bound.api}`;
-  const workerEndpoint = `${inUrl(config.workers.host)}:${bound.worker}`;
+  // Whoever reads the file is on this machine: an address that stands for all of them is none to dial.
+  const workerEndpoint = `${inUrl(LOCAL[config.workers.host] ?? config.workers.host)}:${bound.worker}`;
   const own = { endpoint, token, workerEndpoint, joinToken };
   writeHomeConfig(home, own);
   const development = token === "" ? "" : `development token (for this machine only): ${token}\n`;
   process.stdout.write(
-    `orloj server ready api=${endpoint} worker=${workerEndpoint} ops=http://${config.opsHost}:${bound.ops}\n${development}settings for the CLI and workers: ${home}/config.json\n`,
+    `orloj server ready api=${endpoint} worker=${inUrl(config.workers.host)}:${bound.worker} ops=http://${config.opsHost}:${bound.ops}\n${development}settings for the CLI and workers: ${home}/config.json\n`,
   );
   return () => handBackHomeConfig(home, own, kept);
 }

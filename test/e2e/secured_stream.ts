@@ -30,6 +30,7 @@ export interface Dialling {
 
 type Frame = SessionResponse["frame"];
 type Case = NonNullable<Frame["case"]>;
+type Value<C extends Case> = Extract<Frame, { case: C }>["value"];
 
 /** See the file header. */
 export class SecuredStream {
@@ -67,11 +68,11 @@ export class SecuredStream {
   }
 
   /** The next frame of a kind, or undefined once the stream has ended. */
-  async take<C extends Case>(kind: C): Promise<Extract<Frame, { case: C }>["value"] | undefined> {
+  async take<C extends Case>(kind: C): Promise<Value<C> | undefined> {
     const found = () => this.#frames.findIndex((frame) => frame.case === kind);
     await this.#until(() => this.end !== undefined || found() >= 0);
     const at = found();
-    return this.#frames.splice(at, at < 0 ? 0 : 1)[0]?.value as Extract<Frame, { case: C }>["value"] | undefined;
+    return this.#frames.splice(at, at < 0 ? 0 : 1)[0]?.value as Value<C> | undefined;
   }
 
   /** "welcome", or how the stream ended. */
