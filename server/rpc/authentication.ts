@@ -137,6 +137,8 @@ function watchOver(
     log.info("rpc.credentials_ended", { method, peer: values.get(peerKey).name, principal: principal.id, reason });
     await recordRefusal(controlPlane, context, { method, reason, principal });
     if (signal.aborted) return;
+    // Streams of workers end by themselves, with the reason; of the others the peer has enough when it is cut off.
+    if (context.method.methodKind !== "bidi_streaming") return values.get(hangUpKey)();
     cancel = clock.after(LAST_WORD_MS, values.get(hangUpKey));
     const message = "the credentials of this stream are not valid any more, or its rights are gone: it ends";
     values.get(endedKey).abort(new DomainError("CREDENTIALS_INVALID", message, { method }));

@@ -203,14 +203,13 @@ test("a folder that was changed by hand is refused", async () => {
     err: expect.stringMatching(/is not an index of certificates/),
   });
   writeFileSync(join(folder.path, "certs", "index.json"), index);
-  const lists = certs.text("ca.crl");
   writeFileSync(join(folder.path, "certs", "ca.crl"), "nothing");
   expect(await certs.run("show")).toMatchObject({
     code: 2,
     err: expect.stringMatching(/ca\.crl cannot be read: .*Next: orloj certs rotate crl/),
   });
   await certs.ok("rotate crl");
-  expect(certs.text("ca.crl").length).toBe(lists.length);
+  expect(readRevocationLists(Buffer.from(certs.text("ca.crl")))).toHaveLength(1);
   writeFileSync(join(folder.path, "certs", "ca.key"), "");
   expect(await certs.run("show")).toMatchObject({
     code: 2,

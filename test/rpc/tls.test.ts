@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { systemClock } from "../../kit/clock.ts";
 import { createClient, OrlojError } from "../../sdk/index.ts";
 import { authenticate } from "../../server/commands/authenticate.ts";
-import { Identities } from "../../server/identity/identify.ts";
+import { Identities, noRevocations } from "../../server/identity/identify.ts";
 import { createListeners, type Listeners } from "../../server/rpc/listeners.ts";
 import { createLogger } from "../../server/telemetry/log.ts";
 import { type Ca, createCa, type Issued, type Wanted } from "../harness/certificates.ts";
@@ -20,6 +20,7 @@ const plane = new FakeControlPlane();
 const [servers, clients, stranger, twin] = (await Promise.all(
   ["servers", "clients", "stranger", "clients"].map(createCa),
 )) as [Ca, Ca, Ca, Ca];
+const revocations = noRevocations();
 const own = await servers.issue({ usages: ["server"], dnsNames: ["localhost"], ips: ["127.0.0.1"] });
 let listeners: Listeners;
 let port = 0;
@@ -37,6 +38,7 @@ beforeAll(async () => {
     },
     clock,
     () => undefined,
+    revocations,
   );
   const tokens = { authenticate: (token: string) => plane.principals.get(token) };
   plane.authenticate = (credentials) => authenticate(identities, tokens as never, credentials);
@@ -138,6 +140,28 @@ test("a bad certificate is not made good by a token; one that is only unknown le
   expect(await whoIs(await issue({ uris: ["spiffe://acme.example/nobody"] }), { token: "tok" })).toBe("ann");
   expect(await whoIs(undefined, { token: "tok" })).toBe("ann");
   expect(await whoIs(await issue({}), { token: "wrong" })).toBe(NAME);
+});
+
+test("a revoked certificate is refused, on a connection that was there before too, and no token makes it good", async () => {
+  const [gone, stays] = await Promise.all([issue({}), issue({})]);
+  const sdk = createClient({ endpoint: `https://127.0.0.1:${port}`, tls: { ca: servers.cert, ...gone }, token: "tok" });
+  const reason = () =>
+    sdk
+      .workflow("hello")
+      .invoke()
+      .then(() => "OK")
+      .catch((error) => OrlojError.from(error).reason);
+  expect(await reason()).toBe("OK");
+  revocations.api.replace(clients.cert, await clients.revocationList([gone]));
+  expect(await reason()).toBe("CREDENTIALS_INVALID");
+  expect(await whoIs(gone, { token: "tok" })).toBe("CREDENTIALS_INVALID");
+  expect(await whoIs(stays)).toBe(NAME);
+  revocations.api.replace(clients.cert, undefined);
+  expect(await reason()).toBe("OK");
+});
+
+test("a worker's certificate is nobody here, whatever the configuration maps", async () => {
+  expect(await whoIs(await issue({ uris: ["spiffe://acme.example/worker/w1"] }))).toBe("CREDENTIALS_INVALID");
 });
 
 test("without certificate and token nobody is let in", async () => {
