@@ -2,13 +2,14 @@
 // server runs, so that a rotation needs no restart. Called by listener_tls.ts. Connections that are open keep the certificates they began with.
 
 import { readFileSync } from "node:fs";
+import { createSecureContext } from "node:tls";
 import { caProblem, keyPairProblem, pemOf } from "../kit/certificate_files.ts";
 import type { Clock } from "../kit/clock.ts";
 import { DomainError, messageOf } from "../kit/errors.ts";
 import { LIST_LABEL } from "../kit/revocation_list.ts";
 import { SECOND } from "../kit/units.ts";
 import type { TlsFiles } from "./config_file.ts";
-import type { TlsMaterial } from "./rpc/tls_port.ts";
+import { secureContext, type TlsMaterial } from "./rpc/tls_port.ts";
 
 /** How often the files are read again, in ms: with RECHECK_MS, what a list revokes is out within half a minute. */
 export const TLS_REREAD_MS = 10 * SECOND;
@@ -28,7 +29,13 @@ export function readTlsFiles(files: TlsFiles, nowMs: number, of = "tls"): TlsMat
   if (problem !== undefined) throw invalid(`${of}.${problem.of}`, files[problem.of], problem.why);
   const wrong = clientCa && caProblem(clientCa);
   if (wrong) throw invalid(`${of}.clientCa`, files.clientCa ?? "", wrong);
-  return { cert, key, ...(clientCa && { clientCa }), ...(crl && { crl }) };
+  const material = { cert, key, ...(clientCa && { clientCa }), ...(crl && { crl }) };
+  try {
+    createSecureContext(secureContext(material));
+  } catch (error) {
+    throw invalid(`${of}.cert`, files.cert, `cannot be used: ${messageOf(error)}`);
+  }
+  return material;
 }
 
 /** Reads the files now and then and hands over what changed. */

@@ -116,7 +116,8 @@ export class TlsPort implements ListeningPort {
   }
 }
 
-function secureContext({ cert, key, clientCa }: TlsMaterial): SecureContextOptions {
+/** What TLS is set up with: the files, and keys that are strong enough. */
+export function secureContext({ cert, key, clientCa }: TlsMaterial): SecureContextOptions {
   return { cert, key, ciphers: STRONG, ...(clientCa !== undefined && { ca: clientCa }) };
 }
 

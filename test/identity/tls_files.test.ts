@@ -33,6 +33,8 @@ beforeAll(async () => {
 });
 
 test("files that cannot be used stop the start, and are named", async () => {
+  const algorithm = { name: "RSASSA-PKCS1-v1_5", publicExponent: new Uint8Array([1, 0, 1]), modulusLength: 1_024 };
+  const weak = await ca.issue({ usages: ["server"], algorithm: { ...algorithm, hash: "SHA-256" } });
   const read = () => readTlsFiles(FILES, Date.now());
   expect(read).toThrow(/tls\.cert: .* cannot be read: ENOENT/);
   write(first);
@@ -45,6 +47,8 @@ test("files that cannot be used stop the start, and are named", async () => {
   expect(read).toThrow(/tls\.key: .* is not usable PEM/);
   write(first, second.cert);
   expect(read).toThrow(/tls\.clientCa: .* is not the certificate of a CA/);
+  write(weak);
+  expect(read).toThrow(/tls\.cert: .* cannot be used: .*too small/);
   write(first, `${ca.cert}\n${ca.cert}`);
   expect(read().clientCa).toContain(ca.cert);
   write(first, ca.cert + second.cert);
