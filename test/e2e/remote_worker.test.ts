@@ -36,7 +36,7 @@ beforeAll(async () => {
   const { token } = JSON.parse(readFileSync(join(server.home, "config.json"), "utf8")) as { token: string };
   client = createClient({ endpoint: server.api, token });
   const slow = (name: string, delayMs: number) => agent(name, [{ delayMs, output: { done: name } }]);
-  const documents = [agent("quick", [{ output: { done: "quick" } }]), slow("slow", 30_000), slow("long", 600_000)];
+  const documents = [agent("quick", [{ output: { done: "quick" } }]), slow("slow", 30_000), slow("long", 60_000)];
   const all = [...documents, ...["quick", "slow", "long"].flatMap((name) => single(name))];
   const content = all.map((one) => JSON.stringify(one)).join("\n---\n");
   await client.manifests.apply({ files: [{ name: "a.yaml", content }] });

@@ -10,6 +10,8 @@
 import "reflect-metadata";
 import { webcrypto, X509Certificate } from "node:crypto";
 import * as x509 from "@peculiar/x509";
+import { pemOf } from "../../kit/certificate_files.ts";
+import { LIST_LABEL } from "../../kit/revocation_list.ts";
 
 const HOUR_MS = 3_600_000;
 const EC = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
@@ -95,7 +97,8 @@ function caOf(name: string, keys: webcrypto.CryptoKeyPair, cert: string): Ca {
         nextUpdate: nextUpdate ?? new Date(now + HOUR_MS),
         extensions: isPart ? [new x509.Extension(ISSUING_DISTRIBUTION_POINT, true, Buffer.from("3000", "hex"))] : [],
       });
-      return list.toString("pem");
+      // The library's own label is not that of RFC 7468.
+      return pemOf(LIST_LABEL, new Uint8Array(list.rawData));
     },
   };
 }

@@ -88,7 +88,7 @@ test("a stream ends soon after its credentials are gone, and not because nobody 
     })(),
   ).rejects.toThrow();
   expect(rig.plane.refusals).toMatchObject([
-    { method: "orloj.v1.WorkflowService/WatchRun", reason: "CREDENTIALS_INVALID" },
+    { method: "orloj.v1.WorkflowService/WatchRun", reason: "PERMISSION_DENIED", principal: { id: "ann" } },
   ]);
 });
 
