@@ -254,7 +254,9 @@ test("another worker's lease: reported, renewed and taken over in vain, and each
   ).toBe(NAME);
   expect((await kept()).slice(0, 2)).toEqual(before.slice(0, 2));
   const { records } = await client.audit.listAuditRecords({ filter: { kinds: ["fact.refused"] }, pageSize: 100 });
-  const facts = records.map(({ recordJson }) => JSON.parse(recordJson).detail).filter(({ worker }) => /(^|:)w2$/.test(worker));
+  const facts = records
+    .map(({ recordJson }) => JSON.parse(recordJson).detail)
+    .filter(({ worker }) => /(^|:)w2$/.test(worker));
   expect(facts.map(({ fact }) => fact)).toEqual(expect.arrayContaining(["renewal", "outcome"]));
   own.send({
     case: "outcomes",
