@@ -15,6 +15,7 @@ import { MIB, parseDuration } from "../kit/units.ts";
 import { LOG_LEVELS, type LogLevel } from "./log.ts";
 import type { ModelOptions } from "./model/registry.ts";
 import { ClientTls, type ClientTlsFiles } from "./session/client_tls.ts";
+import { proxyOf } from "./session/proxy.ts";
 import { DRAIN_WINDOW_MS, type WorkerOptions } from "./worker.ts";
 
 /** Worker endpoint when nothing names one. */
@@ -50,6 +51,8 @@ Options:
 
 Environment:
   ORLOJ_HOME               directory whose config.json names join token and endpoint (default .orloj)
+  ORLOJ_WORKER_PROXY       HTTP proxy to the control plane, http://[user:password@]host:port, or none
+                           (default: what https_proxy and no_proxy say)
   ORLOJ_PRIVATE_NETWORKS   address ranges that tools and agents may reach although they are private, such as 10.1.0.0/16,127.0.0.0/8
   ORLOJ_COMMAND_PATH       where programs of tools and agents are looked for (default /usr/local/bin:/usr/bin:/bin)
   ORLOJ_TOOL_MEMORY_MIB    memory that the processes of one tool call or agent may hold together (default 1024; kept on Linux)
@@ -98,6 +101,7 @@ export function readConfig(argv: readonly string[], env: Environment): WorkerCon
       slots: slotsOf(flags.slots ?? env.ORLOJ_WORKER_SLOTS),
       labels: labelsOf(flags.label ?? []),
       privateNetworks: list(env.ORLOJ_PRIVATE_NETWORKS ?? ""),
+      ...proxyOf(env),
       drainWindowMs: drainWindowOf(flags["drain-window"] ?? env.ORLOJ_DRAIN_WINDOW),
       ...(env.ORLOJ_COMMAND_PATH === undefined ? {} : { commandPath: env.ORLOJ_COMMAND_PATH }),
       ...(env.ORLOJ_WORK_DIR === undefined ? {} : { workDir: env.ORLOJ_WORK_DIR }),

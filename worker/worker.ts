@@ -14,6 +14,7 @@ import { handlerNames, handlerRuntime } from "./handler/handler_runtime.ts";
 import { type Log, redactingLog } from "./log.ts";
 import { createModelAdapters } from "./model/registry.ts";
 import { ClientTls, type ClientTlsFiles } from "./session/client_tls.ts";
+import { CONNECTION_TIMES, Dialer, type DialerOptions } from "./session/dial.ts";
 import { WorkerSession } from "./session/session.ts";
 import { grpcStreams } from "./session/stream.ts";
 import { ControlPlaneEndpoints } from "./tool/control_plane.ts";
@@ -30,12 +31,16 @@ export const DRAIN_WINDOW_MS = 20 * SECOND;
 
 /** What a worker is made from. */
 export interface WorkerOptions {
-  /** Worker endpoints of the control plane, host:port; tried in turn. */
+  /** Worker endpoints of the control plane, host:port; tried in turn, in an order by chance. */
   readonly endpoints: readonly string[];
   /** Proves that this worker may join, to a server on this machine; never logged. One of joinToken and tls is needed. */
   readonly joinToken?: string;
   /** Files by which this worker proves itself to a server anywhere, and the CAs of that server's certificate; changes are followed. */
   readonly tls?: ClientTlsFiles;
+  /** HTTP proxy for endpoints beyond this machine, `http://[user:password@]host:port`; none by default. The password is never logged. */
+  readonly proxy?: string;
+  /** Hosts that are reached without the proxy: names (with what is below them), addresses, ranges, `*`; none by default. */
+  readonly proxyExcept?: readonly string[];
   /** Name for people, 1 to 63 characters; with tls the one in the certificate. */
   readonly name: string;
   /** Tasks it runs at the same time, 1 to 1,000; 4 by default. */
@@ -87,9 +92,15 @@ export interface Worker {
 /**
  * Puts a worker together; nothing runs before start().
  *
+ * @param connections what tests change of how it connects: shorter times, addresses of names.
  * @throws DomainError CONFIG_INVALID for options that cannot work.
  */
-export function assembleWorker(options: WorkerOptions, clock: Clock, random: Random): Worker {
+export function assembleWorker(
+  options: WorkerOptions,
+  clock: Clock,
+  random: Random,
+  connections: Partial<Pick<DialerOptions, "times" | "lookUp">> = {},
+): Worker {
   const slots = options.slots ?? 4;
   if (options.endpoints.length === 0) throw new DomainError("CONFIG_INVALID", "a worker needs at least one endpoint");
   if (!Number.isInteger(slots) || slots < 1 || slots > 1_000) {
@@ -98,8 +109,16 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
   const redactor = new Redactor();
   const { joinToken = "", openAiApiKey = "", anthropicApiKey = "" } = options;
   for (const own of [joinToken, openAiApiKey, anthropicApiKey]) redactor.learn(own);
+  const { proxy, proxyExcept } = options;
+  const dialer = new Dialer({
+    ...{ clock, random, times: CONNECTION_TIMES, ...connections },
+    ...(proxy !== undefined && { proxy }),
+    ...(proxyExcept !== undefined && { proxyExcept }),
+  });
+  for (const own of dialer.secrets) redactor.learn(own);
   const models = createModelAdapters(clock, options);
   const controlPlane = new ControlPlaneEndpoints();
+  if (dialer.proxy !== undefined) void controlPlane.learn([dialer.proxy.name], dialer.proxy.host);
   const { tools: executors, agents } = createExecutors(clock, {
     controlPlane,
     privateNetworks: options.privateNetworks ?? [],
@@ -129,7 +148,8 @@ export function assembleWorker(options: WorkerOptions, clock: Clock, random: Ran
     throw new DomainError("CONFIG_INVALID", "a worker without runtimes and without handlers runs nothing");
   const session = new WorkerSession({
     endpoints: options.endpoints,
-    openStream: grpcStreams(tls === undefined ? { joinToken } : { tls }),
+    openStream: grpcStreams(tls === undefined ? { joinToken } : { tls }, dialer),
+    welcomeMs: dialer.options.times.welcomeMs,
     instanceId: createIds(clock, random).next("wrk"),
     name: options.name,
     labels: options.labels ?? {},

@@ -16,6 +16,7 @@ function fakeStream(room: () => boolean = () => true) {
       return room();
     },
     end: () => {},
+    awaited: "",
     cancel: () => {
       cancelled = true;
     },

@@ -7,7 +7,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { type Clock, systemClock } from "../../kit/clock.ts";
-import { seededRandom } from "../../kit/random.ts";
+import { type Random, seededRandom } from "../../kit/random.ts";
 import {
   type Hello,
   type SessionRequest,
@@ -135,15 +135,15 @@ export class PlayedServer {
     }),
   );
 
-  /** Listens on a port of loopback. */
-  async listen(port = 0): Promise<void> {
+  /** Listens on a port of an address of loopback. */
+  async listen(port = 0, host = "127.0.0.1"): Promise<void> {
     this.#server.on("session", (session) => {
       this.#connections.add(session);
       session.on("error", () => {});
       session.on("close", () => this.#connections.delete(session));
     });
-    await new Promise<void>((resolve) => this.#server.listen(port, "127.0.0.1", resolve));
-    this.endpoint = `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    await new Promise<void>((resolve) => this.#server.listen(port, host, resolve));
+    this.endpoint = `${host}:${(this.#server.address() as AddressInfo).port}`;
   }
 
   /** Resolves when so many streams were refused. */
@@ -208,12 +208,17 @@ export class PlayedServer {
   }
 }
 
+/** Randomness that leaves endpoints and addresses in the order in which they are given, and waits for nothing. */
+export const inOrder: Random = { ...seededRandom(7), next: () => 0 };
+
 /** A worker for a played server. */
 export function playedWorker(
   endpoints: readonly string[],
   changes: Partial<WorkerOptions> = {},
   clock: Clock = systemClock(),
+  random: Random = seededRandom(7),
+  connections: Parameters<typeof assembleWorker>[3] = {},
 ): Worker {
   const options = { endpoints, joinToken: "join-me", name: "w1", slots: 2, ...changes };
-  return assembleWorker(options, clock, seededRandom(7));
+  return assembleWorker(options, clock, random, connections);
 }

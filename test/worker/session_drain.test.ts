@@ -2,7 +2,7 @@
 
 import { Code } from "@connectrpc/connect";
 import { expect, test } from "vitest";
-import { playedWorker } from "./played_server.ts";
+import { inOrder, playedWorker } from "./played_server.ts";
 import { ackOutcome, assign, closeAtEnd, connected, hangs, played, serveView } from "./session_stage.ts";
 
 test("drain: no credit, finishes what it can, gives the rest back as interrupted, says goodbye", async () => {
@@ -26,7 +26,7 @@ test("drain: no credit, finishes what it can, gives the rest back as interrupted
 async function holding() {
   const first = await played();
   const second = await played();
-  const worker = playedWorker([first.endpoint, second.endpoint]);
+  const worker = playedWorker([first.endpoint, second.endpoint], {}, undefined, inOrder);
   closeAtEnd(worker);
   const started = worker.start();
   const stream = await first.stream();

@@ -42,7 +42,7 @@ export type FactItem =
 export type OutboxItem =
   | FactItem
   | { readonly kind: "accept"; readonly token: string }
-  | { readonly kind: "yield"; readonly token: string; readonly reason: "draining" | "unsupported" | "full" }
+  | { readonly kind: "yield"; readonly token: string; readonly reason: "draining" | "moving" | "unsupported" | "full" }
   | { readonly kind: "cancelAck"; readonly token: string }
   | { readonly kind: "fetchView"; readonly digest: string }
   | { readonly kind: "fetchJournal"; readonly taskId: string; readonly token: string; readonly afterSequence: number }

@@ -1,7 +1,7 @@
 // This worker's session with the control plane, across streams: connects, says Hello, hands frames on, reconnects, ends politely.
 // Started and stopped by worker.ts. What frames mean is decided by the task table, the facts, the fetches and the lease keeper.
-// One stream at a time, two while a drained replica is left: the next one takes over first. A stream that ends is replaced after a
-// jittered wait. Facts without an answer are sent again on the new stream.
+// One stream at a time, two while a drained replica is left, or while the worker goes back to its own endpoint: the next one takes over
+// first. A stream that ends is replaced after a jittered wait. Facts without an answer are sent again on the new stream.
 // States: connecting → greeting (Hello sent) → attached (Welcome came) → connecting … → ended.
 
 import { create } from "@bufbuild/protobuf";
@@ -19,23 +19,28 @@ import {
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { Runtimes } from "../agent/runtimes.ts";
 import type { Log } from "../log.ts";
+import { Endpoints } from "./endpoints.ts";
 import { Facts } from "./facts.ts";
 import { JournalFetches, Views } from "./fetches.ts";
+import { type Receivers, takeFrame } from "./incoming.ts";
 import { LeaseKeeper } from "./lease_keeper.ts";
 import { Outbox } from "./outbox.ts";
-import type { FrameStream, OpenStream, ResponseFrame, StreamEnd } from "./stream.ts";
+import type { FrameStream, OpenStream, StreamEnd } from "./stream.ts";
 import { createTaskPort } from "./task_port.ts";
 import { TaskTable } from "./task_table.ts";
 import { durationMs, durationOf } from "./translate.ts";
 
 /** Version of the protocol that this worker speaks. */
 export const PROTOCOL_VERSION = 1;
-/** Waits between connections; never longer than a worker waits between renewals, which it would miss. */
-const RECONNECT_BACKOFF = { initialMs: 100, maxMs: 5 * SECOND, factor: 2, jitter: "full" } as const;
+/**
+ * Waits between connections; never longer than a worker waits between renewals, which it would miss. With the time that a connection
+ * may take, a link that heals is in use again within 5 s.
+ */
+const RECONNECT_BACKOFF = { initialMs: 100, maxMs: 2 * SECOND, factor: 2, jitter: "full" } as const;
+/** Time after which a stream that ends was of use: failures count from the start again. */
+const STABLE_MS = 5 * SECOND;
 /** Waits between tries to find another replica while a drained one still serves. */
 const MOVE_BACKOFF = { initialMs: 50, maxMs: 500, factor: 2, jitter: "full" } as const;
-/** Longest wait for Welcome. */
-const WELCOME_MS_MAX = 10 * SECOND;
 /** Longest wait for acknowledgements at the end of a drain, and for the server to close after Goodbye. */
 const SETTLE_MS_MAX = 5 * SECOND;
 const CLOSE_MS_MAX = 1 * SECOND;
@@ -43,9 +48,11 @@ const FRAME_BYTES_DEFAULT = 512 * KIB;
 
 /** Who this worker is and what it can do. */
 export interface SessionOptions {
-  /** host:port, tried in turn. */
+  /** host:port, tried in turn, in an order by chance. */
   readonly endpoints: readonly string[];
   readonly openStream: OpenStream;
+  /** Longest wait for Welcome, in ms, connecting included. */
+  readonly welcomeMs: number;
   readonly instanceId: string;
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
@@ -86,8 +93,13 @@ export class WorkerSession {
   #stream: FrameStream | undefined;
   /** Every stream that has not ended. */
   readonly #opened = new Set<FrameStream>();
-  /** The stream that is to follow a drained one, from the Drain on. */
+  /** The stream that is to follow the one of now, while both are there. */
   #next: Promise<Connected> | undefined;
+  /** The stream whose server asked to be left. */
+  #drained: FrameStream | undefined;
+  readonly #endpoints: Endpoints;
+  readonly #receivers: Receivers;
+  #cancelReturn = () => {};
   #sessionId = "";
   #frameBytesMax = FRAME_BYTES_DEFAULT;
   #reconnect: Backoff = RECONNECT_BACKOFF;
@@ -96,12 +108,12 @@ export class WorkerSession {
   #drain: { readonly windowMs: number; readonly reason: string } | undefined;
   /** Goodbye was said: the end of this stream is the end of the session. */
   #ending = false;
-  #endpoint = 0;
   #running: Promise<void> = Promise.resolve();
 
   constructor(options: SessionOptions) {
     this.#options = options;
     const { clock, slots, runtimes, log } = options;
+    this.#endpoints = new Endpoints(options.endpoints, options.random);
     this.#keeper = new LeaseKeeper(clock, (sequence) => this.#sendRenewal(sequence));
     const port = {
       facts: this.#facts,
@@ -112,16 +124,15 @@ export class WorkerSession {
       },
       frameBytesMax: () => this.#frameBytesMax,
     };
+    const shared = { facts: this.#facts, views: this.#views, journals: this.#journals, log };
     this.#tasks = new TaskTable({
+      ...shared,
       slots,
       outbox: this.#outbox,
-      facts: this.#facts,
-      views: this.#views,
-      journals: this.#journals,
       port: (taskId, token) => createTaskPort(taskId, token, port),
       runtimes,
-      log,
     });
+    this.#receivers = { ...shared, tasks: this.#tasks, keeper: this.#keeper };
   }
 
   /**
@@ -190,7 +201,7 @@ export class WorkerSession {
   }
 
   async #connectUntilStopped(): Promise<void> {
-    const { clock, random, endpoints, log } = this.#options;
+    const { clock, random, log } = this.#options;
     let failures = 0;
     while (!this.#stopping.signal.aborted) {
       const attachedBefore = this.#sessionId !== "";
@@ -202,27 +213,27 @@ export class WorkerSession {
       if (end.refused && !attachedBefore && !attached) {
         throw new DomainError("CREDENTIALS_INVALID", `the server at ${endpoint} refused this worker: ${end.message}`);
       }
-      this.#endpoint += 1;
+      this.#endpoints.next();
       // A server that takes the worker in and drops it at once counts as failing.
-      const stable = attached && clock.monotonic() - startMs >= RECONNECT_BACKOFF.maxMs;
+      const stable = attached && clock.monotonic() - startMs >= STABLE_MS;
       failures = stable ? 1 : failures + 1;
       log(end.polite ? "info" : "warn", "not connected, trying again", { endpoint, reason: end.message });
       // After a polite end the next replica is dialled at once, if there is one and this one was of use.
-      if (end.polite && attached && endpoints.length > 1 && failures <= endpoints.length) continue;
+      const { size } = this.#endpoints;
+      if (end.polite && attached && size > 1 && failures <= size) continue;
       await clock.sleep(backoffDelay(this.#reconnect, failures, random), this.#stopping.signal);
     }
   }
 
   #takeNext(): Promise<Connected> {
-    const next = this.#next ?? this.#connection();
+    const next = this.#next ?? this.#connection(this.#endpoints.current);
     this.#next = undefined;
     return next;
   }
 
-  // One stream from Hello to its end, at the endpoint whose turn it is.
-  #connection(): Promise<Connected> {
-    const { clock, openStream, endpoints, log } = this.#options;
-    const endpoint = endpoints[this.#endpoint % endpoints.length] as string;
+  // One stream from Hello to its end.
+  #connection(endpoint: string): Promise<Connected> {
+    const { clock, openStream, welcomeMs, log } = this.#options;
     return new Promise((resolve) => {
       let attached = false;
       let polite: string | undefined;
@@ -235,14 +246,15 @@ export class WorkerSession {
               attached = true;
               if (this.#ending) return;
               this.#options.onControlPlane?.(frame.value.controlPlane, endpoint);
+              this.#endpoints.reached(endpoint);
               this.#attach(stream, frame.value, startMs);
             } else if (frame.case === "goodbye") {
               polite = `the server said goodbye: ${frame.value.reason}`;
               stream.cancel();
               // What a stream says that another one took over from is answered there again.
             } else if (this.#stream !== stream) return;
-            else if (frame.case === "drain") this.#drained(frame.value, stream);
-            else this.#take(frame);
+            else if (frame.case === "drain") this.#leave(frame.value, stream);
+            else takeFrame(frame, this.#receivers);
           } catch (error) {
             log("error", "a frame could not be handled, reconnecting", { error: messageOf(error) });
             stream.cancel();
@@ -259,7 +271,9 @@ export class WorkerSession {
           resolve({ end: { ...end, message, polite: polite !== undefined }, attached, endpoint, startMs });
         },
       });
-      const cancelWelcome = clock.after(WELCOME_MS_MAX, () => stream.cancel());
+      const cancelWelcome = clock.after(welcomeMs, () => {
+        stream.cancel(`no Welcome within ${welcomeMs / SECOND} s, still waiting for ${stream.awaited}`);
+      });
       this.#opened.add(stream);
       stream.write({ case: "hello", value: this.#hello() });
     });
@@ -267,22 +281,53 @@ export class WorkerSession {
 
   // A replica that shuts down is left only when another one has taken the session over: leases are renewed all along. A drain that is
   // for this worker is a word: the server assigns nothing more, and every server that follows is told.
-  #drained({ move, reason, window }: Drain, drained: FrameStream): void {
+  #leave({ move, reason, window }: Drain, drained: FrameStream): void {
     this.#options.log("info", move ? "the server is shutting down, moving on" : "drained by an operator", { reason });
-    if (!move) this.#drain ??= { windowMs: durationMs(window) ?? 0, reason };
-    else if (this.#next === undefined) this.#next = this.#dialBeside(drained, MOVE_BACKOFF);
+    if (move) this.#drained = drained;
+    else this.#drain ??= { windowMs: durationMs(window) ?? 0, reason };
+    if (move && this.#next === undefined) this.#next = this.#dialBeside(drained, MOVE_BACKOFF);
   }
 
-  // Behind one address a balancer may lead to the same replica again, which refuses: then once more, as long as it still serves.
-  async #dialBeside(drained: FrameStream, backoff: Backoff): Promise<Connected> {
+  // Behind one address a balancer may lead to the same replica again, which refuses: then once more, as long as the old one serves.
+  async #dialBeside(from: FrameStream, backoff: Backoff): Promise<Connected> {
     const { clock, random, log } = this.#options;
     for (let failures = 1; ; failures += 1) {
-      this.#endpoint += 1;
-      const ended = await this.#connection();
-      if (ended.attached || this.#stream !== drained || this.#ending || this.#stopping.signal.aborted) return ended;
+      const ended = await this.#connectionBeside(from, this.#endpoints.next());
+      if (ended.attached || this.#stream !== from || this.#ending || this.#stopping.signal.aborted) return ended;
       log("info", "could not move to another connection, trying again", { reason: ended.end.message });
       await clock.sleep(backoffDelay(backoff, failures, random), this.#stopping.signal);
     }
+  }
+
+  // A worker that lost its own endpoint goes back to it some time later, if it is there again.
+  #returnLater(from: FrameStream): void {
+    const { clock, log } = this.#options;
+    const waitMs = this.#endpoints.returnMs();
+    if (waitMs === undefined) return;
+    this.#cancelReturn = clock.after(waitMs, () => {
+      const taken = this.#stream !== from || this.#next !== undefined || this.#drain !== undefined;
+      if (taken || this.#ending || this.#stopping.signal.aborted) return;
+      log("debug", "trying its own endpoint again", { endpoint: this.#endpoints.own });
+      this.#next = this.#return(from);
+    });
+  }
+
+  // The Hello of the new stream names what is held now: what an old one that is not drained assigns from here on is given back.
+  async #connectionBeside(from: FrameStream, endpoint: string): Promise<Connected> {
+    if (this.#drained !== from) this.#tasks.pause();
+    const ended = await this.#connection(endpoint);
+    if (!ended.attached) this.#tasks.resume();
+    return ended;
+  }
+
+  async #return(from: FrameStream): Promise<Connected> {
+    const ended = await this.#connectionBeside(from, this.#endpoints.own);
+    if (ended.attached || this.#stream !== from || this.#stopping.signal.aborted) return ended;
+    this.#endpoints.returnFailed();
+    if (this.#drained === from) return await this.#dialBeside(from, MOVE_BACKOFF);
+    this.#next = undefined;
+    this.#returnLater(from);
+    return ended;
   }
 
   #hello() {
@@ -309,13 +354,16 @@ export class WorkerSession {
     const ttlMs = durationMs(welcome.leaseTtl) ?? 30 * SECOND;
     const renewMs = durationMs(welcome.renewInterval) ?? ttlMs / 3;
     this.#reconnect = { ...RECONNECT_BACKOFF, maxMs: Math.min(RECONNECT_BACKOFF.maxMs, renewMs) };
-    const drained = this.#stream;
+    const left = this.#stream;
     this.#stream = stream;
     this.#outbox.attach(stream);
-    drained?.cancel();
+    left?.cancel();
+    this.#cancelReturn();
+    this.#returnLater(stream);
     if (this.#drain !== undefined) this.#tellDrain(stream);
     this.#keeper.connected({ ttlMs, renewMs }, helloSentMs);
     for (const { token, keep } of welcome.held) if (!keep) this.#tasks.lost(token);
+    this.#tasks.resume();
     this.#tasks.resend();
     this.#facts.resend();
     this.#views.resend();
@@ -333,44 +381,6 @@ export class WorkerSession {
     this.#stream = undefined;
     this.#outbox.detach();
     this.#keeper.disconnected();
-  }
-
-  #take(frame: ResponseFrame): void {
-    switch (frame.case) {
-      case "assign":
-        this.#tasks.assign(frame.value.assignments);
-        break;
-      case "renewAck":
-        this.#keeper.acknowledged(frame.value.sequence);
-        for (const token of frame.value.lostTokens) this.#tasks.lost(token);
-        this.#tasks.cancel(frame.value.cancels);
-        break;
-      case "turnAcks":
-        for (const { token, sequence, verdict, error } of frame.value.acks) {
-          this.#facts.turnAcknowledged(token, sequence, verdict, error);
-        }
-        break;
-      case "toolDecisions":
-        for (const decision of frame.value.decisions) this.#facts.decided(decision);
-        break;
-      case "toolResultAcks":
-        for (const ack of frame.value.acks) this.#facts.resultAcknowledged(ack.callId, ack.verdict, ack.error);
-        break;
-      case "outcomeAcks":
-        for (const ack of frame.value.acks) this.#facts.outcomeAcknowledged(ack.token, ack.verdict, ack.error);
-        break;
-      case "cancel":
-        this.#tasks.cancel(frame.value.tasks);
-        break;
-      case "views":
-        this.#views.deliver(frame.value);
-        break;
-      case "journalPages":
-        this.#journals.deliver(frame.value);
-        break;
-      default:
-        this.#options.log("debug", "unknown frame ignored", { frame: String(frame.case) });
-    }
   }
 
   #sendRenewal(sequence: bigint): void {

@@ -4,6 +4,7 @@
 
 import { create, type DescMethod, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Client, type ClientDuplexStream, credentials, Metadata, type StatusObject, status } from "@grpc/grpc-js";
+import type { Clock } from "../../kit/clock.ts";
 import { messageOf } from "../../kit/errors.ts";
 import { MIB, SECOND } from "../../kit/units.ts";
 import {
@@ -14,6 +15,7 @@ import {
   WorkerService,
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { ClientTls, SecuredChannel } from "./client_tls.ts";
+import type { Dialer } from "./dial.ts";
 
 /** A frame to the server. */
 export type RequestFrame = SessionRequest["frame"];
@@ -40,16 +42,16 @@ export interface FrameStream {
   write(frame: RequestFrame): boolean;
   /** Half-closes after what was written. */
   end(): void;
-  /** Ends at once. */
-  cancel(): void;
+  /** Ends at once. why: the message of the end. */
+  cancel(why?: string): void;
+  /** What has to come next, for messages. */
+  readonly awaited: string;
 }
 
 /** Opens a stream to an endpoint (host:port). */
 export type OpenStream = (endpoint: string, handlers: StreamHandlers) => FrameStream;
 
 const CHANNEL_OPTIONS = {
-  "grpc.keepalive_time_ms": 10 * SECOND,
-  "grpc.keepalive_timeout_ms": 5 * SECOND,
   "grpc.max_receive_message_length": 16 * MIB,
   "grpc.max_send_message_length": 16 * MIB,
   // Each connection has a channel of its own: the back-off is ours, not a shared subchannel's.
@@ -72,29 +74,59 @@ export interface WorkerCredentials {
 }
 
 /** Streams of a worker with these credentials. With certificates every connection is made with what the files hold then. */
-export function grpcStreams({ tls, joinToken }: WorkerCredentials): OpenStream {
+export function grpcStreams({ tls, joinToken }: WorkerCredentials, dialer: Dialer): OpenStream {
+  const { clock, times } = dialer.options;
   return (endpoint, handlers) => {
-    const host = endpoint.replace(/:\d+$/, "");
-    const loopback = host === "localhost" || host === "[::1]" || host.startsWith("127.");
     let channel: SecuredChannel;
     try {
       channel = tls?.secured(endpoint) ?? { credentials: credentials.createInsecure(), options: {} };
     } catch (error) {
       return endedStream(handlers, messageOf(error));
     }
-    const client = new Client(endpoint, channel.credentials, {
+    const dial = dialer.dial(endpoint, channel.credentials);
+    const client = new Client(dial.target, dial.credentials, {
       ...CHANNEL_OPTIONS,
       ...channel.options,
-      "grpc.enable_http_proxy": loopback ? 0 : 1,
+      "grpc.keepalive_time_ms": times.pingMs,
+      "grpc.keepalive_timeout_ms": times.pingAnswerMs,
+      ...dial.options,
     });
     const metadata = new Metadata();
     if (tls === undefined && joinToken !== undefined) metadata.set("authorization", `Bearer ${joinToken}`);
     const call = bidiStream(client, WorkerService.method.session, metadata);
-    attach(call, client, handlers, tls === undefined ? "" : CERTIFICATE_HINT);
+    let given: string | undefined;
+    const cancel = (why?: string) => {
+      given ??= why;
+      call.cancel();
+    };
+    const unread = new UnreadWatch(clock, times.unreadMs, () => {
+      cancel(`the server has not read for ${times.unreadMs / SECOND} s`);
+    });
+    let heard = false;
+    attach(call, {
+      onFrame: (frame) => {
+        heard = true;
+        handlers.onFrame(frame);
+      },
+      onWritable: handlers.onWritable,
+      onEnd: ({ refused, message }) => {
+        unread.stop();
+        client.close();
+        dial.release();
+        const hint = tls !== undefined && dial.secured && !heard && !refused ? CERTIFICATE_HINT : "";
+        handlers.onEnd({ refused, message: given ?? dial.failure ?? `${message}${hint}` });
+      },
+    });
     return {
-      write: (frame) => call.write(create(SessionRequestSchema, { frame })),
+      write(frame) {
+        unread.sent();
+        return call.write(create(SessionRequestSchema, { frame }), () => unread.taken());
+      },
       end: () => call.end(),
-      cancel: () => call.cancel(),
+      cancel,
+      get awaited() {
+        return dial.awaited;
+      },
     };
   };
 }
@@ -106,7 +138,35 @@ const CERTIFICATE_HINT =
 // No connection was tried.
 function endedStream(handlers: StreamHandlers, message: string): FrameStream {
   queueMicrotask(() => handlers.onEnd({ refused: false, message }));
-  return { write: () => true, end: () => undefined, cancel: () => undefined };
+  return { write: () => true, end: () => undefined, cancel: () => undefined, awaited: "" };
+}
+
+/** Calls back when frames wait and none was taken for a while. */
+class UnreadWatch {
+  readonly #arm: () => () => void;
+  #waiting = 0;
+  #cancel = () => {};
+  #stopped = false;
+
+  constructor(clock: Clock, limitMs: number, onLate: () => void) {
+    this.#arm = () => clock.after(limitMs, onLate);
+  }
+
+  sent(): void {
+    this.#waiting += 1;
+    if (this.#waiting === 1 && !this.#stopped) this.#cancel = this.#arm();
+  }
+
+  taken(): void {
+    this.#waiting -= 1;
+    this.#cancel();
+    if (this.#waiting > 0 && !this.#stopped) this.#cancel = this.#arm();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#cancel();
+  }
 }
 
 type SessionCall = ClientDuplexStream<SessionRequest, SessionResponse>;
@@ -121,18 +181,9 @@ function bidiStream(client: Client, method: DescMethod, metadata: Metadata): Ses
   );
 }
 
-// hint: said after the words for a connection on which the server said nothing.
-function attach(call: SessionCall, client: Client, handlers: StreamHandlers, hint: string): void {
+function attach(call: SessionCall, handlers: StreamHandlers): void {
   let ended = false;
-  let heard = false;
-  const finish = (end: StreamEnd) => {
-    if (ended) return;
-    ended = true;
-    client.close();
-    handlers.onEnd(end);
-  };
   call.on("data", (response) => {
-    heard = true;
     if (!ended) handlers.onFrame(response.frame);
   });
   call.on("drain", () => {
@@ -141,8 +192,16 @@ function attach(call: SessionCall, client: Client, handlers: StreamHandlers, hin
   // The status event follows every end, with or without an error; the error itself carries nothing more.
   call.on("error", () => {});
   call.on("status", ({ code, details }: StatusObject) => {
-    const words = code === status.OK ? "the server closed the stream" : `${status[code] ?? code}: ${details}`;
-    const message = code === status.UNAVAILABLE && !heard ? `${words}${hint}` : words;
-    finish({ refused: REFUSALS.includes(code), message });
+    if (ended) return;
+    ended = true;
+    const message = code === status.OK ? "the server closed the stream" : `${status[code] ?? code}: ${plain(details)}`;
+    handlers.onEnd({ refused: REFUSALS.includes(code), message });
   });
+}
+
+// What grpc-js says around the reason of a connection that did not come about.
+function plain(details: string): string {
+  return details
+    .replace(/^No connection established\. Last error: (?:Error: )?/, "")
+    .replace(/\.? Resolution note: $/, "");
 }

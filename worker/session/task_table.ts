@@ -40,6 +40,7 @@ export class TaskTable {
   #lastAssign = 0n;
   #running = 0;
   #draining = false;
+  #paused = false;
   #idle: (() => void)[] = [];
 
   constructor(options: TaskTableOptions) {
@@ -67,7 +68,7 @@ export class TaskTable {
     this.#sendCredit();
   }
 
-  /** Takes assignments, or gives them back while draining or full. */
+  /** Takes assignments, or gives them back while draining, paused, or full. */
   assign(assignments: readonly Assignment[]): void {
     const { outbox, slots } = this.#options;
     for (const assignment of assignments) {
@@ -75,6 +76,7 @@ export class TaskTable {
       if (assignment.sequence > this.#lastAssign) this.#lastAssign = assignment.sequence;
       if (this.#held.has(token)) outbox.add({ kind: "accept", token });
       else if (this.#draining) outbox.add({ kind: "yield", token, reason: "draining" });
+      else if (this.#paused) outbox.add({ kind: "yield", token, reason: "moving" });
       else if (this.#running >= slots) outbox.add({ kind: "yield", token, reason: "full" });
       else this.#take(assignment);
     }
@@ -107,6 +109,19 @@ export class TaskTable {
   /** Takes nothing more from now on. */
   drain(): void {
     this.#draining = true;
+    this.#sendCredit();
+  }
+
+  /** Takes nothing until resume: the session moves to another stream. */
+  pause(): void {
+    this.#paused = true;
+    this.#sendCredit();
+  }
+
+  /** Takes assignments again. */
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
     this.#sendCredit();
   }
 
@@ -219,7 +234,7 @@ export class TaskTable {
   }
 
   #sendCredit(): void {
-    const freeSlots = this.#draining ? 0 : Math.max(0, this.#options.slots - this.#running);
+    const freeSlots = this.#draining || this.#paused ? 0 : Math.max(0, this.#options.slots - this.#running);
     this.#options.outbox.add({ kind: "credit", freeSlots, lastAssign: this.#lastAssign });
   }
 }
