@@ -83,8 +83,10 @@ export class ConnectProxy {
     const [, host = "", port = ""] = /^\[?(.*?)\]?:(\d+)$/.exec(target) ?? [];
     const upstream = connect(Number(port), host);
     this.#track(upstream);
-    upstream.once("error", () => answer(client, 502));
+    const failed = () => answer(client, 502);
+    upstream.once("error", failed);
     upstream.once("connect", () => {
+      upstream.off("error", failed);
       client.write("HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n");
       client.pipe(upstream).pipe(client);
       client.once("close", () => upstream.destroy());
