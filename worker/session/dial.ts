@@ -5,6 +5,7 @@
 // Addresses are tried a quarter of a second apart (Happy Eyeballs of grpc-js) in an order by chance; the first that answers is taken.
 
 import { lookup } from "node:dns/promises";
+import { setMaxListeners } from "node:events";
 import { isIP, type Socket } from "node:net";
 import { type CallCredentials, ChannelCredentials, type ChannelOptions, experimental, status } from "@grpc/grpc-js";
 import type { Clock } from "../../kit/clock.ts";
@@ -161,6 +162,8 @@ class Connecting implements Dial {
         this.#awaited = `the answer of ${endpoint}`;
       },
     });
+    // As many as addresses may listen.
+    setMaxListeners(0, this.#ended.signal);
     const { clock, times } = dialer.options;
     const cancel = clock.after(times.connectMs, () => {
       this.#fail(`no connection to ${proxy?.name ?? endpoint} within ${times.connectMs / SECOND} s`);

@@ -292,7 +292,8 @@ export class WorkerSession {
   async #dialBeside(from: FrameStream, backoff: Backoff): Promise<Connected> {
     const { clock, random, log } = this.#options;
     for (let failures = 1; ; failures += 1) {
-      const ended = await this.#connectionBeside(from, this.#endpoints.next());
+      const elsewhere = failures > 1 || this.#drained === from;
+      const ended = await this.#connectionBeside(from, elsewhere ? this.#endpoints.next() : this.#endpoints.current);
       if (ended.attached || this.#stream !== from || this.#ending || this.#stopping.signal.aborted) return ended;
       log("info", "could not move to another connection, trying again", { reason: ended.end.message });
       await clock.sleep(backoffDelay(backoff, failures, random), this.#stopping.signal);
@@ -322,7 +323,7 @@ export class WorkerSession {
 
   async #return(from: FrameStream): Promise<Connected> {
     const ended = await this.#connectionBeside(from, this.#endpoints.own);
-    if (ended.attached || this.#stream !== from || this.#stopping.signal.aborted) return ended;
+    if (ended.attached || this.#stream !== from || this.#ending || this.#stopping.signal.aborted) return ended;
     this.#endpoints.returnFailed();
     if (this.#drained === from) return await this.#dialBeside(from, MOVE_BACKOFF);
     this.#next = undefined;
