@@ -1,13 +1,18 @@
 // How a worker connects: proxies, names with several addresses, servers that say nothing, links that lose what they carry.
 // Real sockets and real gRPC; the server is played. Endpoints on names stand for machines elsewhere: a table leads to loopback.
 
+import { writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
+import { join } from "node:path";
+import type { TLSSocket } from "node:tls";
 import { expect, test } from "vitest";
 import { seededRandom } from "../../kit/random.ts";
 import type { DialerOptions } from "../../worker/session/dial.ts";
 import type { WorkerOptions } from "../../worker/worker.ts";
 import { TcpProxy } from "../chaos/tcp_proxy.ts";
+import { createCa } from "../harness/certificates.ts";
 import { ConnectProxy, type ConnectProxyOptions } from "../harness/connect_proxy.ts";
+import { temporaryFolder } from "../harness/folders.ts";
 import { inOrder, PlayedServer, playedWorker } from "./played_server.ts";
 import { assign, closeAtEnd, closers, hangs, played, serveView } from "./session_stage.ts";
 
@@ -62,6 +67,30 @@ test("an endpoint elsewhere is reached through the proxy, by its name, with user
   const stream = await reaches(both, logged([ENDPOINT], { proxy: url }));
   expect(both.proxy.asked).toEqual([ENDPOINT]);
   expect(stream.authorization).toBe("Bearer join-me");
+});
+
+test("with certificates, both ends prove themselves to each other through the proxy, by the endpoint's name", async () => {
+  const ca = await createCa("lab");
+  const folder = await temporaryFolder("conn");
+  const own = await ca.issue({ uris: ["spiffe://lab/worker/w1"] });
+  const tls = { ca: join(folder, "ca"), cert: join(folder, "cert"), key: join(folder, "key") };
+  for (const [file, text] of [[tls.ca, ca.cert] as const, [tls.cert, own.cert] as const, [tls.key, own.key] as const])
+    writeFileSync(file, text);
+  const secure = async (dnsName: string) => {
+    const proof = await ca.issue({ usages: ["server"], dnsNames: [dnsName] });
+    return await played({ ...proof, ca: ca.cert, requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" });
+  };
+  const [right, wrong] = [await secure("cp.example"), await secure("other.example")];
+  const proxy = await ConnectProxy.start({ table: { [ENDPOINT]: right.endpoint, "cp.example:1": wrong.endpoint } });
+  closers.push(() => proxy.close());
+  const through = { tls, proxy: `http://127.0.0.1:${proxy.port}` };
+  const stream = await reaches({ server: right }, logged([ENDPOINT], through));
+  const socket = stream.connection.socket as TLSSocket;
+  expect(socket.authorized).toBe(true);
+  expect(socket.getPeerCertificate().subjectaltname).toBe("URI:spiffe://lab/worker/w1");
+  expect(stream.authorization).toBe("");
+  // What the proxy leads to is not what was asked for.
+  await logged(["cp.example:1"], through).reason(/does not match certificate's altnames/);
 });
 
 test("what is on this machine, and what is excepted, is reached without the proxy", async () => {

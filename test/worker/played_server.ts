@@ -1,7 +1,7 @@
 // A control plane that a test plays by hand: a real connect-node listener, whose every frame the test sends and awaits itself.
 // Used by the session tests.
 
-import { createServer, type ServerHttp2Session } from "node:http2";
+import { createSecureServer, createServer, type SecureServerOptions, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -125,15 +125,19 @@ export class PlayedServer {
   /** Refuses every stream with this code. */
   refusal: Code | undefined;
   #refusals = 0;
-  readonly #server = createServer(
-    connectNodeAdapter({
+  readonly #server: ReturnType<typeof createServer> | ReturnType<typeof createSecureServer>;
+
+  /** @param tls certificates; without them it speaks h2c. */
+  constructor(tls?: SecureServerOptions) {
+    const handler = connectNodeAdapter({
       routes: (router) => {
         router.service(WorkerService, {
           session: (requests, context) => this.#session(requests, context.requestHeader.get("authorization") ?? ""),
         });
       },
-    }),
-  );
+    });
+    this.#server = tls === undefined ? createServer(handler) : createSecureServer(tls, handler);
+  }
 
   /** Listens on a port of an address of loopback. */
   async listen(port = 0, host = "127.0.0.1"): Promise<void> {

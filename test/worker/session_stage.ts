@@ -12,8 +12,8 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-export async function played(): Promise<PlayedServer> {
-  const server = new PlayedServer();
+export async function played(tls?: ConstructorParameters<typeof PlayedServer>[0]): Promise<PlayedServer> {
+  const server = new PlayedServer(tls);
   await server.listen();
   closers.push(() => server.close());
   return server;
