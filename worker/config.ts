@@ -101,7 +101,7 @@ export function readConfig(argv: readonly string[], env: Environment): WorkerCon
       slots: slotsOf(flags.slots ?? env.ORLOJ_WORKER_SLOTS),
       labels: labelsOf(flags.label ?? []),
       privateNetworks: list(env.ORLOJ_PRIVATE_NETWORKS ?? ""),
-      ...proxyOf(env),
+      ...proxyOf(env, endpoints),
       drainWindowMs: drainWindowOf(flags["drain-window"] ?? env.ORLOJ_DRAIN_WINDOW),
       ...(env.ORLOJ_COMMAND_PATH === undefined ? {} : { commandPath: env.ORLOJ_COMMAND_PATH }),
       ...(env.ORLOJ_WORK_DIR === undefined ? {} : { workDir: env.ORLOJ_WORK_DIR }),

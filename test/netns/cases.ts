@@ -138,9 +138,9 @@ async function addressChange({ world, violation }: Scene): Promise<Figures> {
 async function replicaMoved({ world, violation }: Scene): Promise<Figures> {
   const runs = await Promise.all(WORKERS.map((name) => world.invoke(`long-${name}`)));
   for (const [index, run] of runs.entries()) await holds(world, run, WORKERS[index] as WorkerName);
-  await world.startReplica(1);
   const replicas = async () => new Set((await world.client.fleet.listWorkers({})).workers.map((one) => one.replicaId));
   const [old] = await replicas();
+  await world.startReplica(1);
   const startMs = performance.now();
   const stopping = world.stopReplica(0);
   await until("every worker has moved", async () => !(await replicas()).has(old as string));

@@ -5,7 +5,7 @@ import { parseArgs } from "node:util";
 
 export const HELP = `Usage: npm run test:netns -- [options]
 
-  --cut SECONDS  how long the link of a worker is cut, 30 to 600; default 60
+  --cut SECONDS  how long the link of a worker is cut, 45 to 600: longer than a lease; default 60
   --json         nothing but the JSON line on stdout
 `;
 
@@ -19,7 +19,7 @@ export function readOptions(args: readonly string[]): NetnsOptions | undefined {
   const { values } = parse(args);
   if (values.help) return undefined;
   const seconds = /^\d{1,3}$/.test(values.cut) ? Number(values.cut) : 0;
-  if (seconds < 30 || seconds > 600) throw new Error(`--cut: "${values.cut}" is not a whole number from 30 to 600`);
+  if (seconds < 45 || seconds > 600) throw new Error(`--cut: "${values.cut}" is not a whole number from 45 to 600`);
   return { cutMs: seconds * 1_000, json: values.json };
 }
 

@@ -12,8 +12,8 @@ import { atEndOfFile } from "../harness/cleanup.ts";
 import { type RunningProcess, runOrloj, type ServerProcess, startProcess, startServer } from "../harness/processes.ts";
 import { ADDRESSES, type Lab, type Place } from "./lab.ts";
 
-/** Length of a lease, in ms: longer than the 15 s in which a silent peer is noticed. */
-export const LEASE_TTL_MS = 20_000;
+/** Length of a lease, in ms: the default, so that a worker whose address changes has noticed before it ends. */
+export const LEASE_TTL_MS = 30_000;
 const WORKER_PORT = 7602;
 const PROXY_PORT = 3128;
 const PROXY_CREDENTIALS = "lab:let-me-through";

@@ -188,7 +188,9 @@ test("a name that cannot be looked up is named; one that could before is dialled
   const server = await played();
   const { port } = new URL(`http://${server.endpoint}`);
   let known = false;
+  let stuck = false;
   const lookUp = async () => {
+    if (stuck) await new Promise(() => {});
     if (!known) throw new Error("ENOTFOUND");
     return ["127.0.0.1"];
   };
@@ -198,6 +200,12 @@ test("a name that cannot be looked up is named; one that could before is dialled
   const stream = await reaches({ server }, worker);
   known = false;
   stream.lose();
+  const again = await server.stream();
+  expect(again.hello.resumeSessionId).toBe("ses_1");
+  // Nor does a resolver that hangs keep it away.
+  stuck = true;
+  again.welcome();
+  again.lose();
   expect((await server.stream()).hello.resumeSessionId).toBe("ses_1");
 });
 

@@ -36,20 +36,28 @@ test.each([
   expect(message).not.toContain("sesame");
 });
 
+const FAR = ["cp.example:7602"];
+
 test("ORLOJ_WORKER_PROXY is for every endpoint; none means none", () => {
   const standard = { https_proxy: "http://std:1", no_proxy: "*" };
-  expect(proxyOf({ ...standard, ORLOJ_WORKER_PROXY: "http://own:1" })).toEqual({ proxy: "http://own:1" });
-  expect(proxyOf({ ...standard, ORLOJ_WORKER_PROXY: "none" })).toEqual({});
-  expect(() => proxyOf({ ORLOJ_WORKER_PROXY: "ftp://x" })).toThrow(/ORLOJ_WORKER_PROXY/);
+  expect(proxyOf({ ...standard, ORLOJ_WORKER_PROXY: "http://own:1" }, FAR)).toEqual({ proxy: "http://own:1" });
+  expect(proxyOf({ ...standard, ORLOJ_WORKER_PROXY: "none" }, FAR)).toEqual({});
+  expect(() => proxyOf({ ORLOJ_WORKER_PROXY: "ftp://x" }, ["127.0.0.1:1"])).toThrow(/ORLOJ_WORKER_PROXY/);
 });
 
 test("the standard variables hold otherwise, with their exceptions", () => {
-  expect(proxyOf({})).toEqual({});
-  expect(proxyOf({ HTTPS_PROXY: "http://a:1" })).toEqual({ proxy: "http://a:1", proxyExcept: [] });
+  expect(proxyOf({}, FAR)).toEqual({});
+  expect(proxyOf({ HTTPS_PROXY: "http://a:1" }, FAR)).toEqual({ proxy: "http://a:1", proxyExcept: [] });
   const both = { grpc_proxy: "http://g:1", https_proxy: "http://h:1", no_proxy: "x, .y z" };
-  expect(proxyOf(both)).toEqual({ proxy: "http://g:1", proxyExcept: ["x", ".y", "z"] });
-  expect(proxyOf({ https_proxy: "http://h:1", NO_PROXY: "x" })).toEqual({ proxy: "http://h:1", proxyExcept: ["x"] });
-  expect(() => proxyOf({ https_proxy: "socks5://x:1" })).toThrow(/https_proxy.*ORLOJ_WORKER_PROXY=none/);
+  expect(proxyOf(both, FAR)).toEqual({ proxy: "http://g:1", proxyExcept: ["x", ".y", "z"] });
+  expect(proxyOf({ https_proxy: "http://h:1", NO_PROXY: "x" }, FAR)).toMatchObject({ proxyExcept: ["x"] });
+  expect(() => proxyOf({ https_proxy: "socks5://x:1" }, FAR)).toThrow(/https_proxy.*ORLOJ_WORKER_PROXY=none/);
+});
+
+test("a standard variable that no endpoint needs is not looked at: it may be for other programs", () => {
+  const strange = { https_proxy: "socks5://x:1", no_proxy: ".example" };
+  expect(proxyOf(strange, ["127.0.0.1:7602", "localhost:7602", ...FAR])).toEqual({});
+  expect(() => proxyOf(strange, [...FAR, "cp.other:7602"])).toThrow(/https_proxy/);
 });
 
 test.each([

@@ -105,21 +105,38 @@ export class Dialer {
     return new Connecting(this, endpoint, proxy ?? { host, port }, proxy, credentials);
   }
 
-  /** Addresses of a name, in an order by chance. One lookup of a name at a time: a resolver that hangs is not asked again and again. */
+  /** Addresses of a name, in an order by chance; those of before when it cannot be looked up, or not soon. */
   async addresses(host: string): Promise<readonly string[]> {
     if (isIP(host) !== 0) return [host];
-    let looking = this.#underWay.get(host);
-    if (looking === undefined) {
-      const { lookUp = lookUpWithSystem } = this.options;
-      looking = lookUp(host).finally(() => this.#underWay.delete(host));
-      this.#underWay.set(host, looking);
-    }
-    try {
-      this.#known.set(host, await looking);
-    } catch (error) {
-      if (!this.#known.has(host)) throw new Error(`the name ${host} cannot be looked up: ${messageOf(error)}`);
-    }
-    return shuffled(this.#known.get(host) ?? [], this.options.random);
+    const { clock, times, random } = this.options;
+    const known = this.#known.get(host);
+    const looking = this.#lookUp(host);
+    if (known === undefined) return shuffled(await looking, random);
+    const soon = new AbortController();
+    const late = clock.sleep(times.connectMs / 2, soon.signal).then(() => known);
+    const found = await Promise.race([looking.catch(() => known), late]);
+    soon.abort();
+    return shuffled(found, random);
+  }
+
+  // One at a time: a resolver that hangs is not asked again and again.
+  #lookUp(host: string): Promise<readonly string[]> {
+    const { lookUp = lookUpWithSystem } = this.options;
+    const looking =
+      this.#underWay.get(host) ??
+      lookUp(host)
+        .then((found) => {
+          this.#known.set(host, found);
+          return found;
+        })
+        .catch((error: unknown) => {
+          throw new Error(`the name ${host} cannot be looked up: ${messageOf(error)}`);
+        })
+        .finally(() => this.#underWay.delete(host));
+    this.#underWay.set(host, looking);
+    // Whoever asked may be gone by then.
+    looking.catch(() => {});
+    return looking;
   }
 }
 

@@ -61,11 +61,11 @@ export function parseProxy(text: string, where: string): HttpProxy {
 
 /**
  * The proxy that an environment names. ORLOJ_WORKER_PROXY is for every endpoint (`none`: no proxy); else the standard variables hold,
- * with their exceptions.
+ * with their exceptions, if one of the endpoints is to be reached through it.
  *
  * @throws DomainError CONFIG_INVALID that names the variable.
  */
-export function proxyOf(env: Readonly<Record<string, string | undefined>>): ProxyOptions {
+export function proxyOf(env: Readonly<Record<string, string | undefined>>, endpoints: readonly string[]): ProxyOptions {
   const own = env["ORLOJ_WORKER_PROXY"] ?? "";
   if (own === "none") return {};
   if (own !== "") {
@@ -74,10 +74,16 @@ export function proxyOf(env: Readonly<Record<string, string | undefined>>): Prox
   }
   const name = STANDARD_PROXY.find((variable) => (env[variable] ?? "") !== "");
   if (name === undefined) return {};
-  const proxy = env[name] as string;
-  parseProxy(proxy, name);
   const except = STANDARD_EXCEPT.map((variable) => env[variable] ?? "").find((text) => text !== "") ?? "";
   const proxyExcept = except.split(/[\s,]+/).filter((entry) => entry !== "");
+  const direct = (endpoint: string) => {
+    const { host, port } = splitEndpoint(endpoint);
+    return isDirect(host, port, proxyExcept);
+  };
+  // Such a variable may be meant for other programs, and hold what only they understand.
+  if (endpoints.every(direct)) return {};
+  const proxy = env[name] as string;
+  parseProxy(proxy, name);
   return { proxy, proxyExcept };
 }
 

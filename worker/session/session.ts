@@ -380,6 +380,7 @@ export class WorkerSession {
 
   #detach(): void {
     this.#stream = undefined;
+    this.#cancelReturn();
     this.#outbox.detach();
     this.#keeper.disconnected();
   }
