@@ -70,7 +70,7 @@ export class ConnectProxy {
 
   #connect({ url: endpoint = "", headers }: IncomingMessage, client: Socket): void {
     this.asked.push(endpoint);
-    if (this.instead === "silence") return;
+    if (this.instead === "silence") return void client.resume().once("end", () => client.destroy());
     const { credentials, table = {} } = this.#options;
     const wanted = credentials === undefined ? undefined : `Basic ${Buffer.from(credentials).toString("base64")}`;
     if (this.instead === "garbage") client.end("SSH-2.0-none of your business\r\n\r\n");

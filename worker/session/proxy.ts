@@ -122,7 +122,7 @@ function matches(pattern: string, host: string): boolean {
   const family = isIP(address);
   if (family === 0) {
     const domain = pattern.replace(/^\*?\./, "");
-    return domain !== "" && (host === domain || host.endsWith(`.${domain}`));
+    return domain !== "" && isIP(host) === 0 && (host === domain || host.endsWith(`.${domain}`));
   }
   if (isIP(host) !== family) return false;
   const length = bits === undefined ? (family === 4 ? 32 : 128) : Number(bits);
