@@ -3,18 +3,24 @@
 // Never logs what callers do wrong above debug: refusals are in the audit trail, bad requests are the caller's to read.
 
 import type { DescMethod } from "@bufbuild/protobuf";
-import { Code, type ConnectError, type Interceptor } from "@connectrpc/connect";
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import { messageOf } from "../../kit/errors.ts";
 import type { ControlPlane } from "../commands/control_plane.ts";
 import type { Logger } from "../telemetry/log.ts";
-import { toConnectError } from "./error_map.ts";
+import { errorInfoOf, toConnectError } from "./error_map.ts";
 import { recordIfDenied } from "./refusals.ts";
 import { methodName } from "./rights.ts";
 
-/** Maps an error for the wire and logs it as its code asks: Internal is ours (error), Unavailable is trouble (warn). */
-export function reportFailure(log: Logger, method: DescMethod, error: unknown): ConnectError {
+/**
+ * Maps an error for the wire and logs it as its code asks: Internal is ours (error), Unavailable is trouble (warn).
+ *
+ * @param peerGone the call ended because its connection did: that is nobody's failure, whatever its code.
+ */
+export function reportFailure(log: Logger, method: DescMethod, error: unknown, peerGone = false): ConnectError {
   const mapped = toConnectError(error);
   const fields = { method: methodName(method), error };
-  if (mapped.code === Code.Internal || mapped.code === Code.Unknown) log.error("rpc.failed", fields);
+  if (peerGone) log.debug("rpc.peer_gone", { method: fields.method, why: messageOf(error) });
+  else if (mapped.code === Code.Internal || mapped.code === Code.Unknown) log.error("rpc.failed", fields);
   else if (mapped.code === Code.Unavailable) log.warn("rpc.unavailable", fields);
   else log.debug("rpc.refused", { method: fields.method, code: Code[mapped.code], message: mapped.rawMessage });
   return mapped;
@@ -25,7 +31,9 @@ export function createFailureInterceptor(log: Logger, recorder: Pick<ControlPlan
   return (next) => async (request) => {
     const report = async (error: unknown) => {
       await recordIfDenied(recorder, { values: request.contextValues }, methodName(request.method), error);
-      return reportFailure(log, request.method, error);
+      const { aborted, reason } = request.signal;
+      const ours = reason instanceof ConnectError && errorInfoOf(reason) !== undefined;
+      return reportFailure(log, request.method, error, aborted && error === reason && !ours);
     };
     try {
       const response = await next(request);

@@ -17,7 +17,7 @@ import { type Stage, startStage } from "./stage.ts";
 
 const BACK_MS_MAX = 5_000;
 const PRIVATE = { ORLOJ_PRIVATE_NETWORKS: "127.0.0.0/8" };
-const QUICK = { ...CONNECTION_TIMES, connectMs: 2_000, welcomeMs: 1_000, pingMs: 300, pingAnswerMs: 700 };
+const QUICK = { ...CONNECTION_TIMES, welcomeMs: 4_000, pingMs: 500, pingAnswerMs: 1_500 };
 
 let stage: Stage;
 const running: RunningProcess[] = [];

@@ -73,6 +73,9 @@ test.each<[string, Toxics]>([
     expect.objectContaining({ event: "rpc.connection_ended", listener: "worker", why: "a ping was not answered" }),
   );
   expect(spared?.closedCalls).toBe(0);
+  // A connection that is lost is no failure of the server.
+  await expect.poll(() => rig.log.map(({ event }) => event)).toContain("rpc.peer_gone");
+  expect(rig.log.filter(({ level }) => level === "error")).toEqual([]);
   spared?.push({ frame: { case: "renewAck", value: {} } });
   await expect.poll(() => other.frames).toContain("renewAck");
   // Once the link carries again, the worker learns that it was dropped.
