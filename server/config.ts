@@ -11,6 +11,7 @@ import { DEVELOPMENT_GROUPS } from "./commands/tokens.ts";
 import { type FileConfig, readConfigFile, type TlsFiles } from "./config_file.ts";
 import { LEASE_TTL_MS } from "./dispatch/timing.ts";
 import { type IdentitySettings, NO_IDENTITY } from "./identity/settings.ts";
+import { type LimitSettings, NO_LIMITS } from "./limit_settings.ts";
 import type { PolicySet } from "./policy/types.ts";
 import { isLoopback } from "./rpc/listeners.ts";
 import type { AllowanceList } from "./secrets/allowances.ts";
@@ -47,6 +48,8 @@ export interface ServerConfig {
   readonly identity: IdentitySettings;
   /** 0: any free port. */
   readonly ports: { readonly api: number; readonly worker: number; readonly ops: number };
+  /** What the operator bounds otherwise than by default. */
+  readonly limits: LimitSettings;
   readonly leaseTtlMs: number;
   readonly retention: RetentionSettings;
   /** What becomes of something that no enforcing policy decides. */
@@ -71,7 +74,7 @@ export const SERVER_HELP = `Usage: orloj server [options]
 Runs the control plane. With no database of its own it starts an embedded Postgres under ORLOJ_HOME.
 
 Options:
-  --config FILE        who may call, TLS, who may name which secrets: see docs/configuration.md (ORLOJ_CONFIG)
+  --config FILE        who may call, TLS, limits, who may name which secrets: see docs/configuration.md (ORLOJ_CONFIG)
   --host ADDR          address of the API; default 127.0.0.1, beyond loopback only with TLS and identities (ORLOJ_HOST)
 ${WORKER_LISTENER_HELP}  --database-url URL   Postgres to use instead (ORLOJ_DATABASE_URL)
   --maintenance-database-url URL  the same as the role that removes old audit records (ORLOJ_MAINTENANCE_DATABASE_URL)
@@ -116,7 +119,9 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
   const heads = flags["audit-heads"] ?? env["ORLOJ_AUDIT_HEADS"];
   const configFile = flags.config ?? env["ORLOJ_CONFIG"];
   const file: FileConfig =
-    configFile === undefined ? { identity: NO_IDENTITY } : readConfigFile(named("--config", configFile));
+    configFile === undefined
+      ? { identity: NO_IDENTITY, limits: NO_LIMITS }
+      : readConfigFile(named("--config", configFile));
   const secretsDirectory = flags["secrets-dir"] ?? env["ORLOJ_SECRETS_DIR"];
   const workers = readWorkerListener(flags, env, file);
   const config: ServerConfig = {
@@ -131,6 +136,7 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
     workers,
     opsHost: LOCAL_HOST,
     identity: { ...file.identity, ...(workers.trustDomain && { workerTrustDomain: workers.trustDomain }) },
+    limits: file.limits,
     ...(file.tls && { tls: file.tls }),
     ports: {
       api: port("--api-port", flags["api-port"] ?? env["ORLOJ_API_PORT"], PORTS.api),

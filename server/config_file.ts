@@ -1,5 +1,5 @@
-// The configuration file: who may call (identity), the certificates of the API listener (tls) and of the worker listener (workers), and which
-// secrets the manifests of a namespace may name (secrets). YAML, strict, with positions.
+// The configuration file: who may call (identity), the certificates of the API listener (tls) and of the worker listener (workers), which
+// secrets the manifests of a namespace may name (secrets), and how much callers and namespaces may use (limits). YAML, strict, with positions.
 // Called by config.ts once at start. Paths in it are taken from its folder. Holds names of files, never a secret.
 
 import { readFileSync } from "node:fs";
@@ -7,6 +7,7 @@ import { dirname, resolve } from "node:path";
 import { DomainError, messageOf } from "../kit/errors.ts";
 import { readIdentity, readTrustDomain } from "./identity/read_settings.ts";
 import { type IdentitySettings, NO_IDENTITY } from "./identity/settings.ts";
+import { type LimitSettings, NO_LIMITS, readLimits } from "./limit_settings.ts";
 import { type Diagnostic, Findings, formatDiagnostic } from "./manifests/diagnostics.ts";
 import { Fields } from "./manifests/fields.ts";
 import { parseFile } from "./manifests/parse.ts";
@@ -37,7 +38,10 @@ export interface FileConfig {
   readonly workers?: WorkersSection;
   /** Which secrets a namespace's manifests may name. Absent: all. */
   readonly secretAllowances?: AllowanceList;
+  readonly limits: LimitSettings;
 }
+
+const NOTHING: FileConfig = { identity: NO_IDENTITY, limits: NO_LIMITS };
 
 /** Reads the file. @throws CONFIG_INVALID with every finding, one a line: file:line:column */
 export function readConfigFile(file: string): FileConfig {
@@ -51,7 +55,7 @@ export function readConfigFile(file: string): FileConfig {
   refuse(parsed.diagnostics);
   const [document, second] = parsed.documents;
   const findings = new Findings(file);
-  if (document === undefined) return { identity: NO_IDENTITY };
+  if (document === undefined) return NOTHING;
   if (second !== undefined) findings.error("E-VALUE", second.at, "", "the file has several documents", "keep one");
   const config = readDocument(findings, document, dirname(resolve(file)));
   refuse(findings.list);
@@ -59,14 +63,16 @@ export function readConfigFile(file: string): FileConfig {
 }
 
 function readDocument(findings: Findings, document: Tree, folder: string): FileConfig {
-  const root = Fields.of(findings, document, "", ["identity", "tls", "workers", "secrets"]);
-  if (root === undefined) return { identity: NO_IDENTITY };
+  const root = Fields.of(findings, document, "", ["identity", "tls", "workers", "secrets", "limits"]);
+  if (root === undefined) return NOTHING;
   const tree = root.get("identity");
   const identity = tree === undefined ? NO_IDENTITY : readIdentity(findings, tree, "identity");
   const tls = readTls(root, folder);
   const workers = readWorkers(root, folder);
   const secrets = root.get("secrets");
   const secretAllowances = secrets && readAllowances(findings, secrets, "secrets");
+  const limitsTree = root.get("limits");
+  const limits = limitsTree === undefined ? NO_LIMITS : readLimits(findings, limitsTree, "limits");
   if (identity.clients.length > 0 && tls?.clientCa === undefined) {
     const hint = "tls.clientCa names whose client certificates are taken";
     findings.error(
@@ -89,6 +95,7 @@ function readDocument(findings: Findings, document: Tree, folder: string): FileC
     ...(tls && { tls }),
     ...(workers && { workers }),
     ...(secretAllowances && { secretAllowances }),
+    limits,
   };
 }
 

@@ -19,6 +19,7 @@ import type { ControlPlane, InvokeInput } from "./commands/control_plane.ts";
 import { deleteResource } from "./commands/delete_resource.ts";
 import { explainDecisions } from "./commands/explain_decisions.ts";
 import { createToken, listTokens, revokeToken } from "./commands/manage_tokens.ts";
+import { type QuotaSettings, Quotas } from "./commands/quotas.ts";
 import { exportedAudit, listAudit, watchAudit } from "./commands/read_audit.ts";
 import { listDeadLetters, readDeadLetter } from "./commands/read_dead_letters.ts";
 import { listLeases, listWorkers, readWorker } from "./commands/read_fleet.ts";
@@ -81,6 +82,8 @@ export interface ReplicaOptions {
   /** Learns what is handed out. */
   readonly redactor: Redactor;
   readonly retention: RetentionSettings;
+  /** What a namespace may have at most. */
+  readonly quotas: QuotaSettings;
   /** What becomes of something that no enforcing policy decides. */
   readonly unattached: PolicySet["unattached"];
   /** Who may call, beside those with tokens. */
@@ -178,7 +181,20 @@ export function createReplica(options: ReplicaOptions): Replica {
       cluster: () => readGauges(context),
     });
   const refusals = new Refusals(context, clock);
-  const parts = { context, services, registry, changes, manifests, tokens, identities, refusals, audit, scrape };
+  const quotas = new Quotas(options.quotas, clock);
+  const parts = {
+    quotas,
+    context,
+    services,
+    registry,
+    changes,
+    manifests,
+    tokens,
+    identities,
+    refusals,
+    audit,
+    scrape,
+  };
   return {
     controlPlane: createControlPlane(parts),
     tokens,
@@ -213,6 +229,7 @@ export function createReplica(options: ReplicaOptions): Replica {
 }
 
 interface Parts {
+  readonly quotas: Quotas;
   readonly context: CommandContext;
   readonly services: CommandServices;
   readonly registry: SessionRegistry;
@@ -226,6 +243,7 @@ interface Parts {
 }
 
 function createControlPlane({
+  quotas,
   context,
   services,
   registry,
@@ -238,10 +256,12 @@ function createControlPlane({
   scrape,
 }: Parts): ControlPlane {
   const watching = { ...context, changes };
-  const invoke = async (principal: Principal, input: InvokeInput) =>
-    await services.invoke.add({ principal: requesterOf(principal, input), input });
+  const invoke = async (principal: Principal, input: InvokeInput) => {
+    quotas.invoked(input.namespace);
+    return await services.invoke.add({ principal: requesterOf(principal, input), input });
+  };
   return {
-    apply: (principal, input) => apply({ ...context, pool: manifests }, principal, input),
+    apply: (principal, input) => apply({ ...context, pool: manifests, quotas }, principal, input),
     validate: (_principal, input) => validateManifests({ ...context, pool: manifests }, input),
     getResource: (kind, namespace, name) => readResource(context, kind, namespace, name),
     listResources: (filter, page) => listResources(context, filter, page),

@@ -17,10 +17,14 @@ import { requireApplyRights } from "./apply_rights.ts";
 import { callTrace } from "./call_trace.ts";
 import type { ApplyInput } from "./control_plane.ts";
 import { checkManifests, type ManifestContext, manifestsRefused, requireWithin } from "./manifest_checks.ts";
+import type { Quotas } from "./quotas.ts";
 import type { ApplyResultView, DiagnosticView, Principal } from "./views.ts";
 
 /** Times that an apply is validated again because others changed the catalog meanwhile. */
 const TRIES_MAX = 5;
+
+/** What apply needs. Without quotas a namespace may have as many resources as it likes. */
+export type ApplyContext = ManifestContext & { readonly quotas?: Pick<Quotas, "resourcesMax"> };
 
 /** Results in file order, and warnings. */
 export interface Applied {
@@ -28,15 +32,17 @@ export interface Applied {
   readonly diagnostics: DiagnosticView[];
 }
 
-/** See the file header. @throws MANIFEST_INVALID (ManifestInvalidError), MANIFEST_TOO_SLOW, VERSION_CHANGED, PERMISSION_DENIED */
-export async function apply(context: ManifestContext, principal: Principal, input: ApplyInput): Promise<Applied> {
+/** See the file header. @throws MANIFEST_INVALID (ManifestInvalidError), MANIFEST_TOO_SLOW, VERSION_CHANGED, PERMISSION_DENIED, TOO_MANY */
+export async function apply(context: ApplyContext, principal: Principal, input: ApplyInput): Promise<Applied> {
   for (let tries = 1; tries <= TRIES_MAX; tries += 1) {
     // Read before the catalog is: if it is the same under the lock, nothing in between has changed.
     const revision = await context.store.read(({ db }) => resourceQueries(db).catalogRevision());
     const { manifests, diagnostics } = await checkManifests(context, input);
     requireWithin(manifests, input.within);
     if (hasErrors(diagnostics)) throw manifestsRefused(diagnostics);
-    const results = await context.store.transaction((tx) => storeManifests(tx, principal, manifests, revision));
+    const results = await context.store.transaction((tx) =>
+      storeManifests(tx, context, principal, manifests, revision),
+    );
     if (results !== undefined) return { results, diagnostics: [...diagnostics] };
   }
   const message = `others changed the catalog ${TRIES_MAX} times while this apply was validated; apply again`;
@@ -46,6 +52,7 @@ export async function apply(context: ManifestContext, principal: Principal, inpu
 /** Stores what changed; undefined if the catalog is not at the given revision any more. */
 async function storeManifests(
   tx: StoreQueries,
+  { quotas }: ApplyContext,
   principal: Principal,
   manifests: readonly PositionedManifest[],
   revision: string,
@@ -84,11 +91,31 @@ async function storeManifests(
     });
   }
   if (writes.length === 0) return results;
+  await requireRoom(resources, quotas, results);
   await resources.write(writes, principal.id);
   await tx.groups.setMax(changedLimits(manifests, writes));
   await resources.bumpRevisions();
   await tx.audit.insert(events.map(auditRecord));
   return results;
+}
+
+async function requireRoom(
+  resources: ReturnType<typeof resourceQueries>,
+  quotas: ApplyContext["quotas"],
+  results: readonly ApplyResultView[],
+): Promise<void> {
+  const created = Map.groupBy(
+    results.filter(({ action }) => action === "created"),
+    ({ namespace }) => namespace,
+  );
+  for (const [namespace, { length: added }] of created) {
+    const max = quotas?.resourcesMax(namespace);
+    if (max === undefined) continue;
+    const count = await resources.countIn(namespace);
+    if (count + added <= max) continue;
+    const message = `namespace ${namespace} has ${count} of at most ${max} resources, and this apply would add ${added}: delete some, or ask for a larger quota`;
+    throw new DomainError("TOO_MANY", message, { namespace, resources: String(count), resources_max: String(max) });
+  }
 }
 
 // A limit holds for what is decided from now on, also for runs that were invoked under another one.

@@ -13,6 +13,8 @@ export interface ConnectedWorker {
   receive(frame: SessionRequest): Promise<void>;
   /** Frames for the worker, until the session ends. Bounded: a worker that does not read is closed. */
   outgoing(signal: AbortSignal): AsyncIterable<SessionResponse>;
+  /** The connection has become old: asks the worker to take its session to another one, which it does without a pause. */
+  moveOn(): void;
   /**
    * The stream ended: politely only if a Goodbye frame came before. Idempotent.
    *

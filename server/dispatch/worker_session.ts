@@ -5,6 +5,7 @@
 import { toBinary } from "@bufbuild/protobuf";
 import { BoundedQueue } from "../../kit/bounded_queue.ts";
 import { DomainError, messageOf } from "../../kit/errors.ts";
+import { SECOND } from "../../kit/units.ts";
 import {
   AssignmentSchema,
   type Hello,
@@ -33,6 +34,8 @@ import { decideToolCalls, recordResultFacts, recordTurnFacts, settleOutcomeFacts
 const OUTGOING_MAX = 1_000;
 /** Highest assignment sequence that a worker may tell. */
 const SEQUENCE_MAX = 1n << 52n;
+/** Time that a worker has to take its session to another connection, in ms, as it is told. */
+const MOVE_WINDOW_MS = 30 * SECOND;
 /** Tokens that a session held before, as far back as it is remembered. */
 const FORMER_MAX = 4_096;
 /** Facts of one session that may wait for their commit; beyond it the next frame is not read. */
@@ -214,6 +217,10 @@ export class WorkerSession implements ConnectedWorker {
   askToDrain(windowMs: number, reason: string, move = false): void {
     this.draining = true;
     this.send(frameOf({ case: "drain", value: { window: durationOf(windowMs), reason, move } }));
+  }
+
+  moveOn(): void {
+    if (this.isOpen && !this.draining) this.askToDrain(MOVE_WINDOW_MS, "the connection is old", true);
   }
 
   /** Says the polite end and closes. */

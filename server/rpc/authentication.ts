@@ -13,6 +13,7 @@ import type { ControlPlane } from "../commands/control_plane.ts";
 import type { Principal } from "../commands/views.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { endedKey, hangUpKey, peerKey, planeKey, principalKey } from "./call_context.ts";
+import type { CallerRates } from "./caller_rates.ts";
 import type { FailedAttempts } from "./failed_attempts.ts";
 import { reportFailure } from "./failures.ts";
 import { recordRefusal } from "./refusals.ts";
@@ -33,6 +34,7 @@ export interface GateOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly attempts: FailedAttempts;
+  readonly rates: CallerRates;
   /** Reflection without credentials. */
   readonly reflectionOpen: boolean;
   /** Aborted at stop: calls that begin after it are turned away with its reason. */
@@ -43,7 +45,7 @@ export interface GateOptions {
  * The gate of a listener.
  *
  * Refuses with Unauthenticated (CREDENTIALS_MISSING, CREDENTIALS_INVALID), PermissionDenied (PERMISSION_DENIED) or, for an address that
- * failed too often, ResourceExhausted (TOO_MANY); all are recorded before they are answered. While storage or the keys of an issuer
+ * failed too often and a caller that calls too often, ResourceExhausted (TOO_MANY); all are recorded before they are answered. While storage or the keys of an issuer
  * are away nobody who needs them is let in (STORAGE_UNAVAILABLE, IDENTITY_UNAVAILABLE).
  */
 export function createGate(options: GateOptions): (context: HandlerContext) => Promise<void> {
@@ -63,6 +65,7 @@ async function admit(options: GateOptions, method: string, context: HandlerConte
   const { controlPlane } = options;
   const credentials = credentialsOf(context);
   const principal = await authenticated(options, method, context, credentials);
+  await requirePace(options, method, context, principal);
   if (!mayCall(principal, method)) {
     const roles = [...principal.roles, ...(principal.grants ?? []).map(({ right }) => right)].join(", ") || "no role";
     const message = `${principal.id} (${roles}) may not call ${method}: ask for a role that may`;
@@ -107,6 +110,21 @@ async function authenticated(
   }
   attempts.succeeded(tried);
   return principal;
+}
+
+// Recorded like what strangers do: together, once a minute. A record for each call would be the flood again.
+async function requirePace(
+  { controlPlane, rates }: GateOptions,
+  method: string,
+  context: HandlerContext,
+  principal: Principal,
+): Promise<void> {
+  try {
+    rates.take(principal);
+  } catch (error) {
+    await recordRefusal(controlPlane, context, { method, reason: "TOO_MANY" });
+    throw error;
+  }
 }
 
 function credentialsOf(context: HandlerContext): Credentials {

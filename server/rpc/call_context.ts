@@ -39,6 +39,8 @@ export const peerKey = createContextKey<Peer>(
 export const endedKey = createContextKey<AbortController>(new AbortController(), { description: "ended" });
 /** Resets the stream of the call, for a peer that does not even read an error. */
 export const hangUpKey = createContextKey<() => void>(() => undefined, { description: "hang up" });
+/** Aborts when the connection of the call has become old, and a stream should go on over another one; undefined over HTTP/1.1. */
+export const oldAgeKey = createContextKey<AbortSignal | undefined>(undefined, { description: "old age" });
 
 /** The caller of a method that is not open, with the trace that it says its call is part of. */
 export function principalOf(context: Context & { readonly requestHeader: Headers }): Principal {

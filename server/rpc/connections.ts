@@ -6,9 +6,19 @@ import type { ServerHttp2Session, ServerOptions } from "node:http2";
 import type { AddressInfo, Server, Socket } from "node:net";
 import type { Clock } from "../../kit/clock.ts";
 import { DomainError } from "../../kit/errors.ts";
+import { SECOND } from "../../kit/units.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { RpcLimits } from "./limits.ts";
+import { PeerCounts } from "./peer_counts.ts";
 import { guardSession } from "./session_guard.ts";
+
+// Time that a peer has to take in the last frame of a session before its socket is closed for it.
+const LAST_WORD_MS = 1 * SECOND;
+// Ages of connections are spread evenly, however many begin together.
+const GOLDEN_RATIO = 0.618_033_988_75;
+
+/** Something that a peer did and no right client does; recorded as a security event. */
+export type OnOffence = (address: string, reason: string, why: string) => void;
 
 /** Whose connections they are. */
 export interface ConnectionsOptions {
@@ -17,6 +27,7 @@ export interface ConnectionsOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly limits: RpcLimits;
+  readonly onOffence: OnOffence;
 }
 
 /** What bounds each HTTP/2 connection. */
@@ -25,6 +36,8 @@ export function http2Limits(limits: RpcLimits): ServerOptions {
     maxHeaderListPairs: limits.headerFieldsMax,
     streamResetBurst: limits.streamResetBurst,
     streamResetRate: limits.streamResetRate,
+    maxSessionInvalidFrames: limits.strayFramesMax,
+    maxSessionRejectedStreams: limits.strayFramesMax,
     settings: {
       maxConcurrentStreams: limits.streamsMax,
       maxHeaderListSize: limits.headerBytesMax,
@@ -37,16 +50,17 @@ export function http2Limits(limits: RpcLimits): ServerOptions {
 export class Connections {
   readonly #server: Server;
   readonly #options: ConnectionsOptions;
-  readonly #sockets = new Set<Socket>();
+  readonly #counts: PeerCounts;
+  /** By address and port of the peer. */
+  readonly #sockets = new Map<string, Socket>();
   readonly #sessions = new Set<ServerHttp2Session>();
   #onIdle: (() => void)[] = [];
+  #guarded = 0;
 
   constructor(server: Server, options: ConnectionsOptions) {
     this.#server = server;
     this.#options = options;
-    const { limits, log, name } = options;
-    server.maxConnections = limits.connectionsMax;
-    server.on("drop", () => log.warn("rpc.connection_refused", { listener: name, why: "too many" }));
+    this.#counts = new PeerCounts(options.limits.connectionsMax, options.limits.connectionsPerPeerMax);
   }
 
   /** Listens. @param port 0 for any free one. @returns the real port. @throws CONFIG_INVALID if the address cannot be had. */
@@ -68,22 +82,52 @@ export class Connections {
     });
   }
 
-  /** Counts a new connection until it closes. */
-  track(socket: Socket): void {
-    this.#sockets.add(socket);
+  /** Counts a new connection until it closes. False: it was one too many, and is closed. */
+  track(socket: Socket): boolean {
+    const { name, log, onOffence } = this.#options;
+    const address = socket.remoteAddress;
+    // Without an address it is gone already.
+    const tooMany = address === undefined ? undefined : this.#counts.enter(address);
+    if (address === undefined || tooMany !== undefined) {
+      socket.on("error", () => undefined);
+      socket.destroy();
+      if (tooMany === undefined) return false;
+      log.debug("rpc.connection_refused", { listener: name, peer: address, why: `too many ${tooMany}` });
+      onOffence(address as string, "CONNECTION_LIMIT", `too many connections ${tooMany}`);
+      return false;
+    }
+    const key = endOf(socket);
+    this.#sockets.set(key, socket);
     socket.setNoDelay(true);
     socket.once("close", () => {
-      this.#sockets.delete(socket);
+      this.#counts.leave(address);
+      this.#sockets.delete(key);
       if (this.#sockets.size === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
     });
+    return true;
   }
 
-  /** Watches over an HTTP/2 session until it closes. */
+  /** Watches over an HTTP/2 session until it closes, and sees to it that its socket closes too. */
   guard(session: ServerHttp2Session): void {
+    const { clock, limits, log, name, onOffence } = this.#options;
+    const { remoteAddress: peer = "" } = session.socket;
+    const socket = this.#sockets.get(endOf(session.socket));
     this.#sessions.add(session);
-    session.once("close", () => this.#sessions.delete(session));
-    const { clock, limits, log, name } = this.#options;
-    guardSession(session, clock, limits, (why) => log.info("rpc.connection_ended", { listener: name, why }));
+    session.once("close", () => {
+      this.#sessions.delete(session);
+      if (socket === undefined || socket.destroyed) return;
+      // A peer that does not close its side would hold the socket for as long as it likes.
+      const cancel = clock.after(LAST_WORD_MS, () => socket.destroy());
+      socket.once("close", cancel);
+    });
+    this.#guarded += 1;
+    guardSession(session, {
+      ...{ clock, limits, spread: (this.#guarded * GOLDEN_RATIO) % 1 },
+      onEnd: ({ why, reason }) => {
+        log.info("rpc.connection_ended", { listener: name, peer, why });
+        if (reason !== undefined) onOffence(peer, reason, why);
+      },
+    });
   }
 
   /** Takes no new connection, and tells HTTP/2 peers to go elsewhere (GOAWAY). */
@@ -102,7 +146,11 @@ export class Connections {
   async destroy(): Promise<void> {
     this.stopAccepting();
     for (const session of this.#sessions) session.destroy();
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#sockets.values()) socket.destroy();
     await this.idle();
   }
+}
+
+function endOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {
+  return `${remoteAddress} ${remotePort}`;
 }

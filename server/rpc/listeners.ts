@@ -22,18 +22,22 @@ import { WorkflowService } from "../../proto/gen/orloj/v1/workflow_pb.ts";
 import type { ControlPlane } from "../commands/control_plane.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { auditService } from "./audit_service.ts";
+import { CallerRates, type CallRates } from "./caller_rates.ts";
+import { Calls } from "./calls.ts";
+import type { OnOffence } from "./connections.ts";
 import { deadLetterService } from "./dead_letter_service.ts";
 import { toConnectError } from "./error_map.ts";
 import { fleetService } from "./fleet_service.ts";
 import { healthService } from "./health.ts";
-import { type RpcLimits, rpcLimits } from "./limits.ts";
+import { type RpcLimits, rateOf, rpcLimits } from "./limits.ts";
 import { manifestService } from "./manifest_service.ts";
+import type { NodeHandler } from "./node_call.ts";
 import { createOpsHandler } from "./ops.ts";
 import { policyService } from "./policy_service.ts";
 import { type ListeningPort, Port } from "./port.ts";
 import { Readiness } from "./readiness.ts";
 import { addReflection } from "./reflection.ts";
-import { createRpcHandler, type NodeHandler, type RpcHandlerOptions } from "./rpc_handler.ts";
+import { createRpcHandler, type RpcHandlerOptions } from "./rpc_handler.ts";
 import { type TlsMaterial, TlsPort } from "./tls_port.ts";
 import { tokenService } from "./token_service.ts";
 import { workerService } from "./worker_service.ts";
@@ -73,6 +77,8 @@ export interface ListenersOptions {
   readonly workerTls?: TlsMaterial;
   /** Overrides of RPC_LIMITS. */
   readonly limits?: Partial<RpcLimits>;
+  /** Calls that callers of a role may make a second, where it is not limits.callRate. */
+  readonly callRates?: CallRates;
   /** Serve reflection without credentials; true by default on loopback, false beyond it. */
   readonly reflectionOpen?: boolean;
 }
@@ -113,31 +119,31 @@ export function createListeners(options: ListenersOptions): Listeners {
   const readiness = new Readiness(options.controlPlane, options.clock);
   const apiShutdown = new AbortController();
   const workerShutdown = new AbortController();
+  const { clock, log, controlPlane } = options;
+  const onOffence =
+    (listener: Name): OnOffence =>
+    (peer, reason, why) => {
+      log.debug("rpc.offence", { listener, peer, reason, why });
+      void controlPlane.recordRefusal({ listener, method: "", reason, peer });
+    };
+  const calls = (name: Name) => new Calls({ clock, limits, onOffence: onOffence(name) });
   const handlers: Record<Name, NodeHandler> = {
-    api: apiHandler(options, limits, readiness, apiShutdown.signal),
-    worker: workerHandler(options, limits, readiness, workerShutdown.signal),
-    ops: createOpsHandler(readiness, () => options.controlPlane.scrape()),
+    api: apiHandler(options, limits, readiness, { calls: calls("api"), shutdown: apiShutdown.signal }),
+    worker: workerHandler(options, limits, readiness, { calls: calls("worker"), shutdown: workerShutdown.signal }),
+    ops: createOpsHandler(readiness, calls("ops"), () => controlPlane.scrape()),
   };
-  const { clock, log } = options;
-  const port = (name: Name) =>
-    new Port({ name, clock, log, limits, handler: handlers[name], http1: name !== "worker" });
+  const portOptions = (name: Name) => ({
+    ...{ name, clock, log, limits, handler: handlers[name], onOffence: onOffence(name), http1: name !== "worker" },
+  });
   const tlsPort = (name: "api" | "worker") => {
     const tls = certificates[name];
-    if (tls === undefined) return undefined;
-    const onHandshakeFailure = (peer: string, code: string, why: string) => {
-      log.debug("rpc.handshake_failed", { listener: name, peer, code, why });
-      const reason = `TLS_HANDSHAKE: ${code}`;
-      void options.controlPlane.recordRefusal({ listener: name, method: "", reason, peer });
-    };
-    const isForWorkers = name === "worker";
-    const how = { http1: !isForWorkers, mutual: isForWorkers, onHandshakeFailure };
-    return new TlsPort({ name, clock, log, limits, handler: handlers[name], tls, ...how });
+    return tls && new TlsPort({ ...portOptions(name), tls, mutual: name === "worker" });
   };
   const tlsPorts = { api: tlsPort("api"), worker: tlsPort("worker") };
   const ports: Record<Name, ListeningPort> = {
-    api: tlsPorts.api ?? port("api"),
-    worker: tlsPorts.worker ?? port("worker"),
-    ops: port("ops"),
+    api: tlsPorts.api ?? new Port(portOptions("api")),
+    worker: tlsPorts.worker ?? new Port(portOptions("worker")),
+    ops: new Port(portOptions("ops")),
   };
   const destroyAll = () => Promise.all(Object.values(ports).map((each) => each.destroy()));
   let stopped: Promise<void> | undefined;
@@ -179,10 +185,13 @@ export function createListeners(options: ListenersOptions): Listeners {
   };
 }
 
-function apiHandler(options: ListenersOptions, limits: RpcLimits, readiness: Readiness, shutdown: AbortSignal) {
+/** What a handler has of its own listener. */
+type Own = Pick<RpcHandlerOptions, "calls" | "shutdown">;
+
+function apiHandler(options: ListenersOptions, limits: RpcLimits, readiness: Readiness, own: Own) {
   const { controlPlane, log, clock } = options;
   return createRpcHandler({
-    ...shared(options, limits, shutdown),
+    ...shared(options, limits, own),
     listener: { name: "api", loopback: isLoopback(options.api.host) },
     writeBytesMax: limits.apiWriteBytesMax,
     compressions: [compressionGzip],
@@ -196,29 +205,33 @@ function apiHandler(options: ListenersOptions, limits: RpcLimits, readiness: Rea
       router.service(AuditService, auditService());
       router.service(TokenService, tokenService());
       router.service(Health, healthService(API_SERVICES, readiness, clock));
-      addReflection(router, API_SERVICES);
+      addReflection(router, API_SERVICES, { clock, rate: rateOf(limits, "message") });
     },
   });
 }
 
-function workerHandler(options: ListenersOptions, limits: RpcLimits, readiness: Readiness, shutdown: AbortSignal) {
+function workerHandler(options: ListenersOptions, limits: RpcLimits, readiness: Readiness, own: Own) {
   const { controlPlane, clock } = options;
   return createRpcHandler({
-    ...shared(options, limits, shutdown),
+    ...shared(options, limits, own),
     listener: { name: "worker", loopback: options.workerTls === undefined },
     writeBytesMax: limits.workerWriteBytesMax,
     compressions: [],
     reflectionOpen: false,
     routes(router: ConnectRouter) {
-      router.service(WorkerService, workerService(controlPlane, clock, limits.unreadMs));
+      router.service(
+        WorkerService,
+        workerService(controlPlane, clock, { unreadMs: limits.unreadMs, rate: rateOf(limits, "message") }),
+      );
       router.service(Health, healthService(WORKER_SERVICES, readiness, clock));
     },
   });
 }
 
-function shared(options: ListenersOptions, limits: RpcLimits, shutdown: AbortSignal) {
-  const { controlPlane, log, clock } = options;
-  return { controlPlane, log, clock, shutdown, readBytesMax: limits.readBytesMax } satisfies Partial<RpcHandlerOptions>;
+function shared(options: ListenersOptions, limits: RpcLimits, own: Own) {
+  const { controlPlane, log, clock, callRates = {} } = options;
+  const rates = new CallerRates(clock, rateOf(limits, "call"), callRates);
+  return { ...{ controlPlane, log, clock, rates, readBytesMax: limits.readBytesMax }, ...own };
 }
 
 // Connect hands the reason to clients as it is when it is a ConnectError.

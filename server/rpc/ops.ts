@@ -3,14 +3,16 @@
 // The probes reveal no more than yes or no; metrics reveal numbers, and names of namespaces, tools and routes.
 
 import { EXPOSITION_TYPE } from "../../kit/metrics.ts";
+import type { Calls } from "./calls.ts";
+import type { NodeHandler, NodeResponse } from "./node_call.ts";
 import type { Readiness } from "./readiness.ts";
-import type { NodeHandler, NodeResponse } from "./rpc_handler.ts";
 
 const PLAIN_TYPE = "text/plain; charset=utf-8";
 
 /** The handler; every other path is 404. @param scrape the text of /metrics; never rejects */
-export function createOpsHandler(readiness: Readiness, scrape: () => Promise<string>): NodeHandler {
+export function createOpsHandler(readiness: Readiness, calls: Calls, scrape: () => Promise<string>): NodeHandler {
   return (request, response) => {
+    if (!calls.enter(request, response)) return;
     const path = request.url?.split("?", 1)[0];
     if (request.method !== "GET" && request.method !== "HEAD") return send(response, 405, "use GET");
     if (path === "/healthz") return send(response, 200, "ok");

@@ -8,7 +8,7 @@ import { createServer as createHttp1Server } from "node:http";
 import { createServer as createHttp2Server, type Http2Server } from "node:http2";
 import { createServer as createNetServer, type Server, type Socket } from "node:net";
 import { Connections, type ConnectionsOptions, http2Limits } from "./connections.ts";
-import type { NodeHandler } from "./rpc_handler.ts";
+import type { NodeHandler } from "./node_call.ts";
 
 /** What a port needs. */
 export interface PortOptions extends ConnectionsOptions {
@@ -78,7 +78,7 @@ export class Port implements ListeningPort {
   }
 
   #peek(socket: Socket): void {
-    this.#connections.track(socket);
+    if (!this.#connections.track(socket)) return;
     // Resets are the peer's business; the protocol servers see them as well.
     socket.on("error", () => socket.destroy());
     const cancel = this.#options.clock.after(this.#options.limits.firstBytesMs, () => socket.destroy());
@@ -125,7 +125,7 @@ function http1Server({ limits, handler }: PortOptions) {
       maxHeaderSize: limits.headerBytesMax,
       headersTimeout: limits.handshakeMs,
       requestTimeout: limits.requestMs,
-      connectionsCheckingInterval: limits.handshakeMs,
+      connectionsCheckingInterval: limits.slowCheckMs,
     },
     handler,
   );

@@ -5,28 +5,35 @@
 import { type DescFile, type DescMessage, type DescService, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { Code, type ConnectRouter } from "@connectrpc/connect";
+import type { Clock } from "../../kit/clock.ts";
+import type { Rate } from "../../kit/token_bucket.ts";
 import { ServerReflection, type ServerReflectionRequest } from "../../proto/gen/grpc/reflection/v1/reflection_pb.ts";
 import {
   ServerReflection as ServerReflectionAlpha,
   type ServerReflectionRequest as ServerReflectionRequestAlpha,
 } from "../../proto/gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { paced } from "./paced.ts";
 import { untilAborted } from "./until_aborted.ts";
 
 type Question = ServerReflectionRequest["messageRequest"] | ServerReflectionRequestAlpha["messageRequest"];
 
-/** Adds both reflection services, showing the given services and themselves. */
-export function addReflection(router: ConnectRouter, services: readonly DescService[]): void {
+/** Adds both reflection services, showing the given services and themselves. @param pace at which a caller may ask */
+export function addReflection(
+  router: ConnectRouter,
+  services: readonly DescService[],
+  pace: { readonly clock: Clock; readonly rate: Rate },
+): void {
   const answer = createAnswers([...services, ServerReflection, ServerReflectionAlpha]);
   router.service(ServerReflection, {
     async *serverReflectionInfo(requests, { signal }) {
-      for await (const request of untilAborted(requests, signal)) {
+      for await (const request of untilAborted(paced(requests, pace.clock, pace.rate), signal)) {
         yield { validHost: request.host, originalRequest: request, messageResponse: answer(request.messageRequest) };
       }
     },
   });
   router.service(ServerReflectionAlpha, {
     async *serverReflectionInfo(requests, { signal }) {
-      for await (const request of untilAborted(requests, signal)) {
+      for await (const request of untilAborted(paced(requests, pace.clock, pace.rate), signal)) {
         yield { validHost: request.host, originalRequest: request, messageResponse: answer(request.messageRequest) };
       }
     },

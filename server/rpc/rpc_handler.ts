@@ -3,36 +3,27 @@
 // request without a usable Host header throw out of the server's event handler.
 // Never throws and never leaves a response open.
 
-import { constants } from "node:http2";
 import { Code, type ConnectRouter, createConnectRouter, createContextValues } from "@connectrpc/connect";
 import {
   type compressionGzip,
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
-import type { Clock } from "../../kit/clock.ts";
-import { SECOND } from "../../kit/units.ts";
 import { createGate, type GateOptions } from "./authentication.ts";
-import { endedKey, hangUpKey, type Peer, peerKey } from "./call_context.ts";
+import { endedKey, hangUpKey, oldAgeKey, type Peer, peerKey } from "./call_context.ts";
+import type { Calls } from "./calls.ts";
 import { toConnectError } from "./error_map.ts";
 import { FailedAttempts } from "./failed_attempts.ts";
 import { createFailureInterceptor } from "./failures.ts";
+import { hangUp, type NodeHandler, type NodeRequest, type NodeResponse } from "./node_call.ts";
 import { certificateOf } from "./peer_certificate.ts";
-
-// Time that a caller has to end its side after it was answered.
-const LINGER_MS = 1 * SECOND;
-
-/** A request of Node's HTTP/1.1 server or of its HTTP/2 server. */
-export type NodeRequest = Parameters<typeof universalRequestFromNodeRequest>[0];
-/** The response that belongs to it. */
-export type NodeResponse = Parameters<typeof universalResponseToNodeResponse>[1];
-/** What a port calls for each request. */
-export type NodeHandler = (request: NodeRequest, response: NodeResponse) => void;
+import { oldAge } from "./session_guard.ts";
 
 /** How a router is served. */
 export interface RpcHandlerOptions extends Omit<GateOptions, "attempts"> {
   /** Name of the listener, and whether it serves this machine alone. */
   readonly listener: { readonly name: Peer["listener"]; readonly loopback: boolean };
+  readonly calls: Calls;
   readonly readBytesMax: number;
   readonly writeBytesMax: number;
   /** Compressions taken and, when the caller takes them, used; none saves the CPU on worker streams. */
@@ -51,10 +42,12 @@ export function createRpcHandler(options: RpcHandlerOptions): NodeHandler {
     shutdownSignal: options.shutdown,
   });
   options.routes(router);
+  const isStream = (kind: string) => kind === "client_streaming" || kind === "bidi_streaming";
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   const serve = async (request: NodeRequest, response: NodeResponse) => {
     const handler = handlers.get(request.url?.split("?", 1)[0] ?? "");
     if (handler === undefined) return answer(response, 404, "unimplemented", "this listener does not serve that path");
+    if (isStream(handler.method.methodKind)) options.calls.endless(request);
     // A kept-alive HTTP/1.1 connection has no GOAWAY: this is how it learns that the server stops.
     if (options.shutdown.aborted && request.httpVersionMajor === 1) response.setHeader("connection", "close");
     let call: ReturnType<typeof universalRequestFromNodeRequest>;
@@ -68,10 +61,10 @@ export function createRpcHandler(options: RpcHandlerOptions): NodeHandler {
         "the request has no usable Host or :authority: name this server",
       );
     }
-    resetUnread(response, options.clock);
     await universalResponseToNodeResponse(await handler(call), response);
   };
   return (request, response) => {
+    if (!options.calls.enter(request, response)) return;
     serve(request, response).catch((error: unknown) => {
       const mapped = toConnectError(error);
       const expected = mapped.code === Code.Canceled || mapped.code === Code.Aborted;
@@ -79,18 +72,6 @@ export function createRpcHandler(options: RpcHandlerOptions): NodeHandler {
       hangUp(response);
     });
   };
-}
-
-// A stream that is answered while its caller still sends would stay half open for as long as the caller likes, and hold up a
-// drain: it is reset without an error, as RFC 9113 8.1 says. Not at once: Node drops trailers that wait behind a reset.
-function resetUnread(response: NodeResponse, clock: Clock): void {
-  if (!("stream" in response)) return;
-  const { stream } = response;
-  stream?.once("finish", () => {
-    if (stream.readableEnded) return;
-    const cancel = clock.after(LINGER_MS, () => stream.close(constants.NGHTTP2_NO_ERROR));
-    stream.once("close", cancel);
-  });
 }
 
 function contextOf({ listener }: RpcHandlerOptions, request: NodeRequest, response: NodeResponse) {
@@ -101,7 +82,8 @@ function contextOf({ listener }: RpcHandlerOptions, request: NodeRequest, respon
   return createContextValues()
     .set(peerKey, certificate === undefined ? peer : { ...peer, certificate })
     .set(endedKey, new AbortController())
-    .set(hangUpKey, () => hangUp(response));
+    .set(hangUpKey, () => hangUp(response))
+    .set(oldAgeKey, "stream" in request ? oldAge(request.stream?.session) : undefined);
 }
 
 // Node's HTTP/2 server gives requests a stand-in for the socket that does not tell of certificates.
@@ -112,9 +94,4 @@ function socketOf(request: NodeRequest): object | undefined {
 function answer(response: NodeResponse, status: number, code: string, message: string): void {
   response.writeHead(status, { "content-type": "application/json" });
   response.end(JSON.stringify({ code, message }));
-}
-
-function hangUp(response: NodeResponse): void {
-  if ("stream" in response) response.stream?.close(constants.NGHTTP2_CANCEL);
-  else response.destroy();
 }

@@ -1,30 +1,66 @@
-// Watches over one HTTP/2 connection: settings in time, then a ping every 10 s that must be answered within 5 s.
-// Called by connections.ts for every session; Node's HTTP/2 server does neither by itself, and a black-holed peer stays unseen for
+// Watches over one HTTP/2 connection: settings in time, a ping every 10 s that must be answered within 5 s, no flood of PING or SETTINGS
+// frames; one without calls, or one that is old, is closed politely.
+// Called by connections.ts for every session; Node's HTTP/2 server does none of it by itself, and a black-holed peer stays unseen for
 // over 40 s even while writing.
-// Never ends a connection whose peer answers.
+//
+// greeting (settings) → kept → [idle: GOAWAY, closed] → [old: GOAWAY, worker streams told to move] → destroyed after the grace
 
-import type { ServerHttp2Session } from "node:http2";
+import { constants, type Http2Session, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { Clock } from "../../kit/clock.ts";
-import type { RpcLimits } from "./limits.ts";
+import { TokenBucket } from "../../kit/token_bucket.ts";
+import { type RpcLimits, rateOf } from "./limits.ts";
 
-/** Guards a session until it closes. onEnd tells why the guard ended it, for the log. */
-export function guardSession(
-  session: ServerHttp2Session,
-  clock: Clock,
-  limits: Pick<RpcLimits, "handshakeMs" | "pingIntervalMs" | "pingTimeoutMs">,
-  onEnd: (why: string) => void,
-): void {
-  const end = (why: string) => {
-    onEnd(why);
+/** Why a connection ended: told to the log, and as a security event when the peer did what nobody does by mistake. */
+export interface SessionOffence {
+  readonly why: string;
+  /** Of the security event; absent: none. */
+  readonly reason?: "PING_FLOOD" | "SETTINGS_FLOOD";
+}
+
+/** What a guard needs. */
+export interface GuardOptions {
+  readonly clock: Clock;
+  readonly limits: RpcLimits;
+  /** 0 to 1: which part of the spread of ages is this session's. */
+  readonly spread: number;
+  /** Told before the guard ends the session. */
+  readonly onEnd: (offence: SessionOffence) => void;
+}
+
+const aging = new WeakMap<Http2Session, AbortController>();
+
+/** Aborts when the connection has become old, and its streams should go on elsewhere; never for one that is not guarded. */
+export function oldAge(session: Http2Session | undefined): AbortSignal | undefined {
+  return session === undefined ? undefined : aging.get(session)?.signal;
+}
+
+/** Guards a session until it closes. */
+export function guardSession(session: ServerHttp2Session, options: GuardOptions): void {
+  const { clock, limits } = options;
+  const began = clock.monotonic();
+  const oldMs = limits.ageMs * (0.9 + 0.2 * options.spread);
+  const old = new AbortController();
+  aging.set(session, old);
+  const use = new Use(session, clock);
+  const end = (offence: SessionOffence) => {
+    options.onEnd(offence);
+    if (offence.reason !== undefined) session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
     session.destroy();
   };
-  let cancel = clock.after(limits.handshakeMs, () => end("no HTTP/2 settings in time"));
+  let cancel = clock.after(limits.handshakeMs, () => end({ why: "no HTTP/2 settings in time" }));
   const pingLater = () => {
     cancel = clock.after(limits.pingIntervalMs, ping);
   };
   const ping = () => {
     if (session.destroyed) return;
-    cancel = clock.after(limits.pingTimeoutMs, () => end("a ping was not answered"));
+    const ageMs = clock.monotonic() - began;
+    if (ageMs >= oldMs + limits.ageGraceMs) return end({ why: "the connection is old" });
+    if (ageMs >= oldMs && !old.signal.aborted) {
+      session.close();
+      old.abort();
+    } else if (use.idleMs() >= limits.idleMs) session.close();
+    if (session.destroyed) return;
+    cancel = clock.after(limits.pingTimeoutMs, () => end({ why: "a ping was not answered" }));
     session.ping((error) => {
       cancel();
       if (error === null && !session.destroyed) pingLater();
@@ -35,4 +71,47 @@ export function guardSession(
     pingLater();
   });
   session.once("close", () => cancel());
+  bound(session, "ping", options, end);
+  bound(session, "remoteSettings", options, end);
+}
+
+function bound(
+  session: ServerHttp2Session,
+  event: "ping" | "remoteSettings",
+  { clock, limits }: GuardOptions,
+  end: (offence: SessionOffence) => void,
+): void {
+  const isPing = event === "ping";
+  const bucket = new TokenBucket(rateOf(limits, isPing ? "ping" : "settings"), clock.monotonic());
+  session.on(event, () => {
+    if (session.destroyed || bucket.take(clock.monotonic())) return;
+    end(
+      isPing
+        ? { why: "too many PING frames", reason: "PING_FLOOD" }
+        : { why: "too many SETTINGS frames", reason: "SETTINGS_FLOOD" },
+    );
+  });
+}
+
+// How long a session has had no stream.
+class Use {
+  readonly #clock: Clock;
+  #open = 0;
+  #sinceMs: number;
+
+  constructor(session: ServerHttp2Session, clock: Clock) {
+    this.#clock = clock;
+    this.#sinceMs = clock.monotonic();
+    session.on("stream", (stream: ServerHttp2Stream) => {
+      this.#open += 1;
+      stream.once("close", () => {
+        this.#open -= 1;
+        this.#sinceMs = clock.monotonic();
+      });
+    });
+  }
+
+  idleMs(): number {
+    return this.#open > 0 ? 0 : this.#clock.monotonic() - this.#sinceMs;
+  }
 }

@@ -31,8 +31,6 @@ export interface TlsPortOptions extends PortOptions {
   readonly tls: TlsMaterial;
   /** Nobody gets in without a certificate that TLS finds good. */
   readonly mutual: boolean;
-  /** A handshake failed; called with the address of the peer, a code of few, and words. */
-  readonly onHandshakeFailure: (address: string, code: string, why: string) => void;
 }
 
 /** See the file header. */
@@ -43,7 +41,7 @@ export class TlsPort implements ListeningPort {
   constructor(options: TlsPortOptions) {
     const { limits, handler, http1: allowHTTP1, mutual, tls } = options;
     // Options of the HTTP/1.1 side, which the types of this server do not know.
-    const http1 = { maxHeaderSize: limits.headerBytesMax, connectionsCheckingInterval: limits.handshakeMs };
+    const http1 = { maxHeaderSize: limits.headerBytesMax, connectionsCheckingInterval: limits.slowCheckMs };
     this.#server = createSecureServer(
       {
         ...secureContext(tls),
@@ -62,19 +60,19 @@ export class TlsPort implements ListeningPort {
     Object.assign(server, { headersTimeout: limits.handshakeMs, requestTimeout: limits.requestMs });
     Object.assign(server, { maxHeadersCount: limits.headerFieldsMax });
     this.#connections = new Connections(server, options);
-    server.on("connection", (socket: Socket) => this.#connections.track(socket));
+    server.on("connection", (socket: Socket) => void this.#connections.track(socket));
     server.on("session", (session) => this.#connections.guard(session));
     server.on("sessionError", () => undefined);
     server.on("tlsClientError", (error, socket) => {
       const address = socket.remoteAddress ?? "";
-      if (!isGoneAway(error)) options.onHandshakeFailure(address, codeOf(error), messageOf(error));
+      if (!isGoneAway(error)) options.onOffence(address, `TLS_HANDSHAKE: ${codeOf(error)}`, messageOf(error));
       socket.destroy();
     });
     if (mutual) this.#letInOnly(options);
   }
 
   // Not by Node's own rejectUnauthorized: that tells neither of which peer nor why.
-  #letInOnly({ onHandshakeFailure }: TlsPortOptions): void {
+  #letInOnly({ onOffence }: TlsPortOptions): void {
     const server = this.#server;
     const serving = server.listeners("secureConnection") as ((socket: TLSSocket) => void)[];
     server.removeAllListeners("secureConnection");
@@ -85,7 +83,7 @@ export class TlsPort implements ListeningPort {
       }
       const isThere = socket.getPeerX509Certificate() !== undefined;
       const code = isThere ? String(socket.authorizationError) : "NO_CERTIFICATE";
-      onHandshakeFailure(socket.remoteAddress ?? "", code, "the peer's certificate is missing or not good");
+      onOffence(socket.remoteAddress ?? "", `TLS_HANDSHAKE: ${code}`, "the peer's certificate is missing or not good");
       socket.destroy();
     });
   }

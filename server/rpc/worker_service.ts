@@ -5,25 +5,30 @@
 
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { Clock } from "../../kit/clock.ts";
+import type { Rate } from "../../kit/token_bucket.ts";
 import type { SessionRequest, SessionResponse, WorkerService } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { ControlPlane } from "../commands/control_plane.ts";
 import type { ConnectedWorker } from "../dispatch/connected_worker.ts";
-import { endedKey, hangUpKey, peerKey, principalOf } from "./call_context.ts";
+import { endedKey, hangUpKey, oldAgeKey, peerKey, principalOf } from "./call_context.ts";
 import { brokenFrame } from "./error_map.ts";
+import { paced } from "./paced.ts";
 import { untilAborted } from "./until_aborted.ts";
 
-/** The service over the worker streams of dispatch. unreadMs: how long a worker may leave a frame unread. */
+/** The service over the worker streams of dispatch. unreadMs: how long a worker may leave a frame unread; rate: at which it may send them. */
 export function workerService(
   controlPlane: Pick<ControlPlane, "connectWorker">,
   clock: Clock,
-  unreadMs: number,
+  { unreadMs, rate }: { readonly unreadMs: number; readonly rate: Rate },
 ): ServiceImpl<typeof WorkerService> {
   return {
     async *session(requests, context): AsyncGenerator<SessionResponse> {
       const worker = controlPlane.connectWorker(principalOf(context), context.values.get(peerKey).name);
       const failed = new AbortController();
       const signal = AbortSignal.any([context.signal, failed.signal, context.values.get(endedKey).signal]);
-      const receiving = receive(worker, requests, signal).catch((error: unknown) => {
+      const onOldAge = () => worker.moveOn();
+      const oldAge = context.values.get(oldAgeKey);
+      oldAge?.addEventListener("abort", onOldAge, { once: true });
+      const receiving = receive(worker, paced(requests, clock, rate), signal).catch((error: unknown) => {
         const broken = brokenFrame(error);
         if (broken !== undefined) worker.closed(broken);
         failed.abort(error);
@@ -42,6 +47,7 @@ export function workerService(
         // A stream that dispatch ended because of the abort ends with the reason, not with OK.
         signal.throwIfAborted();
       } finally {
+        oldAge?.removeEventListener("abort", onOldAge);
         worker.closed();
         failed.abort();
         await receiving;

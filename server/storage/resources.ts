@@ -79,6 +79,16 @@ export function resourceQueries(db: Queryable) {
       return String(row.value);
     },
 
+    /** How many resources a namespace has. The caller holds the catalog's row, so that nobody adds one meanwhile. */
+    async countIn(namespace: string): Promise<number> {
+      const row = await db
+        .selectFrom("resource")
+        .select(({ fn }) => fn.countAll<string>().as("count"))
+        .where("namespace", "=", namespace)
+        .executeTakeFirstOrThrow();
+      return Number(row.count);
+    },
+
     /** The catalog revision, locked (FOR UPDATE) until the transaction ends: changes of the catalog happen one at a time. */
     async lockCatalog(): Promise<string> {
       const row = await db

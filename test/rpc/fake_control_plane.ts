@@ -122,6 +122,7 @@ export const RECORD: views.AuditRecordView = {
 export class FakeWorker implements ConnectedWorker {
   readonly received: SessionRequest[] = [];
   closedCalls = 0;
+  movedOn = 0;
   /** Set to make receive() wait. */
   hold: Promise<void> | undefined;
   /** Frames in place of Welcome, without end. */
@@ -145,6 +146,11 @@ export class FakeWorker implements ConnectedWorker {
     if (frame.frame.case === "hello") this.push({ frame: { case: "welcome", value: { sessionId: "ses_1" } } });
     if (frame.frame.case === "goodbye") this.#end();
     await this.hold;
+  }
+
+  moveOn(): void {
+    this.movedOn += 1;
+    this.#onChange();
   }
 
   push(frame: Parameters<typeof create<typeof SessionResponseSchema>>[1]): void {

@@ -282,7 +282,7 @@ export class WorkerSession {
   // A replica that shuts down is left only when another one has taken the session over: leases are renewed all along. A drain that is
   // for this worker is a word: the server assigns nothing more, and every server that follows is told.
   #leave({ move, reason, window }: Drain, drained: FrameStream): void {
-    this.#options.log("info", move ? "the server is shutting down, moving on" : "drained by an operator", { reason });
+    this.#options.log("info", move ? "asked to move on" : "drained by an operator", { reason });
     if (move) this.#drained = drained;
     else this.#drain ??= { windowMs: durationMs(window) ?? 0, reason };
     if (move && this.#next === undefined) this.#next = this.#dialBeside(drained, MOVE_BACKOFF);

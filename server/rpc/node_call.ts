@@ -1,0 +1,18 @@
+// A request and its response as Node's HTTP/1.1 and HTTP/2 servers hand them over, and how to break one off.
+// Used by calls.ts, rpc_handler.ts, ops.ts and the ports.
+
+import { constants } from "node:http2";
+import type { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+
+/** A request of Node's HTTP/1.1 server or of its HTTP/2 server. */
+export type NodeRequest = Parameters<typeof universalRequestFromNodeRequest>[0];
+/** The response that belongs to it. */
+export type NodeResponse = Parameters<typeof universalResponseToNodeResponse>[1];
+/** What a port calls for each request. */
+export type NodeHandler = (request: NodeRequest, response: NodeResponse) => void;
+
+/** Breaks a call off: resets its stream, or closes its HTTP/1.1 connection. */
+export function hangUp(response: NodeResponse): void {
+  if ("stream" in response) response.stream?.close(constants.NGHTTP2_CANCEL);
+  else response.destroy();
+}
