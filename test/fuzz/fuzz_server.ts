@@ -1,4 +1,5 @@
-// The server under fuzz: a real `orloj server` with the probe loaded, in a home of its own, on free ports. Called by frame_run.ts.
+// The server under fuzz: a real `orloj server` with the probe loaded, in a home of its own, on free ports. Called by frame_run.ts,
+// and by the campaigns of test/hostile and test/floods.
 // Its database is an embedded Postgres unless the environment given names another one.
 
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
@@ -18,6 +19,8 @@ const SAMPLE_WAIT_MS = 10_000;
 export interface FuzzServer {
   readonly api: string;
   readonly worker: string;
+  readonly ops: string;
+  readonly pid: number;
   readonly token: string;
   readonly joinToken: string;
   readonly client: OrlojClient;
@@ -49,16 +52,17 @@ export async function startFuzzServer(
       name: "server",
       args: ["--expose-gc", "--import", PROBE, COMMAND, "server", "--lease-ttl", "5s"],
       env: { ...env, ...ports, ...more },
-      ready: /^orloj server ready\b.*\bapi=(\S+) worker=(\S+)/,
+      ready: /^orloj server ready\b.*\bapi=(\S+) worker=(\S+) ops=(\S+)/,
     },
     clock,
     (stop) => cleanup.add(stop),
   );
-  const [, api = "", worker = ""] = server.match;
+  const [, api = "", worker = "", ops = ""] = server.match;
   const { token, joinToken } = JSON.parse(await readFile(join(home, "config.json"), "utf8")) as Record<string, string>;
   return {
-    ...{ api, token: token as string, joinToken: joinToken as string },
-    worker: worker.startsWith("http") ? worker : `http://${worker}`,
+    ...{ api, token: token as string, joinToken: joinToken as string, pid: server.pid },
+    worker: urlOf(worker),
+    ops: urlOf(ops),
     client: createClient({ endpoint: api, token: token as string }),
     alive: () => isAlive(server.pid),
     failures: () =>
@@ -87,6 +91,10 @@ export async function startFuzzServer(
       );
     },
   };
+}
+
+function urlOf(place: string): string {
+  return place.startsWith("http") ? place : `http://${place}`;
 }
 
 function isAlive(pid: number): boolean {

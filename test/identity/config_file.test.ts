@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { readServerConfig } from "../../server/config.ts";
 import { readConfigFile } from "../../server/config_file.ts";
+import { NO_LIMITS } from "../../server/limit_settings.ts";
 import { temporaryFolder } from "../harness/folders.ts";
 
 const folder = await temporaryFolder("cfg");
@@ -65,6 +66,7 @@ test("everything that it may say", () => {
         },
       ],
     },
+    limits: NO_LIMITS,
   });
   expect(readConfigFile(file("# nothing yet\n")).identity.issuers).toEqual([]);
   const workers = readConfigFile(
