@@ -59,7 +59,8 @@ test("an apply that would exceed the resources of a namespace changes nothing an
   const applied = (content: string) =>
     apply(context, ana, { files: [{ name: "t.yaml", content }], defaultNamespace: "", strict: false });
   const count = async () =>
-    (await listResources(context as never, { namespace: "small", full: false }, { pageSize: 50 })).items.length;
+    (await listResources(context as never, { namespace: "small", full: false }, { pageSize: 50, pageToken: "" })).items
+      .length;
   await applied(tools("small", 0, 2));
   await expect(applied(`${tools("small", 2, 4)}---\n${tools("large", 0, 1)}`)).rejects.toMatchObject({
     reason: "TOO_MANY",

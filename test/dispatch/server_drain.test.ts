@@ -85,6 +85,26 @@ test("a goodbye after a drain gives back what is held and closes the session", a
   expect(await recordsOf("worker.disconnected", worker.session.id)).toMatchObject([{ detail: { polite: true } }]);
 });
 
+test("a worker whose connection is old is asked once to move; it resumes at the same replica with what it holds, and is not draining", async () => {
+  const { worker, first } = await assigned();
+  await worker.send({ case: "accept", value: { tokens: [first.token] } });
+  worker.session.moveOn();
+  worker.session.moveOn();
+  const { move, reason } = await worker.take("drain");
+  expect({ move, reason }).toEqual({ move: true, reason: "the connection is old" });
+  expect([worker.session.free, await stateOf(worker.session.id)]).toEqual([0, "active"]);
+  const held = [{ taskId: first.taskId, token: first.token }];
+  const moved = await stage.connected({ resumeSessionId: worker.session.id, held }, worker.instance);
+  expect(moved.session.id).toBe(worker.session.id);
+  expect(worker.frames.filter(({ frame }) => frame.case === "drain")).toEqual([]);
+  await moved.send({ case: "credit", value: { freeSlots: 1, lastAssignSequence: first.sequence } });
+  expect(moved.session.free).toBe(1);
+  await moved.send(success(first));
+  const { acks } = await moved.take("outcomeAcks");
+  expect(acks.map(({ verdict }) => verdict)).toEqual([FactVerdict.COMMITTED]);
+  expect(await recordsOf("worker.drained", worker.session.id)).toEqual([]);
+});
+
 test("a worker that an operator drained stays drained when it moves to another replica", async () => {
   const { worker, first } = await assigned();
   await drainWorker(stage.context, ana, worker.session.id, 30_000);
