@@ -6,14 +6,11 @@ import type { ServerHttp2Session, ServerOptions } from "node:http2";
 import type { AddressInfo, Server, Socket } from "node:net";
 import type { Clock } from "../../kit/clock.ts";
 import { DomainError } from "../../kit/errors.ts";
-import { SECOND } from "../../kit/units.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { RpcLimits } from "./limits.ts";
 import { PeerCounts } from "./peer_counts.ts";
 import { guardSession } from "./session_guard.ts";
 
-// Time that a peer has to take in the last frame of a session before its socket is closed for it.
-const LAST_WORD_MS = 1 * SECOND;
 // Ages of connections are spread evenly, however many begin together.
 const GOLDEN_RATIO = 0.618_033_988_75;
 
@@ -53,7 +50,8 @@ export class Connections {
   readonly #counts: PeerCounts;
   /** By address and port of the peer. */
   readonly #sockets = new Map<string, Socket>();
-  readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #sessions = new Map<ServerHttp2Session, { readonly socket: Socket | undefined; over: boolean }>();
+  #looking = false;
   #onIdle: (() => void)[] = [];
   #guarded = 0;
 
@@ -111,15 +109,9 @@ export class Connections {
   guard(session: ServerHttp2Session): void {
     const { clock, limits, log, name, onOffence } = this.#options;
     const { remoteAddress: peer = "" } = session.socket;
-    const socket = this.#sockets.get(endOf(session.socket));
-    this.#sessions.add(session);
-    session.once("close", () => {
-      this.#sessions.delete(session);
-      if (socket === undefined || socket.destroyed) return;
-      // A peer that does not close its side would hold the socket for as long as it likes.
-      const cancel = clock.after(LAST_WORD_MS, () => socket.destroy());
-      socket.once("close", cancel);
-    });
+    this.#sessions.set(session, { socket: this.#sockets.get(endOf(session.socket)), over: false });
+    session.once("close", () => this.#sessions.delete(session));
+    this.#look();
     this.#guarded += 1;
     guardSession(session, {
       ...{ clock, limits, spread: (this.#guarded * GOLDEN_RATIO) % 1 },
@@ -133,7 +125,7 @@ export class Connections {
   /** Takes no new connection, and tells HTTP/2 peers to go elsewhere (GOAWAY). */
   stopAccepting(): void {
     if (this.#server.listening) this.#server.close();
-    for (const session of this.#sessions) session.close();
+    for (const session of this.#sessions.keys()) session.close();
   }
 
   /** Resolves when no connection is left. */
@@ -145,9 +137,24 @@ export class Connections {
   /** Ends every connection now; resolves when all are closed. */
   async destroy(): Promise<void> {
     this.stopAccepting();
-    for (const session of this.#sessions) session.destroy();
+    for (const session of this.#sessions.keys()) session.destroy();
     for (const socket of this.#sockets.values()) socket.destroy();
     await this.idle();
+  }
+
+  // Node waits for the peer to take in the last frame of a session, and after a polite end for its side to close: for as long as it likes.
+  #look(): void {
+    if (this.#looking) return;
+    this.#looking = true;
+    const { clock, limits } = this.#options;
+    clock.after(limits.slowCheckMs, () => {
+      this.#looking = false;
+      for (const [session, state] of this.#sessions) {
+        if (state.over) state.socket?.destroy();
+        state.over = session.destroyed;
+      }
+      if (this.#sessions.size > 0) this.#look();
+    });
   }
 }
 

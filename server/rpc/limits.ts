@@ -49,7 +49,7 @@ export interface RpcLimits {
   readonly firstBytesMs: number;
   /** Time to send the HTTP/2 settings, or the headers of an HTTP/1.1 request, in ms. */
   readonly handshakeMs: number;
-  /** How often slow HTTP/1.1 requests, unread answers and slow bodies are looked for, in ms. */
+  /** How often slow requests, unread answers and sessions that are over are looked for, in ms. */
   readonly slowCheckMs: number;
   /** Time to send a whole request, in ms; streams that callers write to have no end. */
   readonly requestMs: number;

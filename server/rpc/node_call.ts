@@ -1,6 +1,7 @@
 // A request and its response as Node's HTTP/1.1 and HTTP/2 servers hand them over, and how to break one off.
 // Used by calls.ts, rpc_handler.ts, ops.ts and the ports.
 
+import type { EventEmitter } from "node:events";
 import { constants } from "node:http2";
 import type { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 
@@ -15,4 +16,10 @@ export type NodeHandler = (request: NodeRequest, response: NodeResponse) => void
 export function hangUp(response: NodeResponse): void {
   if ("stream" in response) response.stream?.close(constants.NGHTTP2_CANCEL);
   else response.destroy();
+}
+
+/** Has an HTTP/2 server hand over what it would answer by itself, and leave half open: CONNECT, and expectations that nobody knows. */
+export function answerAll<Server extends EventEmitter>(server: Server, handler: NodeHandler): Server {
+  for (const event of ["connect", "checkExpectation"]) server.on(event, handler);
+  return server;
 }

@@ -8,7 +8,7 @@ import { createServer as createHttp1Server } from "node:http";
 import { createServer as createHttp2Server, type Http2Server } from "node:http2";
 import { createServer as createNetServer, type Server, type Socket } from "node:net";
 import { Connections, type ConnectionsOptions, http2Limits } from "./connections.ts";
-import type { NodeHandler } from "./node_call.ts";
+import { answerAll, type NodeHandler } from "./node_call.ts";
 
 /** What a port needs. */
 export interface PortOptions extends ConnectionsOptions {
@@ -137,5 +137,5 @@ function http2Server({ limits, handler }: PortOptions): Http2Server {
   const server = createHttp2Server(http2Limits(limits), handler);
   // Protocol errors of a peer end its own session; without a listener Node would tell nobody, which is right here.
   server.on("sessionError", () => undefined);
-  return server;
+  return answerAll(server, handler);
 }

@@ -2,7 +2,13 @@
 // Raw sockets against real listeners; times by a manual clock.
 
 import { once } from "node:events";
-import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, constants } from "node:http2";
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect as connectHttp2,
+  constants,
+  type OutgoingHttpHeaders,
+} from "node:http2";
 import { createClient } from "@connectrpc/connect";
 import { afterEach, expect, test } from "vitest";
 import { WorkerService } from "../../proto/gen/orloj/v1/worker_pb.ts";
@@ -144,9 +150,16 @@ test("an answer that is not read ends its call after its time", async () => {
   while (!seen.includes(reset)) await once(socket, "data");
 });
 
-test("a path that nobody serves does not hold a stream open", async () => {
+test.each<[string, OutgoingHttpHeaders]>([
+  ["a path that nobody serves", { ":method": "POST", ":path": "/nothing" }],
+  ["CONNECT", { ":method": "CONNECT", ":authority": "localhost:1" }],
+  ["an expectation that nobody knows", { ":method": "POST", ":path": HEALTH, expect: "a-miracle" }],
+])("%s does not hold a stream open", async (_what, headers) => {
   await start({});
-  const stream = call(connected(), "/nothing");
+  const session = connected();
+  const stream = session.request(headers, { endStream: false });
+  stream.on("error", () => undefined);
+  stream.resume();
   await once(stream, "response");
   await clock.armed(1_000);
   clock.advance(1_000);

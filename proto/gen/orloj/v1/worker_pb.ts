@@ -2168,7 +2168,7 @@ export type Drain = Message<"orloj.v1.Drain"> & {
   reason: string;
 
   /**
-   * The server is shutting down: move this session to another replica. From a server only.
+   * The server is shutting down, or the connection is old: move this session to another replica or connection. From a server only.
    *
    * @generated from field: bool move = 3;
    */
