@@ -20,6 +20,11 @@ export function hangUp(response: NodeResponse): void {
 
 /** Has an HTTP/2 server hand over what it would answer by itself, and leave half open: CONNECT, and expectations that nobody knows. */
 export function answerAll<Server extends EventEmitter>(server: Server, handler: NodeHandler): Server {
-  for (const event of ["connect", "checkExpectation"]) server.on(event, handler);
+  server.on("checkExpectation", handler);
+  // Of an HTTP/1.1 connection the second argument is its socket.
+  server.on("connect", (request: NodeRequest, response: NodeResponse) => {
+    if ("stream" in request) handler(request, response);
+    else response.destroy();
+  });
   return server;
 }
