@@ -114,7 +114,7 @@ function refuse(response: NodeResponse): void {
   if ("stream" in response) return void response.stream?.close(constants.NGHTTP2_REFUSED_STREAM);
   response.writeHead(503, { "content-type": "application/json", "retry-after": "1", connection: "close" });
   const message = "this server has as many calls at a time as it takes: try again in a moment";
-  response.end(JSON.stringify({ code: "resource_exhausted", message }));
+  response.end(JSON.stringify({ code: "unavailable", message }));
 }
 
 // A stream that is answered while its caller still sends would stay half open for as long as the caller likes, and hold up a

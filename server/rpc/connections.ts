@@ -31,8 +31,9 @@ export interface ConnectionsOptions {
 export function http2Limits(limits: RpcLimits): ServerOptions {
   return {
     maxHeaderListPairs: limits.headerFieldsMax,
-    streamResetBurst: limits.streamResetBurst,
-    streamResetRate: limits.streamResetRate,
+    // The guard counts resets: these say goodbye to the peer and tell nobody here. They are for what comes in one read.
+    streamResetBurst: 2 * limits.streamResetBurst,
+    streamResetRate: 2 * limits.streamResetRate,
     maxSessionInvalidFrames: limits.strayFramesMax,
     maxSessionRejectedStreams: limits.strayFramesMax,
     settings: {

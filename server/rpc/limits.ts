@@ -125,6 +125,6 @@ export function rpcLimits(overrides: Partial<RpcLimits> = {}): RpcLimits {
 }
 
 /** The limits of a kind as a rate. */
-export function rateOf(limits: RpcLimits, kind: "call" | "ping" | "settings" | "message"): Rate {
+export function rateOf(limits: RpcLimits, kind: "call" | "ping" | "settings" | "streamReset" | "message"): Rate {
   return { atOnce: limits[`${kind}Burst`], perSecond: limits[`${kind}Rate`] };
 }

@@ -1,5 +1,5 @@
 // Watches over one HTTP/2 connection: settings in time, a ping every 10 s that must be answered within 5 s, no flood of PING or SETTINGS
-// frames; one without calls, or one that is old, is closed politely.
+// frames or of resets; one without calls, or one that is old, is closed politely.
 // Called by connections.ts for every session; Node's HTTP/2 server does none of it by itself, and a black-holed peer stays unseen for
 // over 40 s even while writing.
 //
@@ -7,14 +7,20 @@
 
 import { constants, type Http2Session, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { Clock } from "../../kit/clock.ts";
-import { TokenBucket } from "../../kit/token_bucket.ts";
+import { type Rate, TokenBucket } from "../../kit/token_bucket.ts";
 import { type RpcLimits, rateOf } from "./limits.ts";
+
+const FLOODS = {
+  PING_FLOOD: "too many PING frames",
+  SETTINGS_FLOOD: "too many SETTINGS frames",
+  RESET_FLOOD: "too many streams that were reset",
+} as const;
 
 /** Why a connection ended: told to the log, and as a security event when the peer did what nobody does by mistake. */
 export interface SessionOffence {
   readonly why: string;
   /** Of the security event; absent: none. */
-  readonly reason?: "PING_FLOOD" | "SETTINGS_FLOOD";
+  readonly reason?: keyof typeof FLOODS;
 }
 
 /** What a guard needs. */
@@ -41,7 +47,7 @@ export function guardSession(session: ServerHttp2Session, options: GuardOptions)
   const oldMs = limits.ageMs * (0.9 + 0.2 * options.spread);
   const old = new AbortController();
   aging.set(session, old);
-  const use = new Use(session, clock);
+  const use = new Use(clock);
   const end = (offence: SessionOffence) => {
     options.onEnd(offence);
     if (offence.reason !== undefined) session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
@@ -71,25 +77,22 @@ export function guardSession(session: ServerHttp2Session, options: GuardOptions)
     pingLater();
   });
   session.once("close", () => cancel());
-  bound(session, "ping", options, end);
-  bound(session, "remoteSettings", options, end);
-}
-
-function bound(
-  session: ServerHttp2Session,
-  event: "ping" | "remoteSettings",
-  { clock, limits }: GuardOptions,
-  end: (offence: SessionOffence) => void,
-): void {
-  const isPing = event === "ping";
-  const bucket = new TokenBucket(rateOf(limits, isPing ? "ping" : "settings"), clock.monotonic());
-  session.on(event, () => {
-    if (session.destroyed || bucket.take(clock.monotonic())) return;
-    end(
-      isPing
-        ? { why: "too many PING frames", reason: "PING_FLOOD" }
-        : { why: "too many SETTINGS frames", reason: "SETTINGS_FLOOD" },
-    );
+  const bounded = (reason: keyof typeof FLOODS, rate: Rate) => {
+    const bucket = new TokenBucket(rate, clock.monotonic());
+    return () => {
+      if (!session.destroyed && !bucket.take(clock.monotonic())) end({ why: FLOODS[reason], reason });
+    };
+  };
+  session.on("ping", bounded("PING_FLOOD", rateOf(limits, "ping")));
+  session.on("remoteSettings", bounded("SETTINGS_FLOOD", rateOf(limits, "settings")));
+  const onReset = bounded("RESET_FLOOD", rateOf(limits, "streamReset"));
+  session.on("stream", (stream: ServerHttp2Stream) => {
+    use.began();
+    stream.once("close", () => {
+      use.ended();
+      if (stream.rstCode !== constants.NGHTTP2_NO_ERROR && stream.rstCode !== constants.NGHTTP2_REFUSED_STREAM)
+        onReset();
+    });
   });
 }
 
@@ -99,16 +102,18 @@ class Use {
   #open = 0;
   #sinceMs: number;
 
-  constructor(session: ServerHttp2Session, clock: Clock) {
+  constructor(clock: Clock) {
     this.#clock = clock;
     this.#sinceMs = clock.monotonic();
-    session.on("stream", (stream: ServerHttp2Stream) => {
-      this.#open += 1;
-      stream.once("close", () => {
-        this.#open -= 1;
-        this.#sinceMs = clock.monotonic();
-      });
-    });
+  }
+
+  began(): void {
+    this.#open += 1;
+  }
+
+  ended(): void {
+    this.#open -= 1;
+    this.#sinceMs = this.#clock.monotonic();
   }
 
   idleMs(): number {

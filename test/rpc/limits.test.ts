@@ -96,7 +96,7 @@ test("a call beyond those that a peer may have open is refused as not processed,
   expect(third.rstCode).toBe(constants.NGHTTP2_REFUSED_STREAM);
   const http1 = await fetch(`http://127.0.0.1:${rig.ports.api}${HEALTH}`, { method: "POST", body: "{}" });
   expect([http1.status, http1.headers.get("retry-after")]).toEqual([503, "1"]);
-  expect(await http1.json()).toMatchObject({ code: "resource_exhausted" });
+  expect(await http1.json()).toMatchObject({ code: "unavailable" });
   // Each listener counts for itself.
   expect((await fetch(`http://127.0.0.1:${rig.ports.ops}/healthz`)).status).toBe(200);
   first.close(constants.NGHTTP2_CANCEL);
@@ -182,6 +182,33 @@ test.each([
     expect(rig.log).toContainEqual(expect.objectContaining({ event: "rpc.connection_ended", listener: "worker" }));
   },
 );
+
+test("resets beyond what a client has reason for end the connection of one who does not listen either, and are recorded", async () => {
+  await start({ streamResetBurst: 20, streamResetRate: 1 });
+  const resets = (times: number) =>
+    Array.from({ length: times }, (_, index) => index * 2 + 1).flatMap((stream) => [
+      h2.frame("headers", h2.END_HEADERS, stream, h2.callHeaders(HEALTH, "localhost")),
+      h2.reset(stream),
+    ]);
+  const right = rig.raw("api", Buffer.concat([h2.greeting(), ...resets(15)]));
+  await readAll(rig.raw("api", Buffer.concat([h2.greeting(), ...resets(60)])));
+  expect(right.destroyed).toBe(false);
+  expect(reasons()).toEqual(["api RESET_FLOOD"]);
+});
+
+test("a peer that does not take in the end of its session loses its socket all the same", async () => {
+  await start({ pingBurst: 5, pingRate: 1 });
+  const socket = rig.raw("worker", h2.greeting());
+  await once(socket, "data");
+  // Half open: it says nothing more, reads nothing, and does not close.
+  socket.pause();
+  socket.write(Buffer.concat(Array.from({ length: 30 }, h2.ping)));
+  await rig.plane.until(() => rig.plane.refusals.length > 0);
+  clock.advance(1_000);
+  clock.advance(1_000);
+  socket.resume();
+  await new Promise((resolve) => socket.once("close", resolve));
+});
 
 test("a connection without a call is closed politely once it was idle for long; one with a call is not", async () => {
   await start({ idleMs: 25_000 });
