@@ -48,12 +48,15 @@ export function guardSession(session: ServerHttp2Session, options: GuardOptions)
   const old = new AbortController();
   aging.set(session, old);
   const use = new Use(clock);
+  let cancel: () => void = () => undefined;
   const end = (offence: SessionOffence) => {
+    if (session.destroyed) return;
+    cancel();
     options.onEnd(offence);
     if (offence.reason !== undefined) session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
     session.destroy();
   };
-  let cancel = clock.after(limits.handshakeMs, () => end({ why: "no HTTP/2 settings in time" }));
+  cancel = clock.after(limits.handshakeMs, () => end({ why: "no HTTP/2 settings in time" }));
   const pingLater = () => {
     cancel = clock.after(limits.pingIntervalMs, ping);
   };
@@ -80,7 +83,7 @@ export function guardSession(session: ServerHttp2Session, options: GuardOptions)
   const bounded = (reason: keyof typeof FLOODS, rate: Rate) => {
     const bucket = new TokenBucket(rate, clock.monotonic());
     return () => {
-      if (!session.destroyed && !bucket.take(clock.monotonic())) end({ why: FLOODS[reason], reason });
+      if (!bucket.take(clock.monotonic())) end({ why: FLOODS[reason], reason });
     };
   };
   session.on("ping", bounded("PING_FLOOD", rateOf(limits, "ping")));

@@ -342,6 +342,7 @@ export class FakeControlPlane implements ControlPlane {
   }
   async recordRefusal(refusal: Parameters<ControlPlane["recordRefusal"]>[0]): Promise<void> {
     this.refusals.push(refusal);
+    this.#changed();
   }
   createToken(...args: Parameters<ControlPlane["createToken"]>) {
     return this.#answer("createToken", args, { token: "orloj_canary", view: TOKEN });
