@@ -11,6 +11,8 @@ import type { RpcLimits } from "./limits.ts";
 import { PeerCounts } from "./peer_counts.ts";
 import { guardSession } from "./session_guard.ts";
 
+// So many more resets than are allowed, so that the guard sees that it was one too many.
+const RESETS_BESIDE = 20;
 // Ages of connections are spread evenly, however many begin together.
 const GOLDEN_RATIO = 0.618_033_988_75;
 
@@ -31,9 +33,9 @@ export interface ConnectionsOptions {
 export function http2Limits(limits: RpcLimits): ServerOptions {
   return {
     maxHeaderListPairs: limits.headerFieldsMax,
-    // The guard counts resets: these say goodbye to the peer and tell nobody here. They are for what comes in one read.
-    streamResetBurst: 2 * limits.streamResetBurst,
-    streamResetRate: 2 * limits.streamResetRate,
+    // The guard counts resets and has them recorded; Node's own count ends a connection in the middle of a read, and tells nobody.
+    streamResetBurst: limits.streamResetBurst + RESETS_BESIDE,
+    streamResetRate: limits.streamResetRate,
     maxSessionInvalidFrames: limits.strayFramesMax,
     maxSessionRejectedStreams: limits.strayFramesMax,
     settings: {

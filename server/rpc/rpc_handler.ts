@@ -63,13 +63,20 @@ export function createRpcHandler(options: RpcHandlerOptions): NodeHandler {
     }
     await universalResponseToNodeResponse(await handler(call), response);
   };
-  return (request, response) => {
-    if (!options.calls.enter(request, response)) return;
+  const begin = (request: NodeRequest, response: NodeResponse) => {
     serve(request, response).catch((error: unknown) => {
       const mapped = toConnectError(error);
       const expected = mapped.code === Code.Canceled || mapped.code === Code.Aborted;
       if (!expected) options.log.error("rpc.broken", { path: request.url?.slice(0, 256), error });
       hangUp(response);
+    });
+  };
+  return (request, response) => {
+    if (!options.calls.enter(request, response)) return;
+    if (!("stream" in request)) return begin(request, response);
+    // Hundreds of requests and their resets fit into one read: what is gone when it ends costs nothing more.
+    setImmediate(() => {
+      if (!request.stream.destroyed && !request.stream.closed) begin(request, response);
     });
   };
 }

@@ -49,10 +49,14 @@ export function guardSession(session: ServerHttp2Session, options: GuardOptions)
   aging.set(session, old);
   const use = new Use(clock);
   let cancel: () => void = () => undefined;
+  let isEnded = false;
   const end = (offence: SessionOffence) => {
-    if (session.destroyed) return;
+    if (isEnded) return;
+    isEnded = true;
     cancel();
     options.onEnd(offence);
+    // Node may have been first; what it was ended for is told all the same.
+    if (session.destroyed) return;
     if (offence.reason !== undefined) session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
     session.destroy();
   };
@@ -69,10 +73,12 @@ export function guardSession(session: ServerHttp2Session, options: GuardOptions)
       old.abort();
     } else if (use.idleMs() >= limits.idleMs) session.close();
     if (session.destroyed) return;
+    // After its GOAWAY a session of Node sends no pings: from then on it is time alone that ends it.
+    if (session.closed) return pingLater();
     cancel = clock.after(limits.pingTimeoutMs, () => end({ why: "a ping was not answered" }));
     session.ping((error) => {
       cancel();
-      if (error === null && !session.destroyed) pingLater();
+      if (!session.destroyed && (error === null || session.closed)) pingLater();
     });
   };
   session.once("remoteSettings", () => {
@@ -93,10 +99,15 @@ export function guardSession(session: ServerHttp2Session, options: GuardOptions)
     use.began();
     stream.once("close", () => {
       use.ended();
-      if (stream.rstCode !== constants.NGHTTP2_NO_ERROR && stream.rstCode !== constants.NGHTTP2_REFUSED_STREAM)
-        onReset();
+      if (wasReset(stream.rstCode, session.destroyed)) onReset();
     });
   });
+}
+
+// Not what was refused here, nor what ended together with its session.
+function wasReset(code: number, isOver: boolean): boolean {
+  if (isOver) return code === constants.NGHTTP2_CANCEL;
+  return code !== constants.NGHTTP2_NO_ERROR && code !== constants.NGHTTP2_REFUSED_STREAM;
 }
 
 // How long a session has had no stream.

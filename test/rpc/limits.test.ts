@@ -62,15 +62,15 @@ const reasonOf = (promise: Promise<unknown>) =>
   promise.then(() => "OK").catch((error) => OrlojError.from(error).reason);
 const reasons = () => rig.plane.refusals.map(({ reason, listener }) => `${listener} ${reason}`);
 
-/** Lets the clock go on in steps, with a ping answered at each. */
-async function goOn(session: ClientHttp2Session, pings: number) {
-  for (let round = 0; round < pings; round += 1) {
-    await clock.armed(10_000);
-    const pinged = once(session, "ping");
-    clock.advance(10_000);
-    await pinged;
+// No other timer of a listener is of this length.
+const PING_MS = 7_000;
+
+/** Lets the clock go on ping by ping, each once the one before was answered. One connection at a time. */
+async function goOn(pings: number) {
+  for (let ping = 0; ping < pings; ping += 1) {
+    await clock.armed(PING_MS);
+    clock.advance(PING_MS);
   }
-  await clock.armed(10_000);
 }
 
 test("connections of one peer beyond its share are closed at once and recorded, those that are there are served", async () => {
@@ -210,38 +210,44 @@ test("a peer that does not take in the end of its session loses its socket all t
   await new Promise((resolve) => socket.once("close", resolve));
 });
 
-test("a connection without a call is closed politely once it was idle for long; one with a call is not", async () => {
-  await start({ idleMs: 25_000 });
-  const [idle, used] = [connected("worker"), connected("api")];
-  const stream = call(used);
-  await Promise.all([once(idle, "remoteSettings"), once(used, "remoteSettings")]);
-  await goOn(idle, 2);
-  const goaway = once(idle, "goaway");
-  clock.advance(10_000);
+test("a connection without a call is closed politely once it was idle for long", async () => {
+  await start({ idleMs: 2 * PING_MS + 1, pingIntervalMs: PING_MS });
+  const session = connected("worker");
+  const goaway = once(session, "goaway");
+  await goOn(2);
+  await clock.armed(PING_MS);
+  expect(session.destroyed).toBe(false);
+  await goOn(1);
   const [code] = await goaway;
   expect(code).toBe(constants.NGHTTP2_NO_ERROR);
-  await closed(idle);
-  expect([used.destroyed, stream.destroyed]).toEqual([false, false]);
+  await closed(session);
+});
+
+test("a connection with a call is not idle", async () => {
+  await start({ idleMs: PING_MS, pingIntervalMs: PING_MS });
+  const session = connected();
+  const stream = call(session);
+  stream.write(Buffer.alloc(1));
+  await goOn(4);
+  await clock.armed(PING_MS);
+  expect([session.closed, stream.destroyed]).toEqual([false, false]);
 });
 
 test("an old connection takes nothing more, its worker is asked to move on, and it ends after the grace", async () => {
-  await start({ ageMs: 20_000, ageGraceMs: 20_000, unreadMs: 600_000 });
+  await start({ ageMs: 2 * PING_MS, ageGraceMs: 2 * PING_MS, unreadMs: 600_000, pingIntervalMs: PING_MS });
   const session = connected("worker");
   const stream = session.request({
     ...{ ":method": "POST", ":path": "/orloj.v1.WorkerService/Session", "content-type": "application/grpc" },
     ...{ te: "trailers", authorization: "Bearer tok-worker" },
   });
   stream.on("error", () => undefined);
+  stream.resume();
   await rig.plane.until(() => rig.plane.workers.length === 1);
   const goaway = once(session, "goaway");
-  await goOn(session, 3);
-  await goaway;
-  await rig.plane.until(() => rig.plane.workers[0]?.movedOn === 1);
-  expect(stream.destroyed).toBe(false);
-  for (let round = 0; round < 3 && !session.destroyed; round += 1) {
-    clock.advance(10_000);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  await goOn(3);
+  const [code] = await goaway;
+  expect([code, rig.plane.workers[0]?.movedOn, stream.destroyed]).toEqual([constants.NGHTTP2_NO_ERROR, 1, false]);
+  await goOn(2);
   await closed(session);
   expect(rig.log).toContainEqual(expect.objectContaining({ why: "the connection is old" }));
 });
