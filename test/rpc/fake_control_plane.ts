@@ -1,6 +1,5 @@
 // A control plane in memory behind the wire: answers every use case with one fixed view and notes what it was asked.
-// Used by the rpc tests. Its principals are named by their token: "tok-admin" has the role admin, and so on.
-// Never stores anything: the wire is what is tested.
+// Used by the rpc tests; stores nothing. Its principals are named by their token: "tok-admin" has the role admin, and so on.
 
 import { create } from "@bufbuild/protobuf";
 import { DomainError } from "../../kit/errors.ts";
@@ -150,7 +149,6 @@ export class FakeWorker implements ConnectedWorker {
 
   moveOn(): void {
     this.movedOn += 1;
-    this.#onChange();
   }
 
   push(frame: Parameters<typeof create<typeof SessionResponseSchema>>[1]): void {
