@@ -34,7 +34,7 @@ export async function announce(
   writeHomeConfig(home, own);
   const development = token === "" ? "" : `development token (for this machine only): ${token}\n`;
   process.stdout.write(
-    `orloj server ready api=${endpoint} worker=${inUrl(config.workers.host)}:${bound.worker} ops=http://${config.opsHost}:${bound.ops}\n${development}settings for the CLI and workers: ${home}/config.json\n`,
+    `orloj server ready api=${endpoint} worker=${inUrl(config.workers.host)}:${bound.worker} ops=http://${inUrl(config.opsHost)}:${bound.ops}\n${development}settings for the CLI and workers: ${home}/config.json\n`,
   );
   return () => handBackHomeConfig(home, own, kept);
 }

@@ -9,6 +9,7 @@ import { DAY, HOUR, MINUTE, parseDuration, SECOND } from "../kit/units.ts";
 import { RETENTION_DEFAULTS, type RetentionSettings } from "./commands/remove_expired.ts";
 import { DEVELOPMENT_GROUPS } from "./commands/tokens.ts";
 import { type FileConfig, readConfigFile, type TlsFiles } from "./config_file.ts";
+import { databaseUrlOf, isPostgresUrl, POSTGRES_URL_RULE } from "./database_urls.ts";
 import { LEASE_TTL_MS } from "./dispatch/timing.ts";
 import { type IdentitySettings, NO_IDENTITY } from "./identity/settings.ts";
 import { type LimitSettings, NO_LIMITS } from "./limit_settings.ts";
@@ -40,7 +41,7 @@ export interface ServerConfig {
   readonly host: string;
   /** Where workers are served, and by which certificates. */
   readonly workers: WorkerListener;
-  /** Address of the ops listener. */
+  /** Address of the ops listener, which asks for no credentials wherever it is. */
   readonly opsHost: string;
   /** Certificates of the API listener; absent: no TLS. */
   readonly tls?: TlsFiles;
@@ -76,12 +77,13 @@ Runs the control plane. With no database of its own it starts an embedded Postgr
 Options:
   --config FILE        who may call, TLS, limits, who may name which secrets: see docs/configuration.md (ORLOJ_CONFIG)
   --host ADDR          address of the API; default 127.0.0.1, beyond loopback only with TLS and identities (ORLOJ_HOST)
-${WORKER_LISTENER_HELP}  --database-url URL   Postgres to use instead (ORLOJ_DATABASE_URL)
+${WORKER_LISTENER_HELP}  --database-url URL   Postgres to use instead (ORLOJ_DATABASE_URL, or the file that ORLOJ_DATABASE_URL_FILE names)
   --maintenance-database-url URL  the same as the role that removes old audit records (ORLOJ_MAINTENANCE_DATABASE_URL)
   --home DIR           where local state lives; default .orloj (ORLOJ_HOME)
   --api-port N         Connect, gRPC, gRPC-Web and JSON; default ${PORTS.api}, 0 for any (ORLOJ_API_PORT)
   --worker-port N      worker streams; default ${PORTS.worker} (ORLOJ_WORKER_PORT)
-  --ops-port N         /healthz and /readyz; default ${PORTS.ops} (ORLOJ_OPS_PORT)
+  --ops-port N         /healthz, /readyz and /metrics; default ${PORTS.ops} (ORLOJ_OPS_PORT)
+  --ops-host ADDR      address of these; default 127.0.0.1. They ask for no credentials: beyond it only in a network you trust (ORLOJ_OPS_HOST)
   --lease-ttl D        lease length, 1s to 10m; default 30s (ORLOJ_LEASE_TTL)
   --run-retention D    how long finished runs are kept, 1h to 3650d; default 90d (ORLOJ_RUN_RETENTION)
   --dead-letter-retention D  and at least those with dead letters; default 30d (ORLOJ_DEAD_LETTER_RETENTION)
@@ -95,7 +97,7 @@ ${WORKER_LISTENER_HELP}  --database-url URL   Postgres to use instead (ORLOJ_DAT
   --secrets-dir DIR    secrets as files NAME/KEY (ORLOJ_SECRETS_DIR); else ORLOJ_SECRET_<NAME>_<KEY>
   -h, --help           this text
 
-Operations are served on 127.0.0.1 only, and so are workers without certificates.
+Workers without certificates are served on 127.0.0.1 only.
 `;
 
 /** Reads the configuration. @throws CONFIG_INVALID saying which value and what it may be */
@@ -108,8 +110,8 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
   }
   requireDistinctSecrets(env);
   const flags = readFlags(argv);
-  const databaseUrl = flags["database-url"] ?? env["ORLOJ_DATABASE_URL"];
-  const maintenanceUrl = flags["maintenance-database-url"] ?? env["ORLOJ_MAINTENANCE_DATABASE_URL"];
+  const databaseUrl = databaseUrlOf("ORLOJ_DATABASE_URL", flags["database-url"], env);
+  const maintenanceUrl = databaseUrlOf("ORLOJ_MAINTENANCE_DATABASE_URL", flags["maintenance-database-url"], env);
   if (maintenanceUrl !== undefined && databaseUrl === undefined) {
     throw invalid(
       "--maintenance-database-url: the embedded Postgres has a role of its own; give --database-url too, or neither",
@@ -134,7 +136,7 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
     migrate: oneOf("--migrate", flags.migrate ?? "auto", ["auto", "check"] as const),
     host: hostOf(flags.host ?? env["ORLOJ_HOST"] ?? LOCAL_HOST, file),
     workers,
-    opsHost: LOCAL_HOST,
+    opsHost: addressOf("--ops-host", flags["ops-host"] ?? env["ORLOJ_OPS_HOST"] ?? LOCAL_HOST),
     identity: { ...file.identity, ...(workers.trustDomain && { workerTrustDomain: workers.trustDomain }) },
     limits: file.limits,
     ...(file.tls && { tls: file.tls }),
@@ -173,7 +175,7 @@ function readFlags(argv: readonly string[]) {
       args: [...argv],
       options: {
         ...{ "database-url": text, "maintenance-database-url": text },
-        ...{ home: text, "api-port": text, "worker-port": text, "ops-port": text },
+        ...{ home: text, "api-port": text, "worker-port": text, "ops-port": text, "ops-host": text },
         ...{ "lease-ttl": text, migrate: text, "dev-groups": text, "log-level": text, "secrets-dir": text },
         ...{ "run-retention": text, "dead-letter-retention": text, "audit-retention": text },
         unattached: text,
@@ -198,21 +200,17 @@ function requireDistinctSecrets(env: Environment): void {
   }
 }
 
-/** What isPostgresUrl asks for, for people. */
-export const POSTGRES_URL_RULE = "must begin with postgres:// or postgresql://";
-
-/** True for the URL of a Postgres. */
-export function isPostgresUrl(text: string): boolean {
-  return /^postgres(ql)?:\/\//.test(text);
-}
-
 // An API that others can reach needs TLS; that it needs somebody who may call is checked once the database is open.
 function hostOf(host: string, { tls }: FileConfig): string {
-  if (isIP(host) === 0 && host !== "localhost") throw invalid(`--host: "${host}" is not an IP address`);
-  if (isLoopback(host) || tls !== undefined) return host;
+  if (isLoopback(addressOf("--host", host)) || tls !== undefined) return host;
   throw invalid(
     `--host: ${host} is beyond this machine, and there is no TLS: name tls.cert and tls.key in the file of --config`,
   );
+}
+
+function addressOf(name: string, host: string): string {
+  if (isIP(host) === 0 && host !== "localhost") throw invalid(`${name}: "${host}" is not an IP address`);
+  return host;
 }
 
 function postgresUrl(name: string, text: string): string {

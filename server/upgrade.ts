@@ -3,7 +3,8 @@
 
 import { parseArgs } from "node:util";
 import { DomainError, messageOf } from "../kit/errors.ts";
-import { type Environment, isPostgresUrl, POSTGRES_URL_RULE } from "./config.ts";
+import type { Environment } from "./config.ts";
+import { databaseUrlOf, isPostgresUrl, POSTGRES_URL_RULE } from "./database_urls.ts";
 import { openDatabase } from "./storage/database.ts";
 import { type MigrateOptions, migrate } from "./storage/migrate.ts";
 import { grantRights, type Roles } from "./storage/rights.ts";
@@ -18,7 +19,7 @@ With roles it also gives them exactly the rights that they need, so that no serv
 run it so at every upgrade, as the owner of the tables, and start the servers as the first role with --migrate=check.
 
 Options:
-  --database-url URL      Postgres to bring up (ORLOJ_DATABASE_URL)
+  --database-url URL      Postgres to bring up (ORLOJ_DATABASE_URL, or the file that ORLOJ_DATABASE_URL_FILE names)
   --server-role NAME      role of the servers: reads and writes, but only adds to the audit trail
   --maintenance-role NAME role of audit retention: removes old audit records, and nothing else
   --check                 change nothing; exit 1 if something is missing
@@ -74,8 +75,9 @@ export async function runMigrate(argv: readonly string[], env: Environment): Pro
       process.stdout.write(HELP);
       return 0;
     }
-    const url = values["database-url"] ?? env["ORLOJ_DATABASE_URL"];
-    if (url === undefined) return failed("USAGE", "no database: give --database-url or ORLOJ_DATABASE_URL", 2);
+    const url = databaseUrlOf("ORLOJ_DATABASE_URL", values["database-url"], env);
+    if (url === undefined)
+      return failed("USAGE", "no database: give --database-url, ORLOJ_DATABASE_URL, or ORLOJ_DATABASE_URL_FILE", 2);
     if (!isPostgresUrl(url)) return failed("USAGE", `--database-url: ${POSTGRES_URL_RULE}`, 2);
     const { "server-role": server, "maintenance-role": maintenance, check = false } = values;
     const roles = { ...(server !== undefined && { server }), ...(maintenance !== undefined && { maintenance }) };

@@ -1,6 +1,6 @@
 // The three listeners of a server: API (HTTP/2 and HTTP/1.1), worker (HTTP/2), ops (probes), and how they start and stop.
 // Called by main.ts, which passes the control plane in.
-// Never listens beyond loopback without TLS, for workers without mutual TLS, and for operations not at all.
+// Never listens beyond loopback without TLS, and for workers without mutual TLS; but for ops, which has nothing but probes and metrics, where it is told.
 //
 // new → start → serving → drain (not ready, still serving) → stop (GOAWAY, calls end, streams aborted, connections destroyed)
 
@@ -112,7 +112,7 @@ type Name = keyof ListenerPorts;
 export function createListeners(options: ListenersOptions): Listeners {
   const limits = rpcLimits(options.limits);
   const certificates = { api: options.tls, worker: options.workerTls, ops: undefined };
-  for (const name of ["api", "worker", "ops"] as const) {
+  for (const name of ["api", "worker"] as const) {
     if (certificates[name] === undefined) requireLoopback(name, options[name].host);
   }
   assert(options.workerTls === undefined || options.workerTls.clientCa !== undefined, "worker TLS is mutual");

@@ -1,5 +1,5 @@
 // The ops listener's paths: /healthz (the process answers), /readyz (it should get work), and /metrics (what Prometheus scrapes).
-// Wired by listeners.ts. Needs no credentials, and is never beyond loopback.
+// Wired by listeners.ts. Needs no credentials, and is beyond loopback only where an operator says so (--ops-host).
 // The probes reveal no more than yes or no; metrics reveal numbers, and names of namespaces, tools and routes.
 
 import { EXPOSITION_TYPE } from "../../kit/metrics.ts";

@@ -126,3 +126,10 @@ test("a file that is not there, and a host that nobody may be served on", () => 
   expect(readServerConfig(["--host", "::"], { ORLOJ_CONFIG: tls }).host).toBe("::");
   expect(readServerConfig([], { ORLOJ_HOST: "127.0.0.2" }).host).toBe("127.0.0.2");
 });
+
+test("the ops listener may be put elsewhere, without credentials and only when it is said", () => {
+  expect(readServerConfig([], {}).opsHost).toBe("127.0.0.1");
+  expect(readServerConfig([], { ORLOJ_OPS_HOST: "0.0.0.0" })).toMatchObject({ opsHost: "0.0.0.0", host: "127.0.0.1" });
+  expect(readServerConfig(["--ops-host", "::"], { ORLOJ_OPS_HOST: "127.0.0.1" }).opsHost).toBe("::");
+  expect(() => readServerConfig(["--ops-host", "ops.example"], {})).toThrow(/--ops-host: "ops.example" is not an IP/);
+});
