@@ -5,7 +5,6 @@
 set -eu
 ca=$1
 out=$2
-mkdir -p "$ca"
 [ -e "$ca/ca.crt" ] || orloj certs init --dir "$ca" --trust-domain orloj.local
 [ -e "$ca/server.crt" ] || orloj certs issue server --dir "$ca" --host balancer --host server-1 --host server-2 --host localhost --host 127.0.0.1
 for worker in w1 w2; do
