@@ -73,7 +73,7 @@ const pathsOf = ({ files }: Packed) => files.map(({ path }) => path).sort();
 test("the orloj package holds the built product, its types, the protos and the examples, and no source or test", () => {
   const paths = pathsOf(orloj);
   const known =
-    /^(dist\/(bin|kit|language|server|worker|cli|sandbox|sdk|proto\/gen)\/|examples\/|deploy\/monitoring\/|proto\/orloj\/v1\/\w+\.proto$)|^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
+    /^(dist\/(bin|kit|language|server|worker|cli|sandbox|sdk|proto\/gen)\/|examples\/|deploy\/(compose|helm|kubernetes|monitoring|systemd)\/|proto\/orloj\/v1\/\w+\.proto$)|^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
   expect(paths.filter((path) => !known.test(path))).toEqual([]);
   expect(paths.filter((path) => path.endsWith(".ts") && !path.endsWith(".d.ts") && path.startsWith("dist/"))).toEqual(
     [],
@@ -83,6 +83,9 @@ test("the orloj package holds the built product, its types, the protos and the e
   );
   expect(paths).toEqual(expect.arrayContaining(["proto/orloj/v1/workflow.proto", "proto/orloj/v1/common.proto"]));
   expect(paths).toEqual(expect.arrayContaining(["deploy/monitoring/alerts.yaml", "deploy/monitoring/dashboard.json"]));
+  expect(paths).toEqual(
+    expect.arrayContaining(["deploy/systemd/orloj-server.service", "deploy/helm/orloj/templates/_names.tpl"]),
+  );
 });
 
 test("every file of the examples is packed, also what tools read", async () => {
