@@ -161,7 +161,7 @@ function shell(text: string, cwd: string, own: Readonly<Record<string, string>>)
   const path = [dirname(process.execPath), ...outer].join(delimiter);
   const child = spawn("sh", ["-e", "-c", text], {
     ...{ cwd, stdio: ["ignore", "pipe", "pipe"], timeout: RUN_MS_MAX, killSignal: "SIGKILL" },
-    env: { ...Object.fromEntries(inherited), ...env, PATH: path },
+    env: { npm_config_prefer_offline: "true", ...Object.fromEntries(inherited), ...env, PATH: path },
   });
   let output = "";
   for (const stream of [child.stdout, child.stderr])
