@@ -313,9 +313,11 @@ monitoring: {enabled: true}
   test("renders workers alone", async () => {
     if (!present) return;
     const rendered = documentsOf(await helmTemplate("--set=server.enabled=false", "--set=worker.endpoints=a:7602"));
-    expect(rendered.map(({ kind, metadata }) => `${kind} ${metadata.name}`).filter((name) => /server$|Service |Config/.test(name))).toEqual([
-      "ServiceAccount orloj-server",
-    ]);
+    expect(
+      rendered
+        .map(({ kind, metadata }) => `${kind} ${metadata.name}`)
+        .filter((name) => /server$|Service |Config/.test(name)),
+    ).toEqual(["ServiceAccount orloj-server"]);
     const [worker] = one("Deployment", "orloj-worker", rendered)["spec"].template.spec.containers;
     expect(worker.env[0]).toEqual({ name: "ORLOJ_WORKER_ENDPOINTS", value: "a:7602" });
   });
