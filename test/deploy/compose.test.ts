@@ -17,11 +17,11 @@ const services = Object.entries(compose["services"]) as [string, Manifest][];
 const service = (name: string): Manifest => compose["services"][name];
 const ours = services.filter(([, { image }]) => image.startsWith("orloj:"));
 
-// The schema has ids of an older draft, and a format of durations that the specification does not mean.
+// The schema has ids of an older draft, its own name with a # behind, and a format of durations that the specification does not mean.
 function withoutIds(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutIds);
   if (typeof value !== "object" || value === null) return value;
-  const members = Object.entries(value).filter(([name, inner]) => !(name === "id" && typeof inner === "string"));
+  const members = Object.entries(value).filter(([name, inner]) => !(/^(id|\$schema)$/.test(name) && typeof inner === "string"));
   return Object.fromEntries(members.map(([name, inner]) => [name, withoutIds(inner)]));
 }
 const valid = new Ajv2019({ strict: false, allErrors: true, validateFormats: false }).compile(
