@@ -29,8 +29,11 @@ const valid = new Ajv2019({ strict: false, allErrors: true, validateFormats: fal
 );
 
 test("it is valid, and a key that does not exist is not", () => {
-  expect(valid(compose), JSON.stringify(valid.errors, undefined, 1)).toBe(true);
-  const wrong = structuredClone(compose);
+  // The name of the project came into the specification after this schema.
+  const { name, ...known } = compose;
+  expect(name).toBe("orloj");
+  expect(valid(known), JSON.stringify(valid.errors, undefined, 1)).toBe(true);
+  const wrong = structuredClone(known);
   wrong["services"]["server-1"].comand = [];
   expect(valid(wrong)).toBe(false);
 });

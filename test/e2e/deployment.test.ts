@@ -229,4 +229,4 @@ test("a workflow runs on it, is not disturbed when a server leaves, and everythi
   expect(await servers[1]?.stop()).toEqual({ code: 0, signal: null });
   // Heads of the trail left it, signed with the key that both share.
   expect(servers[1]?.output.stdout).toMatch(/"type":"head"/);
-});
+}, 300_000);
