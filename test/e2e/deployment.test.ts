@@ -18,6 +18,8 @@ import { type RunningProcess, startOrloj, startProcess } from "../harness/proces
 
 const ROOT = join(import.meta.dirname, "../..");
 const COMPOSE = join(ROOT, "deploy/compose");
+/** Two servers, a balancer and two workers start on one machine, which may be busy. */
+const READY_MS_MAX = 60_000;
 const MANIFESTS = `
 apiVersion: orloj.dev/v1
 kind: Agent
@@ -124,7 +126,7 @@ async function startServer(name: string): Promise<Server> {
       ...{ ORLOJ_API_PORT: `${api}`, ORLOJ_WORKER_PORT: `${worker}`, ORLOJ_OPS_PORT: `${ops}` },
     },
   });
-  await running.waitFor(/orloj server ready/);
+  await running.waitFor(/orloj server ready/, READY_MS_MAX);
   return Object.assign(running, { api, worker, ops });
 }
 
@@ -140,7 +142,7 @@ async function startWorker(name: string, port: number): Promise<RunningProcess> 
       ...{ ORLOJ_TOOL_MEMORY_MIB: "256", ORLOJ_LOG_FORMAT: "json" },
     },
   });
-  await running.waitFor(/\bready\b/);
+  await running.waitFor(/\bready\b/, READY_MS_MAX);
   return running;
 }
 
