@@ -21,7 +21,9 @@ const ours = services.filter(([, { image }]) => image.startsWith("orloj:"));
 function withoutIds(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutIds);
   if (typeof value !== "object" || value === null) return value;
-  const members = Object.entries(value).filter(([name, inner]) => !(/^(id|\$schema)$/.test(name) && typeof inner === "string"));
+  const members = Object.entries(value).filter(
+    ([name, inner]) => !(/^(id|\$schema)$/.test(name) && typeof inner === "string"),
+  );
   return Object.fromEntries(members.map(([name, inner]) => [name, withoutIds(inner)]));
 }
 const valid = new Ajv2019({ strict: false, allErrors: true, validateFormats: false }).compile(

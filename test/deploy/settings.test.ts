@@ -23,7 +23,9 @@ test("flags of server, worker and migrate are known", () => {
   const help = `${SERVER_HELP}${WORKER_HELP} --server-role --maintenance-role `;
   // Lines that run programs of others begin them with CMD, or with their name.
   const lines = all.flatMap(({ text }) => text.split("\n")).filter((line) => !/CMD|psql|curl|#/.test(line));
-  const flags = lines.flatMap((line) => [...line.matchAll(/(?<=[[\s])(--[a-z-]+)=/g)].map((match) => match[1] as string));
+  const flags = lines.flatMap((line) =>
+    [...line.matchAll(/(?<=[[\s])(--[a-z-]+)=/g)].map((match) => match[1] as string),
+  );
   expect(new Set(flags).size).toBeGreaterThanOrEqual(5);
   expect(flags.filter((flag) => !help.includes(`${flag} `))).toEqual([]);
 });
