@@ -43,6 +43,7 @@ export function addReflection(
 function createAnswers(services: readonly DescService[]) {
   const files = new Map<string, DescFile>();
   const symbols = new Map<string, DescFile>();
+  const written = new Map<DescFile, Uint8Array>();
   for (const service of services) index(service.file, files, symbols);
   const notFound = (what: string) => ({
     case: "errorResponse" as const,
@@ -50,8 +51,10 @@ function createAnswers(services: readonly DescService[]) {
   });
   const describe = (file: DescFile | undefined, what: string) => {
     if (file === undefined) return notFound(what);
-    const fileDescriptorProto = [toBinary(FileDescriptorProtoSchema, file.proto)];
-    return { case: "fileDescriptorResponse" as const, value: { fileDescriptorProto } };
+    // Written once: a caller may ask for the same file a thousand times.
+    const bytes = written.get(file) ?? toBinary(FileDescriptorProtoSchema, file.proto);
+    written.set(file, bytes);
+    return { case: "fileDescriptorResponse" as const, value: { fileDescriptorProto: [bytes] } };
   };
   return (question: Question) => {
     switch (question.case) {

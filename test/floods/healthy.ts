@@ -103,6 +103,7 @@ class WorkerPort {
       { ":method": "POST", ":path": OPEN_PATH, "content-type": "application/grpc", te: "trailers" },
       { signal },
     );
+    stream.on("error", () => undefined);
     stream.end(Buffer.alloc(5));
     stream.resume();
     const [trailers] = (await once(stream, "trailers", { signal })) as [Record<string, unknown>];
