@@ -96,4 +96,4 @@ test("a dump is restored, verified, and worked on", async () => {
   expect(idsOf(await orloj(second, ["runs"]))).toHaveLength(4);
   await again.stop();
   await second.stop();
-});
+}, 400_000);
