@@ -12,6 +12,7 @@ const SOURCES = [
   "bin",
   "kit",
   "language",
+  "tracing",
   "server",
   "worker",
   "sdk",
@@ -73,7 +74,7 @@ const pathsOf = ({ files }: Packed) => files.map(({ path }) => path).sort();
 test("the orloj package holds the built product, its types, the protos and the examples, and no source or test", () => {
   const paths = pathsOf(orloj);
   const known =
-    /^(dist\/(bin|kit|language|server|worker|cli|sandbox|sdk|proto\/gen)\/|examples\/|deploy\/(compose|helm|kubernetes|monitoring|systemd)\/|proto\/orloj\/v1\/\w+\.proto$)|^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
+    /^(dist\/(bin|kit|language|tracing|server|worker|cli|sandbox|sdk|proto\/gen)\/|examples\/|deploy\/(compose|helm|kubernetes|monitoring|systemd)\/|proto\/orloj\/v1\/\w+\.proto$)|^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
   expect(paths.filter((path) => !known.test(path))).toEqual([]);
   expect(paths.filter((path) => path.endsWith(".ts") && !path.endsWith(".d.ts") && path.startsWith("dist/"))).toEqual(
     [],

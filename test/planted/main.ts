@@ -11,7 +11,17 @@ import { makeDatabase, startPostgres } from "../sim/postgres_home.ts";
 import type { Finding, Harness } from "./harness.ts";
 import { applyBug, type PlantedBug, ROOT, readBugs } from "./patches.ts";
 
-const COPIED = ["kit", "language", "proto/gen", "server", "test/commands", "test/sim", "test/planted", "package.json"];
+const COPIED = [
+  "kit",
+  "language",
+  "tracing",
+  "proto/gen",
+  "server",
+  "test/commands",
+  "test/sim",
+  "test/planted",
+  "package.json",
+];
 /** Harnesses at the same time. */
 const LANES = 2;
 const HARNESS_TIMEOUT_MS = 180_000;

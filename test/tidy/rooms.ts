@@ -4,6 +4,7 @@
 /** Rooms that a room may import beside itself. The longest matching path names a file's room. */
 export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   kit: [],
+  tracing: ["kit"],
   language: ["kit"],
   "proto/gen": [],
   "server/manifests": ["kit", "language"],
@@ -65,13 +66,23 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
     "server/telemetry",
   ],
   // main.ts wires, config.ts reads the environment.
-  server: ["kit", "language", "server/*"],
-  "worker/session": ["kit", "language", "proto/gen", "worker/agent", "worker/model", "worker/tool", "worker"],
+  server: ["kit", "language", "tracing", "server/*"],
+  "worker/telemetry": ["kit", "worker/agent", "worker"],
+  "worker/session": [
+    "kit",
+    "language",
+    "proto/gen",
+    "worker/agent",
+    "worker/model",
+    "worker/telemetry",
+    "worker/tool",
+    "worker",
+  ],
   "worker/agent": ["kit", "language", "worker/model", "worker/tool", "worker"],
   "worker/handler": ["kit", "language", "worker/agent", "worker/tool", "worker"],
   "worker/model": ["kit", "language", "worker/agent", "worker/tool", "worker"],
   "worker/tool": ["kit", "language", "worker/agent", "worker"],
-  worker: ["kit", "language", "worker/*"],
+  worker: ["kit", "language", "tracing", "worker/*"],
   // A service for the examples, beside the product: it knows nothing of it.
   sandbox: ["kit"],
   sdk: ["proto/gen"],
@@ -123,6 +134,7 @@ export const PACKAGE_ROOMS: readonly {
   },
   { packages: /^jose/, rooms: ["server/identity"], why: "tokens of others are read in one place" },
   { packages: /^@modelcontextprotocol\//, rooms: ["worker/tool"], why: "MCP is a kind of tool" },
+  { packages: /^@opentelemetry\//, rooms: ["tracing"], why: "spans are exported in one place" },
   { packages: /^commander/, rooms: ["cli"], why: "commander belongs to the CLI" },
 ];
 

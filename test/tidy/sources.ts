@@ -29,6 +29,7 @@ export interface Source {
 const TOP = [
   "bin",
   "kit",
+  "tracing",
   "language",
   "server",
   "worker",
