@@ -11,6 +11,7 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY scripts scripts
 COPY proto proto
 COPY kit kit
+COPY tracing tracing
 COPY language language
 COPY sdk sdk
 COPY sandbox sandbox

@@ -105,6 +105,7 @@ function runFacts(run: Run, nowMs: number, context: Context): string[] {
       ["Created", instant(run.createTime)],
       ["Deadline", instant(run.deadline)],
       ["Bundle", safeLine(run.bundleDigest)],
+      ["Trace", safeLine(run.traceId)],
       ["Parameters", safeLine(run.parametersJson)],
       ["Output", safeLine(run.outputJson)],
       ["Failure", run.failure === undefined ? "" : safeLine(`${run.failure.class}: ${run.failure.message}`)],

@@ -36,6 +36,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   invoke: { summary: "start a run of a workflow", load: () => import("./invoke.ts") },
   runs: { summary: "list runs, newest first", load: () => import("./runs.ts") },
   tasks: { summary: "list the tasks of a run", load: () => import("./tasks.ts") },
+  logs: { summary: "what was logged about the tasks of a run", load: () => import("./logs.ts") },
   cancel: { summary: "ask a run to stop", load: () => import("./cancel.ts") },
   "dead-letters": { summary: "look at parked tasks, replay or discard them", load: () => import("./dead_letters.ts") },
   workers: { summary: "list connected workers", load: () => import("./workers.ts") },

@@ -14,6 +14,7 @@ import { OrlojError } from "./errors.ts";
 import { type Host, processHost } from "./host.ts";
 import { BATCH_MAX, InvokeBatcher } from "./invoke_batcher.ts";
 import { RunHandle } from "./run_handle.ts";
+import { activeTraceparent } from "./trace.ts";
 import { type ConnectionOptions, connectTransport, resilientTransport } from "./transport.ts";
 import type {
   AnyWorkflow,
@@ -55,6 +56,8 @@ interface InvocationOptions {
   readonly onBehalfOf?: Person;
   /** Same key and body: the first run again. Generated when absent; at most 255 characters. */
   readonly idempotencyKey?: string;
+  /** W3C trace context that the run is to be part of; that of the active OpenTelemetry span when absent, if the program has one. */
+  readonly traceparent?: string;
   /** Stops waiting for the answer; an invocation that was sent by then may still start. */
   readonly signal?: AbortSignal;
 }
@@ -120,7 +123,7 @@ export function createClient<Catalog extends WorkflowCatalog = AnyWorkflows>(
     run: (id) => new RunHandle(workflows, host, { id }),
     // Types of workflows exist for the compiler alone: what is sent is the same with and without a catalog.
     workflow: ((name, { namespace = "" } = {}) => ({
-      async invoke(params = {}, { tags = {}, metadata = {}, onBehalfOf, idempotencyKey, signal } = {}) {
+      async invoke(params = {}, { tags = {}, metadata = {}, onBehalfOf, idempotencyKey, traceparent, signal } = {}) {
         const item = {
           namespace,
           workflow: name,
@@ -128,6 +131,7 @@ export function createClient<Catalog extends WorkflowCatalog = AnyWorkflows>(
           tags: given(tags),
           metadata: { ...metadata },
           idempotencyKey: idempotencyKey || host.uniqueKey(),
+          traceparent: traceparent ?? activeTraceparent(),
           ...(onBehalfOf === undefined ? {} : { onBehalfOf: personOf(onBehalfOf) }),
         };
         const { run, duplicate } = await batcher.add(item, signal);

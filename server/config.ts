@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { CONFIG_NAMES, unknownConfigNames } from "../kit/config_names.ts";
 import { DomainError, messageOf } from "../kit/errors.ts";
 import { DAY, HOUR, MINUTE, parseDuration, SECOND } from "../kit/units.ts";
+import { readTracing, type TracingSettings } from "../tracing/settings.ts";
 import { RETENTION_DEFAULTS, type RetentionSettings } from "./commands/remove_expired.ts";
 import { DEVELOPMENT_GROUPS } from "./commands/tokens.ts";
 import { type FileConfig, readConfigFile, type TlsFiles } from "./config_file.ts";
@@ -58,6 +59,8 @@ export interface ServerConfig {
   /** The key that signs heads of the audit trail, and where they go: `stdout`, or a file. Absent: files under home. */
   readonly audit: { readonly keyFile?: string; readonly heads?: string };
   readonly logLevel: LogLevel;
+  /** Absent: tracing is off. */
+  readonly tracing?: TracingSettings;
   readonly developmentGroups: readonly string[];
   readonly secretsDirectory?: string;
   /** Which secrets a namespace's manifests may name. Absent: all. */
@@ -97,6 +100,7 @@ ${WORKER_LISTENER_HELP}  --database-url URL   Postgres to use instead (ORLOJ_DAT
   --secrets-dir DIR    secrets as files NAME/KEY (ORLOJ_SECRETS_DIR); else ORLOJ_SECRET_<NAME>_<KEY>
   -h, --help           this text
 
+ORLOJ_TRACING=otlp sends traces to OTEL_EXPORTER_OTLP_ENDPOINT; default off.
 Workers without certificates are served on 127.0.0.1 only.
 `;
 
@@ -126,6 +130,7 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
       : readConfigFile(named("--config", configFile));
   const secretsDirectory = flags["secrets-dir"] ?? env["ORLOJ_SECRETS_DIR"];
   const workers = readWorkerListener(flags, env, file);
+  const tracing = readTracing(env, "orloj-server");
   const config: ServerConfig = {
     help: flags.help === true,
     home: flags.home ?? env["ORLOJ_HOME"] ?? ".orloj",
@@ -156,6 +161,7 @@ export function readServerConfig(argv: readonly string[], env: Environment): Ser
       ...(heads !== undefined && { heads: named("--audit-heads", heads) }),
     },
     logLevel: oneOf("--log-level", flags["log-level"] ?? env["ORLOJ_LOG_LEVEL"] ?? "info", LOG_LEVELS),
+    ...(tracing && { tracing }),
     developmentGroups: groups(flags["dev-groups"]),
     ...(secretsDirectory !== undefined && { secretsDirectory }),
     ...(file.secretAllowances && { secretAllowances: file.secretAllowances }),

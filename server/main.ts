@@ -3,13 +3,14 @@
 // SIGTERM or SIGINT: not ready → workers told goodbye → listeners end → database closed. A second signal ends at once.
 
 import { resolve } from "node:path";
-import { systemClock } from "../kit/clock.ts";
+import { type Clock, systemClock } from "../kit/clock.ts";
 import { DomainError, messageOf } from "../kit/errors.ts";
 import { createIds } from "../kit/ids.ts";
 import { escapeControls } from "../kit/log_text.ts";
-import { systemRandom } from "../kit/random.ts";
+import { type Random, systemRandom } from "../kit/random.ts";
 import { Redactor } from "../kit/redactor.ts";
 import { onStopSignals, outliveClosedOutput } from "../kit/stop_signals.ts";
+import { openSpans } from "../tracing/otlp_sink.ts";
 import { announce } from "./announce.ts";
 import { headSink, loadAuditKey } from "./audit_key.ts";
 import { type Environment, readServerConfig, SERVER_HELP, type ServerConfig } from "./config.ts";
@@ -26,6 +27,7 @@ import { keepEmbedded } from "./storage/embedded/keep.ts";
 import { createStore } from "./storage/store.ts";
 import { createLogger, type Logger } from "./telemetry/log.ts";
 import { Metrics } from "./telemetry/metrics.ts";
+import { RunTracer } from "./telemetry/run_tracer.ts";
 import { bringUp } from "./upgrade.ts";
 
 /** Runs the server until a signal stops it. @returns the exit code: 0 stopped, 1 could not start, 2 bad configuration */
@@ -81,9 +83,15 @@ async function serve(config: ServerConfig, env: Environment, { log, redactor }: 
     databases = await openDatabases(config, embedded?.url, log);
     const { url, work, reserved, maintenance } = databases;
     const metrics = new Metrics(clock);
-    const storeOf = ({ db }: OpenDatabase) => createStore(db, clock, (events) => metrics.recorded(events));
+    const tracer = await openTracer(config, { clock, random, log });
+    const storeOf = ({ db }: OpenDatabase) =>
+      createStore(db, clock, (events) => {
+        metrics.recorded(events);
+        tracer?.recorded(events);
+      });
     const replica = createReplica({
       ...{ store: storeOf(work), pool: work.pool, databaseUrl: url, clock, random, log, metrics },
+      ...(tracer && { tracer }),
       leaseStore: storeOf(reserved),
       ...(maintenance && { maintenanceStore: storeOf(maintenance) }),
       ids: createIds(clock, random),
@@ -115,6 +123,16 @@ function tlsOf(config: ServerConfig, revocations: ListenerRevocations, log: Logg
     return [[listener, new ListenerTls(how)]];
   });
   return Object.fromEntries(made) as Tls;
+}
+
+async function openTracer(
+  { tracing }: ServerConfig,
+  parts: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
+): Promise<RunTracer | undefined> {
+  if (tracing === undefined) return undefined;
+  const onTrouble = (error: string, spans: number) => parts.log.warn("trace.unsent", { spans, error });
+  const sink = await openSpans(tracing, { clock: parts.clock, onTrouble });
+  return new RunTracer({ ...parts, sink, sampling: tracing });
 }
 
 async function run(

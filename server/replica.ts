@@ -26,6 +26,8 @@ import { listLeases, listWorkers, readWorker } from "./commands/read_fleet.ts";
 import { readGauges } from "./commands/read_gauges.ts";
 import { listResources, readResource } from "./commands/read_resources.ts";
 import { listRuns, listTasks, namespaceOf, readRun, readTask } from "./commands/read_runs.ts";
+import { listTaskLogs, watchTaskLogs } from "./commands/read_task_logs.ts";
+import { readTraces } from "./commands/read_traces.ts";
 import { Refusals } from "./commands/record_refusal.ts";
 import type { RetentionSettings } from "./commands/remove_expired.ts";
 import { discardDeadLetter, replayDeadLetter } from "./commands/replay_dead_letters.ts";
@@ -59,6 +61,7 @@ import { createHintListener, createHintNotifier } from "./storage/listen.ts";
 import type { Store } from "./storage/store.ts";
 import type { Logger } from "./telemetry/log.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
+import type { RunTracer } from "./telemetry/run_tracer.ts";
 
 /** What a replica is made of. */
 export interface ReplicaOptions {
@@ -75,6 +78,8 @@ export interface ReplicaOptions {
   readonly log: Logger;
   /** Counts what the stores commit, and measures batches. */
   readonly metrics: Metrics;
+  /** Traces what the stores commit; absent: tracing is off. */
+  readonly tracer?: RunTracer;
   readonly timing: Timing;
   readonly secrets: Secrets;
   /** Which of them manifests may name, by namespace. */
@@ -107,7 +112,7 @@ export interface Replica {
 
 /** Wires a replica. */
 export function createReplica(options: ReplicaOptions): Replica {
-  const { clock, random, log, store, ids, timing, metrics } = options;
+  const { clock, random, log, store, ids, timing, metrics, tracer } = options;
   const replicaId = ids.next("rep");
   const ownEndpoints = databaseEndpoints(options.databaseUrl);
   const changes = new Changes(clock);
@@ -183,23 +188,15 @@ export function createReplica(options: ReplicaOptions): Replica {
   const refusals = new Refusals(context, clock);
   const quotas = new Quotas(options.quotas, clock);
   const parts = {
-    quotas,
-    context,
-    services,
-    registry,
-    changes,
-    manifests,
-    tokens,
-    identities,
-    refusals,
-    audit,
-    scrape,
+    ...{ quotas, context, services, registry, changes, manifests, tokens, identities, refusals, audit, scrape, clock },
+    ...(tracer && { tracer }),
   };
   return {
     controlPlane: createControlPlane(parts),
     tokens,
     async start() {
       metrics.start();
+      tracer?.start((runIds, taskIds) => readTraces(context, runIds, taskIds));
       manifests.start();
       await claimer.loadRoutes();
       listener.start();
@@ -223,6 +220,7 @@ export function createReplica(options: ReplicaOptions): Replica {
       await heads.stop();
       await listener.stop();
       await notifier.drained();
+      await tracer?.stop();
       metrics.stop();
     },
   };
@@ -240,6 +238,8 @@ interface Parts {
   readonly refusals: Refusals;
   readonly audit: { readonly key: SigningKey; sign(): Promise<void> };
   readonly scrape: () => Promise<string>;
+  readonly clock: Clock;
+  readonly tracer?: RunTracer;
 }
 
 function createControlPlane({
@@ -254,12 +254,18 @@ function createControlPlane({
   refusals,
   audit,
   scrape,
+  clock,
+  tracer,
 }: Parts): ControlPlane {
   const watching = { ...context, changes };
-  const invoke = async (principal: Principal, input: InvokeInput) => {
+  const start = async (principal: Principal, input: InvokeInput) => {
     quotas.invoked(input.namespace);
     return await services.invoke.add({ principal: requesterOf(principal, input), input });
   };
+  const invoke = (principal: Principal, input: InvokeInput) =>
+    tracer === undefined
+      ? start(principal, input)
+      : tracer.invocation(input, (sampled) => start(principal, { ...input, sampled }));
   return {
     apply: (principal, input) => apply({ ...context, pool: manifests, quotas }, principal, input),
     validate: (_principal, input) => validateManifests({ ...context, pool: manifests }, input),
@@ -278,6 +284,8 @@ function createControlPlane({
     cancelRun: (principal, runId, reason) => cancelRun(context, services, principal, runId, reason),
     getTask: (taskId) => readTask(context, taskId),
     listTasks: (runId, page) => listTasks(context, runId, page),
+    listTaskLogs: (of, page) => listTaskLogs(context, of, page),
+    watchTaskLogs: (of, signal) => watchTaskLogs({ ...context, clock }, of, signal),
     listDeadLetters: (filter, page) => listDeadLetters(context, filter, page),
     getDeadLetter: (taskId) => readDeadLetter(context, taskId),
     replayDeadLetter: (principal, taskId, how) => replayDeadLetter(context, services, principal, taskId, how),

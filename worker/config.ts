@@ -12,6 +12,7 @@ import { DomainError, messageOf } from "../kit/errors.ts";
 import { isJsonObject } from "../kit/json.ts";
 import { WORKER_NAME } from "../kit/spiffe.ts";
 import { MIB, parseDuration } from "../kit/units.ts";
+import { readTracing } from "../tracing/settings.ts";
 import { LOG_LEVELS, type LogLevel } from "./log.ts";
 import type { ModelOptions } from "./model/registry.ts";
 import { ClientTls, type ClientTlsFiles } from "./session/client_tls.ts";
@@ -61,6 +62,8 @@ Environment:
   ORLOJ_ANTHROPIC_BASE_URL endpoint of provider anthropic instead of Anthropic's own (or ANTHROPIC_BASE_URL), with ANTHROPIC_API_KEY
   ORLOJ_LOG_LEVEL          debug, info, warn or error (default info)
   ORLOJ_LOG_FORMAT         json or text (default text)
+  ORLOJ_TASK_LOGS          least level of the lines that tasks keep for orloj logs: debug, info, warn, error, or off (default info)
+  ORLOJ_TRACING            otlp sends traces to OTEL_EXPORTER_OTLP_ENDPOINT (default off)
 `;
 
 /**
@@ -69,6 +72,7 @@ Environment:
  * @throws DomainError CONFIG_INVALID that says what to change.
  */
 export function readConfig(argv: readonly string[], env: Environment): WorkerConfig {
+  const tracing = readTracing(env, "orloj-worker");
   const unknown = unknownConfigNames(env);
   if (unknown.length > 0) throw invalid(`unknown environment variable ${unknown.join(", ")}; check the spelling`);
   const flags = readFlags(argv);
@@ -107,6 +111,8 @@ export function readConfig(argv: readonly string[], env: Environment): WorkerCon
       ...(env.ORLOJ_WORK_DIR === undefined ? {} : { workDir: env.ORLOJ_WORK_DIR }),
       ...(env.ORLOJ_TOOL_MEMORY_MIB === undefined ? {} : { toolMemoryBytes: memoryOf(env.ORLOJ_TOOL_MEMORY_MIB) }),
       ...modelsOf(env),
+      taskLogs: oneOf("ORLOJ_TASK_LOGS", env.ORLOJ_TASK_LOGS ?? "info", ["off", ...LOG_LEVELS] as const),
+      ...(tracing && { tracing }),
     },
   };
 }

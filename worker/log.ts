@@ -33,9 +33,15 @@ export function createLog({ format, level, clock, write }: LogOptions): Log {
       write(`${escapeControls(JSON.stringify({ time, level: eventLevel, message, ...fields }))}\n`);
       return;
     }
-    const facts = Object.entries(fields).map(([name, value]) => ` ${name}=${plain(value)}`);
-    write(`${time.slice(11, 19)} ${eventLevel.padEnd(5)} ${escapeControls(message)}${facts.join("")}\n`);
+    write(`${time.slice(11, 19)} ${eventLevel.padEnd(5)} ${escapeControls(message)}${factsText(fields)}\n`);
   };
+}
+
+/** Facts as text: ` name=value` for each, quoted where a value is more than a word. */
+export function factsText(fields: LogFields): string {
+  return Object.entries(fields)
+    .map(([name, value]) => ` ${name}=${plain(value)}`)
+    .join("");
 }
 
 function plain(value: string | number | boolean): string {

@@ -69,7 +69,7 @@ async function runUntilSignal(worker: Worker): Promise<number> {
     return aborted ? EXIT_FAILED : EXIT_OK;
   } catch (error) {
     tellError(error);
-    return EXIT_FAILED;
+    return error instanceof DomainError && error.reason === "CONFIG_INVALID" ? EXIT_USAGE : EXIT_FAILED;
   } finally {
     stopListening();
   }

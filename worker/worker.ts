@@ -8,15 +8,18 @@ import { createIds } from "../kit/ids.ts";
 import type { Random } from "../kit/random.ts";
 import { Redactor } from "../kit/redactor.ts";
 import { MIB, SECOND } from "../kit/units.ts";
+import { openSpans } from "../tracing/otlp_sink.ts";
+import type { TracingSettings } from "../tracing/settings.ts";
 import { createRuntimes, type Runtime, type Runtimes } from "./agent/runtimes.ts";
 import type { Handlers } from "./handler/context.ts";
 import { handlerNames, handlerRuntime } from "./handler/handler_runtime.ts";
-import { type Log, redactingLog } from "./log.ts";
+import { type Log, type LogLevel, redactingLog } from "./log.ts";
 import { createModelAdapters } from "./model/registry.ts";
 import { ClientTls, type ClientTlsFiles } from "./session/client_tls.ts";
 import { CONNECTION_TIMES, Dialer, type DialerOptions } from "./session/dial.ts";
 import { WorkerSession } from "./session/session.ts";
 import { grpcStreams } from "./session/stream.ts";
+import { WorkerTelemetry } from "./telemetry/worker_telemetry.ts";
 import { ControlPlaneEndpoints } from "./tool/control_plane.ts";
 import { createExecutors } from "./tool/registry.ts";
 
@@ -73,6 +76,10 @@ export interface WorkerOptions {
   readonly drainWindowMs?: number;
   /** Takes events; nothing is logged by default. Secrets of tasks are left out. */
   readonly log?: Log;
+  /** Least level of the lines that each task keeps for those who look at its run, or "off"; "info" by default. */
+  readonly taskLogs?: LogLevel | "off";
+  /** Traces its tasks, as `workerOptions` reads it from the environment; nothing is traced by default. */
+  readonly tracing?: TracingSettings;
   /** Called once, when the server has taken the worker in. */
   readonly onReady?: (sessionId: string) => void;
 }
@@ -146,6 +153,17 @@ export function assembleWorker(
   if (names.length > 0) runtimes.set("handler", handlerRuntime({ ...shared, handlers, log, graceMs }));
   if (runtimes.size === 0)
     throw new DomainError("CONFIG_INVALID", "a worker without runtimes and without handlers runs nothing");
+  const { tracing, taskLogs = "info" } = options;
+  const telemetry = new WorkerTelemetry(
+    { clock, random, redactor, worker: options.name, level: taskLogs === "off" ? undefined : taskLogs },
+    tracing &&
+      (() =>
+        openSpans(tracing, {
+          clock,
+          onTrouble: (error, spans) => log("warn", "spans were not sent", { spans, error }),
+        })),
+  );
+  let aborted = false;
   const session = new WorkerSession({
     endpoints: options.endpoints,
     openStream: grpcStreams(tls === undefined ? { joinToken } : { tls }, dialer),
@@ -164,28 +182,37 @@ export function assembleWorker(
     },
     clock,
     random,
-    log,
+    ...{ log, telemetry },
   });
+  const run = async () => {
+    await telemetry.start();
+    const stopWatching = tls?.watch(() => session.moveOn());
+    try {
+      await session.run();
+    } finally {
+      stopWatching?.();
+      if (!aborted) await telemetry.stop();
+    }
+  };
   return {
     start() {
-      const stopWatching = tls?.watch(() => session.moveOn());
-      session
-        .run()
-        .finally(stopWatching)
-        .then(
-          () => {
-            ready.resolve();
-            ended.resolve();
-          },
-          (error: unknown) => {
-            ready.reject(error);
-            ended.reject(error);
-          },
-        );
+      run().then(
+        () => {
+          ready.resolve();
+          ended.resolve();
+        },
+        (error: unknown) => {
+          ready.reject(error);
+          ended.reject(error);
+        },
+      );
       return ready.promise;
     },
     stop: () => session.drain(options.drainWindowMs ?? DRAIN_WINDOW_MS),
-    abort: () => session.abort(),
+    abort() {
+      aborted = true;
+      session.abort();
+    },
     ended: ended.promise,
   };
 }

@@ -15,11 +15,12 @@ export interface AgentMeans {
   readonly secrets: readonly string[];
 }
 
-/** The means, or a failure; neither for an agent that needs none. */
+/** The means, or a failure; neither for an agent that needs none. Who is reached is told its trace by `traceparent`; empty: it is in none. */
 export function agentMeansOf(
   { secrets }: CommandContext,
   bundle: CompiledBundle,
   task: ClaimedTask,
+  traceparent: string,
 ): { readonly agentMeans?: AgentMeans; readonly failure?: FailureValue } {
   const agent = bundle.agents.get(task.agent)?.agent;
   if (agent === undefined) return {};
@@ -36,8 +37,8 @@ export function agentMeansOf(
     const given = secrets.give(namespace, { name: secret, key });
     return given.ok ? given.secret.reveal() : undefined;
   };
-  const { id, run_id, origin_task_id, attempt, trace_id } = task;
-  const reaching = { taskId: id, runId: run_id, originTaskId: origin_task_id, attempt, traceId: trace_id };
+  const { id, run_id, origin_task_id, attempt } = task;
+  const reaching = { taskId: id, runId: run_id, originTaskId: origin_task_id, attempt, traceparent };
   const rendered = renderAgent(spec, read, reaching);
   if (!rendered.ok) return failure(rendered.class, rendered.message);
   return { agentMeans: { means: rendered.means, secrets: rendered.secrets } };

@@ -3,6 +3,7 @@
 // Locks only the rows it takes (SKIP LOCKED); never locks a run. A denied task is leased too, never sent, and settled as POLICY_DENIED.
 
 import { assert } from "../../kit/errors.ts";
+import { leaseSpanId, traceparentOf } from "../../kit/trace.ts";
 import type { StoredRecord } from "../audit/events.ts";
 import { auditRecord, decisionDetail, targetDetail } from "../audit/record.ts";
 import type { FailureValue } from "../graph/types.ts";
@@ -40,6 +41,8 @@ export interface Assigned {
   readonly task: ClaimedTask;
   readonly bundle: CompiledBundle;
   readonly journal: readonly JournalRow[];
+  /** W3C trace context of the lease; empty if the run is in no trace. */
+  readonly traceparent: string;
   /** The key that the agent's model names; absent if it names none. */
   readonly modelKey?: Secret;
   /** How an agent outside of the worker is reached; absent for other agents. */
@@ -131,10 +134,30 @@ async function lease(
     };
     // Keys and addresses leave the server only after the agent was allowed.
     const { allowed } = assignment.decided.decision;
-    const needs = allowed ? { ...modelKeyOf(context, bundle, task.agent), ...agentMeansOf(context, bundle, task) } : {};
-    leased.push({ sessionId, token, task, bundle, journal, withheldTools, lease: row, assignment, ...needs });
+    const traceparent = leaseTraceparent(task, sessionId);
+    const needs = allowed
+      ? { ...modelKeyOf(context, bundle, task.agent), ...agentMeansOf(context, bundle, task, traceparent) }
+      : {};
+    leased.push({
+      sessionId,
+      token,
+      task,
+      bundle,
+      journal,
+      traceparent,
+      withheldTools,
+      lease: row,
+      assignment,
+      ...needs,
+    });
   }
   return leased;
+}
+
+function leaseTraceparent(task: ClaimedTask, sessionId: string): string {
+  if (task.trace_id === "") return "";
+  const spanId = leaseSpanId({ taskId: task.id, attempt: task.attempt, delivery: task.deliveries, sessionId });
+  return traceparentOf({ traceId: task.trace_id, spanId, sampled: task.trace_sampled });
 }
 
 // Runs of which nothing has left the server yet; not looked for unless a policy is decided at workflow.run.

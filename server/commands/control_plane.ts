@@ -2,6 +2,7 @@
 // Every method authenticates nothing: the interceptor in rpc did, and passes the principal on for the record.
 // Every method throws DomainError with the reasons named here.
 
+import type { TraceContext } from "../../kit/trace.ts";
 import type { ConnectedWorker } from "../dispatch/connected_worker.ts";
 import type { Kind } from "../manifests/specs.ts";
 import type { RunState } from "../queue/states.ts";
@@ -10,6 +11,7 @@ import type { DecisionView, ExplainInput, TryInput } from "./decision_views.ts";
 import type { ExportRequest } from "./export_audit.ts";
 import type { NewToken } from "./manage_tokens.ts";
 import type { Refusal } from "./record_refusal.ts";
+import type { TaskLogChunkView, TaskLogsView } from "./task_log_views.ts";
 import type {
   AccessTokenView,
   ApplyResultView,
@@ -58,8 +60,10 @@ export interface InvokeInput {
   readonly tags: Readonly<Record<string, string>>;
   readonly metadata: Readonly<Record<string, string>>;
   readonly idempotencyKey: string;
-  /** W3C trace id that the caller is in; absent: the run gets one of its own. */
-  readonly traceId?: string;
+  /** Where the caller is in a trace; absent: in none, and the run gets one of its own. */
+  readonly trace?: TraceContext;
+  /** Whether spans of the run are recorded; absent: as the caller says, or else they are. */
+  readonly sampled?: boolean;
   /** The person that the caller invokes for. */
   readonly onBehalfOf?: Pick<Principal, "id" | "groups" | "claims">;
 }
@@ -106,6 +110,10 @@ export interface ControlPlane {
   getTask(taskId: string): Promise<{ task: TaskView; turns: TurnView[]; toolCalls: ToolCallView[] }>;
   /** @throws RUN_NOT_FOUND */
   listTasks(runId: string, page: PageRequest): Promise<Page<TaskView>>;
+  /** @throws RUN_NOT_FOUND, TASK_NOT_FOUND */
+  listTaskLogs(of: TaskLogsView, page: PageRequest): Promise<Page<TaskLogChunkView>>;
+  /** What is there, and what comes until the run or task has ended, or the signal aborts. @throws RUN_NOT_FOUND, TASK_NOT_FOUND */
+  watchTaskLogs(of: TaskLogsView, signal: AbortSignal): AsyncIterable<readonly TaskLogChunkView[]>;
 
   listDeadLetters(filter: DeadLetterFilterView, page: PageRequest): Promise<Page<DeadLetterView>>;
   /** @throws DEAD_LETTER_NOT_FOUND */

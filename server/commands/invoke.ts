@@ -172,7 +172,7 @@ function planOne(
   const actor = invokerOf(principal);
   const refuse = (why: Pick<AuditDetails["run.refused"], "decision" | "concurrency">, error: DomainError) => {
     const detail = { workflow: input.workflow, target, requester, ...why };
-    const trace = { ...(input.traceId !== undefined && { traceId: input.traceId }) };
+    const trace = { ...(input.trace && { traceId: input.trace.traceId }) };
     writes.audit.push(auditRecord({ kind: "run.refused", namespace: input.namespace, actor, ...trace, detail }));
     return error;
   };

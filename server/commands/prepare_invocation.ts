@@ -181,7 +181,8 @@ function newRun(bundle: CompiledBundle, prepared: PreparedInvocation, of: RunOri
     grace_ms: workflow.cancellation.graceMs,
     ...{ create_time: now, start_time: null, end_time: null, due_time: null, remaining_ms: null },
     replay_of: null,
-    trace_id: input.traceId ?? traceIdOf(runId),
+    trace_id: input.trace?.traceId ?? traceIdOf(runId),
+    trace_sampled: input.sampled ?? input.trace?.sampled ?? true,
     ...{ ...NO_PLACE, concurrency_group: prepared.group?.id ?? null },
   };
 }

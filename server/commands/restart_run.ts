@@ -252,6 +252,7 @@ function newRun(
     queue_order: waits ? claimOrder(now.getTime(), priorityOf(priority)) : null,
     replay_of: old.id,
     trace_id: traceIdOf(runId),
+    trace_sampled: true,
   };
 }
 

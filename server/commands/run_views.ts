@@ -40,6 +40,7 @@ export function runView(row: RunRow & { readonly waiting_for?: readonly string[]
     metadata: row.metadata,
     parametersJson: row.parameters,
     bundleDigest: row.bundle_digest,
+    traceId: row.trace_id,
     createTime: row.create_time,
     ...(row.output !== null && { outputJson: row.output }),
     ...failureOf(row),

@@ -8,6 +8,7 @@ import type { CommandContext } from "./context.ts";
 import type { InvokeResult } from "./control_plane.ts";
 import { invoke } from "./invoke.ts";
 import type { InvokeItem } from "./judge_invocation.ts";
+import { keepTaskLogs, type TaskLogChunk } from "./keep_task_logs.ts";
 import { type RecordedResult, recordToolResults } from "./record_tool_results.ts";
 import { recordTurns, type TurnFact } from "./record_turns.ts";
 import { settle } from "./settle.ts";
@@ -24,6 +25,7 @@ export interface CommandServices {
   readonly turns: Coalescer<TurnFact, SettleVerdict>;
   readonly authorize: Coalescer<ToolCallFact, Authorized>;
   readonly results: Coalescer<ToolResultFact, RecordedResult>;
+  readonly logs: Coalescer<TaskLogChunk, true>;
 }
 
 const OPTIONS = {
@@ -59,5 +61,6 @@ export function createServices(
     turns: coalesced("turns", (facts) => recordTurns(context, facts)),
     authorize: coalesced("authorize", (facts) => authorizeToolCalls(context, facts)),
     results: coalesced("results", (facts) => recordToolResults(context, facts)),
+    logs: coalesced("logs", (chunks) => keepTaskLogs(context, chunks)),
   };
 }

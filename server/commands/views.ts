@@ -240,6 +240,8 @@ export interface RunView {
   readonly outputJson?: string;
   readonly failure?: FailureView;
   readonly bundleDigest: string;
+  /** W3C trace id; empty for runs of an earlier version. */
+  readonly traceId: string;
   readonly createTime: Date;
   readonly startTime?: Date;
   readonly endTime?: Date;

@@ -56,7 +56,7 @@ export function inlineJournal(
 
 /** The frame of an assignment. */
 export function assignmentFrame(assigned: Assigned, sequence: bigint): Assignment {
-  const { task, bundle, token, journal, modelKey, agentMeans } = assigned;
+  const { task, bundle, token, journal, traceparent, modelKey, agentMeans } = assigned;
   const agent = bundle.agents.get(task.agent)?.agent.spec;
   const { entries, more } = inlineJournal(journal);
   return create(AssignmentSchema, {
@@ -78,6 +78,7 @@ export function assignmentFrame(assigned: Assigned, sequence: bigint): Assignmen
     // The run's own deadline is the server's to keep: a task that it ends is TIMED_OUT, not failed.
     ...(agent && { timeout: durationOf(agent.limits.timeoutMs) }),
     withheldTools: [...assigned.withheldTools],
+    traceparent,
     modelSecret: modelKey?.reveal() ?? "",
     toolCallsSpent: journal.filter((row) => row.kind !== "turn").length,
     ...(agentMeans && wireAgent(agentMeans)),

@@ -89,9 +89,10 @@ export class Claimer {
     this.#send(claimed, sessions);
     if (claimed.more) this.#again = true;
     const settled = await Promise.allSettled(claimed.denied.map((item) => this.#services.settle.add(item)));
-    for (const result of settled) {
-      if (result.status === "rejected")
-        this.#context.log.warn("claim.denial_unsettled", { error: messageOf(result.reason) });
+    for (const [index, result] of settled.entries()) {
+      if (result.status !== "rejected") continue;
+      const { taskId: task } = claimed.denied[index] as { readonly taskId: string };
+      this.#context.log.warn("claim.denial_unsettled", { task, error: messageOf(result.reason) });
     }
   }
 

@@ -33,6 +33,7 @@ export function redactedFrame(redactor: Redactor, frame: Frame): Frame {
       frame.value.reason = redactor.text(frame.value.reason);
       break;
     case "renew":
+    case "taskLogs":
       for (const log of frame.value.logs) log.lines = log.lines.map((line) => redactor.text(line));
       break;
     default:

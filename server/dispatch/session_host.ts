@@ -6,6 +6,7 @@ import type { Hello, Welcome } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { CommandContext } from "../commands/context.ts";
 import type { CommandServices } from "../commands/services.ts";
 import type { LossReason } from "../queue/loss.ts";
+import type { TaskLogIntake } from "./task_logs.ts";
 import type { HeldAssignment, WorkerSession } from "./worker_session.ts";
 
 /** How a session ended. */
@@ -24,6 +25,8 @@ export interface SessionHost {
   readonly clock: Clock;
   readonly context: CommandContext;
   readonly services: CommandServices;
+  /** Takes what the worker logs about its tasks. */
+  readonly taskLogs: TaskLogIntake;
   open(session: WorkerSession, hello: Hello): Promise<Welcome>;
   opened(session: WorkerSession): void;
   ended(session: WorkerSession, how: SessionEnd): void;

@@ -14,6 +14,7 @@ import type { Principal } from "../commands/views.ts";
 import type { LossReason } from "../queue/loss.ts";
 import type { SessionEnd, SessionHost } from "./session_host.ts";
 import { refusedResume, refusedTokens, SESSION_METHOD } from "./session_refusals.ts";
+import { TaskLogIntake } from "./task_logs.ts";
 import { FRAME_BYTES_MAX, INLINE_PAYLOAD_BYTES_MAX, type Timing } from "./timing.ts";
 import { durationOf } from "./wire.ts";
 import { type HeldAssignment, WorkerSession } from "./worker_session.ts";
@@ -36,6 +37,7 @@ export class SessionRegistry implements SessionHost {
   readonly clock: Clock;
   readonly context: CommandContext;
   readonly services: CommandServices;
+  readonly taskLogs: TaskLogIntake;
   readonly #options: RegistryOptions;
   readonly #sessions = new Map<string, WorkerSession>();
   readonly #connecting = new Set<WorkerSession>();
@@ -48,6 +50,7 @@ export class SessionRegistry implements SessionHost {
     this.clock = options.clock;
     this.context = options.context;
     this.services = options.services;
+    this.taskLogs = new TaskLogIntake(options.services, options.context.log);
   }
 
   /** A new stream. @throws SHUTTING_DOWN while draining */
@@ -129,6 +132,7 @@ export class SessionRegistry implements SessionHost {
       inlinePayloadBytesMax: INLINE_PAYLOAD_BYTES_MAX,
       held: hello.held.map(({ taskId, token }) => ({ taskId, token, keep: opened.held.has(token) })),
       controlPlane: [...(this.#options.ownEndpoints ?? [])],
+      takesTaskLogs: true,
     });
   }
 

@@ -37,3 +37,20 @@ export function wireVerdict(verdict: SettleVerdict): { verdict: FactVerdict; err
   const error = name === "refused" ? verdict.error : name === "failed" ? verdict.error.message : "";
   return { verdict: VERDICTS[name], error };
 }
+
+/** Items in order, in lists of at most bytesMax together; one larger than that is alone. */
+export function inFrames<T>(items: readonly T[], sizeOf: (item: T) => number, bytesMax: number): T[][] {
+  const frames: T[][] = [];
+  let bytes = 0;
+  for (const item of items) {
+    const size = sizeOf(item);
+    bytes += size;
+    const last = frames.at(-1);
+    if (last !== undefined && bytes <= bytesMax) last.push(item);
+    else {
+      frames.push([item]);
+      bytes = size;
+    }
+  }
+  return frames;
+}

@@ -13,6 +13,7 @@ import {
   type RenewLeases,
   type SessionRequest,
   type SessionResponse,
+  type TaskLog,
   type YieldLeases,
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { Assigned } from "../commands/claim.ts";
@@ -27,7 +28,7 @@ import { checkHello } from "./hello.ts";
 import { redactedFrame } from "./redacted_frame.ts";
 import type { SessionHost } from "./session_host.ts";
 import { FRAME_BYTES_MAX } from "./timing.ts";
-import { durationMs, durationOf, frameOf } from "./wire.ts";
+import { durationMs, durationOf, frameOf, inFrames } from "./wire.ts";
 import { decideToolCalls, recordResultFacts, recordTurnFacts, settleOutcomeFacts } from "./worker_facts.ts";
 
 /** Frames that may wait for a worker that reads slowly. */
@@ -50,6 +51,9 @@ export interface HeldAssignment {
   accepted: boolean;
   /** The worker acknowledged a cancel. */
   stopping: boolean;
+  /** Of its lease; absent when an earlier stream took it. */
+  readonly attempt?: number;
+  readonly delivery?: number;
 }
 
 /** A renewal that waits for the flush. */
@@ -79,8 +83,8 @@ export class WorkerSession implements ConnectedWorker {
   acceptsToFlush: HeldAssignment[] = [];
   readonly held = new Map<string, HeldAssignment>();
   readonly #rests = new Rests();
-  /** Tokens that it held and does not any more, newest last: a late word about one of them is no lie. */
-  readonly #former = new Set<string>();
+  /** What it held and does not any more, by token, newest last: a late word about one of them is no lie. */
+  readonly #former = new Map<string, HeldAssignment>();
   readonly #host: SessionHost;
   readonly #outgoing = new BoundedQueue<SessionResponse>(OUTGOING_MAX);
   readonly #factFrames = new Set<Promise<void>>();
@@ -135,7 +139,11 @@ export class WorkerSession implements ConnectedWorker {
         return this.#yield(frame.value);
       case "renew":
         await this.#refuseStrange("renewal", frame.value.tokens);
+        this.#keepLogs(frame.value.logs);
         return this.#renew(frame.value);
+      case "taskLogs":
+        await this.#refuseStrange("task_log", tokensOf(frame.value.logs));
+        return this.#keepLogs(frame.value.logs);
       case "turns":
         return await this.#fact(recordTurnFacts(services, sender, frame.value.turns));
       case "toolCalls":
@@ -197,6 +205,8 @@ export class WorkerSession implements ConnectedWorker {
         route: assigned.task.route,
         accepted: false,
         stopping: false,
+        attempt: assigned.task.attempt,
+        delivery: assigned.task.deliveries,
       });
       return assignmentFrame(assigned, this.#sequence);
     });
@@ -243,9 +253,11 @@ export class WorkerSession implements ConnectedWorker {
 
   /** Holds a lease no more; remembers that it did. */
   release(token: string): void {
-    if (!this.held.delete(token)) return;
-    this.#former.add(token);
-    for (const oldest of this.#former) {
+    const held = this.held.get(token);
+    if (held === undefined) return;
+    this.held.delete(token);
+    this.#former.set(token, held);
+    for (const oldest of this.#former.keys()) {
       if (this.#former.size <= FORMER_MAX) break;
       this.#former.delete(oldest);
     }
@@ -255,6 +267,12 @@ export class WorkerSession implements ConnectedWorker {
   async #refuseStrange(fact: string, tokens: readonly string[]): Promise<void> {
     const strange = tokens.filter((token) => !this.held.has(token) && !this.#former.has(token));
     if (strange.length > 0) await this.#bounded(this.#host.refuse(this, fact, strange));
+  }
+
+  #keepLogs(logs: readonly TaskLog[]): void {
+    for (const log of logs) {
+      this.#host.taskLogs.take(this.name, log, this.held.get(log.token) ?? this.#former.get(log.token));
+    }
   }
 
   #accept(tokens: readonly string[]): void {
@@ -349,23 +367,6 @@ export class WorkerSession implements ConnectedWorker {
       violation: broken !== undefined || (this.#failure instanceof DomainError && VIOLATIONS.has(this.#failure.reason)),
     });
   }
-}
-
-/** Items in order, in lists of at most bytesMax together; one larger than that is alone. */
-function inFrames<T>(items: readonly T[], sizeOf: (item: T) => number, bytesMax: number): T[][] {
-  const frames: T[][] = [];
-  let bytes = 0;
-  for (const item of items) {
-    const size = sizeOf(item);
-    bytes += size;
-    const last = frames.at(-1);
-    if (last !== undefined && bytes <= bytesMax) last.push(item);
-    else {
-      frames.push([item]);
-      bytes = size;
-    }
-  }
-  return frames;
 }
 
 function tokensOf(leases: readonly { readonly token: string }[]): string[] {

@@ -3,7 +3,6 @@
 // The idempotency key is the lineage of the task: the same for every attempt, delivery and plain replay, whatever else changes.
 // Pure: secrets come in by a function. The input is not in here; it travels once, with the assignment.
 
-import { traceparentOf } from "../../kit/trace.ts";
 import type { AgentSpec } from "../manifests/specs.ts";
 import { RenderError, renderPieces } from "./pieces.ts";
 import { type CommandMeansValue, renderEnvironment } from "./render_command.ts";
@@ -29,8 +28,8 @@ export interface ReachingTask {
   readonly originTaskId: string;
   /** From 1. */
   readonly attempt: number;
-  /** W3C trace id of the run; empty if it has none. */
-  readonly traceId: string;
+  /** W3C trace context of the lease; empty if the run is in no trace. */
+  readonly traceparent: string;
 }
 
 /** How an agent is reached, or why it cannot be. */
@@ -77,7 +76,6 @@ export function renderAgent(
 }
 
 function taskHeaders(task: ReachingTask, declared: ReadonlyMap<string, unknown>): [string, string][] {
-  const traceparent = traceparentFor(task);
   return [
     ...(declared.has("accept") ? [] : [["Accept", "application/json"] as [string, string]]),
     ...(declared.has("content-type") ? [] : [["Content-Type", "application/json"] as [string, string]]),
@@ -85,21 +83,16 @@ function taskHeaders(task: ReachingTask, declared: ReadonlyMap<string, unknown>)
     ["Orloj-Task-Id", task.taskId],
     ["Orloj-Run-Id", task.runId],
     ["Orloj-Attempt", String(task.attempt)],
-    ...(traceparent === undefined ? [] : [["traceparent", traceparent] as [string, string]]),
+    ...(task.traceparent === "" ? [] : [["traceparent", task.traceparent] as [string, string]]),
   ];
 }
 
 function taskVariables(task: ReachingTask): Record<string, string> {
-  const traceparent = traceparentFor(task);
   return {
     ORLOJ_IDEMPOTENCY_KEY: task.originTaskId,
     ORLOJ_TASK_ID: task.taskId,
     ORLOJ_RUN_ID: task.runId,
     ORLOJ_ATTEMPT: String(task.attempt),
-    ...(traceparent === undefined ? {} : { TRACEPARENT: traceparent }),
+    ...(task.traceparent === "" ? {} : { TRACEPARENT: task.traceparent }),
   };
-}
-
-function traceparentFor({ traceId, taskId, attempt }: ReachingTask): string | undefined {
-  return traceId === "" ? undefined : traceparentOf(traceId, `${taskId}/${attempt}`);
 }

@@ -5,7 +5,7 @@
 import type { ContextValues } from "@connectrpc/connect";
 import { createContextKey } from "@connectrpc/connect";
 import { assert } from "../../kit/errors.ts";
-import { traceIdIn } from "../../kit/trace.ts";
+import { traceContextIn } from "../../kit/trace.ts";
 import type { UseCases } from "../commands/control_plane.ts";
 import type { Principal } from "../commands/views.ts";
 import type { PeerCertificate } from "../identity/client_certificate.ts";
@@ -46,8 +46,8 @@ export const oldAgeKey = createContextKey<AbortSignal | undefined>(undefined, { 
 export function principalOf(context: Context & { readonly requestHeader: Headers }): Principal {
   const principal = context.values.get(principalKey);
   assert(principal !== undefined, "a handler ran without a principal");
-  const traceId = traceIdIn(context.requestHeader.get("traceparent"));
-  return traceId === undefined ? principal : { ...principal, traceId };
+  const trace = traceContextIn(context.requestHeader.get("traceparent"));
+  return trace === undefined ? principal : { ...principal, traceId: trace.traceId };
 }
 
 /** What the caller of a method that is not open may reach. */

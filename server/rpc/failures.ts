@@ -5,6 +5,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { messageOf } from "../../kit/errors.ts";
+import { traceContextIn } from "../../kit/trace.ts";
 import type { ControlPlane } from "../commands/control_plane.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { errorInfoOf, toConnectError } from "./error_map.ts";
@@ -12,17 +13,24 @@ import { recordIfDenied } from "./refusals.ts";
 import { methodName } from "./rights.ts";
 
 /**
- * Maps an error for the wire and logs it as its code asks: Internal is ours (error), Unavailable is trouble (warn).
+ * Maps an error for the wire and logs it, with the trace of the caller, as its code asks: Internal is ours (error), Unavailable is trouble (warn).
  *
- * @param peerGone the call ended because its connection did: that is nobody's failure, whatever its code.
+ * @param call.peerGone the call ended because its connection did: that is nobody's failure, whatever its code.
  */
-export function reportFailure(log: Logger, method: DescMethod, error: unknown, peerGone = false): ConnectError {
+export function reportFailure(
+  log: Logger,
+  method: DescMethod,
+  error: unknown,
+  { header, peerGone = false }: { readonly header?: Headers; readonly peerGone?: boolean } = {},
+): ConnectError {
   const mapped = toConnectError(error);
-  const fields = { method: methodName(method), error };
-  if (peerGone) log.debug("rpc.peer_gone", { method: fields.method, why: messageOf(error) });
+  const trace = traceContextIn(header?.get("traceparent"))?.traceId;
+  const called = { method: methodName(method), ...(trace !== undefined && { trace }) };
+  const fields = { ...called, error };
+  if (peerGone) log.debug("rpc.peer_gone", { ...called, why: messageOf(error) });
   else if (mapped.code === Code.Internal || mapped.code === Code.Unknown) log.error("rpc.failed", fields);
   else if (mapped.code === Code.Unavailable) log.warn("rpc.unavailable", fields);
-  else log.debug("rpc.refused", { method: fields.method, code: Code[mapped.code], message: mapped.rawMessage });
+  else log.debug("rpc.refused", { ...called, code: Code[mapped.code], message: mapped.rawMessage });
   return mapped;
 }
 
@@ -33,7 +41,8 @@ export function createFailureInterceptor(log: Logger, recorder: Pick<ControlPlan
       await recordIfDenied(recorder, { values: request.contextValues }, methodName(request.method), error);
       const { aborted, reason } = request.signal;
       const ours = reason instanceof ConnectError && errorInfoOf(reason) !== undefined;
-      return reportFailure(log, request.method, error, aborted && error === reason && !ours);
+      const peerGone = aborted && error === reason && !ours;
+      return reportFailure(log, request.method, error, { header: request.header, peerGone });
     };
     try {
       const response = await next(request);

@@ -71,6 +71,8 @@ export const RIGHTS: Readonly<Record<MethodName, Access>> = Object.freeze({
   "orloj.v1.WorkflowService/CancelRun": INVOKE,
   "orloj.v1.WorkflowService/GetTask": READ,
   "orloj.v1.WorkflowService/ListTasks": READ,
+  "orloj.v1.WorkflowService/ListTaskLogs": READ,
+  "orloj.v1.WorkflowService/WatchTaskLogs": READ,
   "orloj.v1.DeadLetterService/ListDeadLetters": READ,
   "orloj.v1.DeadLetterService/GetDeadLetter": READ,
   "orloj.v1.DeadLetterService/ReplayDeadLetters": OPERATE,

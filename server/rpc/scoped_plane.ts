@@ -9,6 +9,7 @@ import { runNotFound, taskNotFound } from "../commands/read_runs.ts";
 import type { Scope } from "../commands/rights.ts";
 import { notFound as deadLetterNotFound } from "../commands/settle_replay.ts";
 import { leaseNotFound } from "../commands/steer_fleet.ts";
+import type { TaskLogsView } from "../commands/task_log_views.ts";
 import type { DeadLetterFilterView, PageRequest, Principal, ReplayHow } from "../commands/views.ts";
 
 type Arguments<Name extends keyof UseCases> = Parameters<UseCases[Name]>;
@@ -85,6 +86,14 @@ class ScopedPlane implements UseCases {
   async listTasks(runId: string, page: PageRequest) {
     await this.#requireRun(runId);
     return await this.#plane.listTasks(runId, page);
+  }
+  async listTaskLogs(of: TaskLogsView, page: PageRequest) {
+    await this.#requireLogs(of);
+    return await this.#plane.listTaskLogs(of, page);
+  }
+  async *watchTaskLogs(of: TaskLogsView, signal: AbortSignal) {
+    await this.#requireLogs(of);
+    yield* this.#plane.watchTaskLogs(of, signal);
   }
 
   async listDeadLetters(filter: DeadLetterFilterView, page: PageRequest) {
@@ -173,6 +182,11 @@ class ScopedPlane implements UseCases {
 
   async #requireRun(runId: string): Promise<void> {
     await this.#requireInside(await this.#plane.namespaceOf({ runId }), () => runNotFound(runId));
+  }
+
+  async #requireLogs({ runId = "", taskId }: TaskLogsView): Promise<void> {
+    if (taskId === undefined) await this.#requireRun(runId);
+    else await this.#requireTask(taskId, taskNotFound);
   }
 
   async #requireTask(taskId: string, notFound: (taskId: string) => DomainError): Promise<void> {

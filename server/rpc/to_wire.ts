@@ -8,6 +8,7 @@ import type { AuditRecordSchema } from "../../proto/gen/orloj/v1/common_pb.ts";
 import type { LeaseSchema, WorkerSchema } from "../../proto/gen/orloj/v1/fleet_pb.ts";
 import type { ApplyResultSchema, ResourceSchema } from "../../proto/gen/orloj/v1/manifest_pb.ts";
 import * as wire from "../../proto/gen/orloj/v1/workflow_pb.ts";
+import type { TaskLogChunkView } from "../commands/task_log_views.ts";
 import type {
   ApplyResultView,
   AuditRecordView,
@@ -109,6 +110,12 @@ export function taskToWire(view: TaskView): MessageInitShape<typeof wire.TaskSch
     ...(endTime && { endTime: timestampFromDate(endTime) }),
     ...(dueTime && { dueTime: timestampFromDate(dueTime) }),
   };
+}
+
+/** Lines about a task. */
+export function taskLogChunkToWire(view: TaskLogChunkView): MessageInitShape<typeof wire.TaskLogChunkSchema> {
+  const lines = view.lines.map(({ time, ...rest }) => ({ ...rest, ...(time && { time: timestampFromDate(time) }) }));
+  return { ...view, lines };
 }
 
 /** A recorded turn. */

@@ -5,30 +5,43 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { DomainError } from "../../kit/errors.ts";
-import { traceIdIn } from "../../kit/trace.ts";
+import { traceContextIn } from "../../kit/trace.ts";
 import { MIB } from "../../kit/units.ts";
 import type {
   InvokeBatchResultSchema,
   InvokeRequest,
   InvokeResponseSchema,
+  ListTaskLogsRequest,
   OnBehalfOf,
   WatchRunResponseSchema,
+  WatchTaskLogsRequest,
+  WatchTaskLogsResponseSchema,
   WorkflowService,
 } from "../../proto/gen/orloj/v1/workflow_pb.ts";
 import type { ControlPlane, InvokeInput, InvokeResult } from "../commands/control_plane.ts";
+import type { TaskLogsView } from "../commands/task_log_views.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { planeOf, principalOf } from "./call_context.ts";
 import { itemError } from "./item_errors.ts";
 import { recordIfDenied } from "./refusals.ts";
 import * as check from "./request_checks.ts";
 import { methodName } from "./rights.ts";
-import { auditRecordToWire, runStateOf, runToWire, taskToWire, toolCallToWire, turnToWire } from "./to_wire.ts";
+import {
+  auditRecordToWire,
+  runStateOf,
+  runToWire,
+  taskLogChunkToWire,
+  taskToWire,
+  toolCallToWire,
+  turnToWire,
+} from "./to_wire.ts";
 import { untilAborted } from "./until_aborted.ts";
 
 const BATCH_ITEMS_MAX = 500;
 const PARAMETERS_BYTES_MAX = 1 * MIB;
 const IDEMPOTENCY_KEY_CHARS_MAX = 255;
 const PAGE_SIZE_MAX = 500;
+const LOG_PAGE_SIZE_MAX = 50;
 const GROUPS_MAX = 100;
 
 type Recorder = Pick<ControlPlane, "recordRefusal">;
@@ -91,11 +104,34 @@ export function workflowService(log: Logger, recorder: Recorder): ServiceImpl<ty
       const page = await planeOf(context).listTasks(runId, check.pageOf(request, PAGE_SIZE_MAX));
       return { tasks: page.items.map(taskToWire), nextPageToken: page.nextPageToken ?? "" };
     },
+    async listTaskLogs(request, context) {
+      const page = await planeOf(context).listTaskLogs(logsOf(request), check.pageOf(request, LOG_PAGE_SIZE_MAX));
+      return { chunks: page.items.map(taskLogChunkToWire), nextPageToken: page.nextPageToken ?? "" };
+    },
+    async *watchTaskLogs(request, context): AsyncGenerator<MessageInitShape<typeof WatchTaskLogsResponseSchema>> {
+      const watched = planeOf(context).watchTaskLogs(logsOf(request), context.signal);
+      for await (const chunks of untilAborted(watched, context.signal))
+        yield { chunks: chunks.map(taskLogChunkToWire) };
+      context.signal.throwIfAborted();
+    },
+  };
+}
+
+function logsOf({ runId, taskId, node, since }: ListTaskLogsRequest | WatchTaskLogsRequest): TaskLogsView {
+  if (runId === "" && taskId === "") throw check.invalidField("run_id", "is empty, and so is task_id: set one");
+  if (runId !== "" && taskId !== "") throw check.invalidField("task_id", "is set beside run_id: set one of them");
+  if (taskId !== "" && node !== "") throw check.invalidField("node", "is for the logs of a run: leave it empty");
+  return {
+    ...(taskId === ""
+      ? { runId: check.requiredText("run_id", runId) }
+      : { taskId: check.requiredText("task_id", taskId) }),
+    ...(node !== "" && { node: check.requiredText("node", node) }),
+    ...(since && { since: check.timeOf("since", since) }),
   };
 }
 
 function invokeInput(request: InvokeRequest, context: HandlerContext): InvokeInput {
-  const traceId = traceIdIn(context.requestHeader.get("traceparent"));
+  const trace = traceContextIn(request.traceparent || context.requestHeader.get("traceparent"));
   const parameters = check.bytesWithin("parameters_json", request.parametersJson, PARAMETERS_BYTES_MAX);
   return {
     namespace: check.namespaceOrDefault("namespace", request.namespace),
@@ -105,7 +141,7 @@ function invokeInput(request: InvokeRequest, context: HandlerContext): InvokeInp
     metadata: check.textMap("metadata", request.metadata),
     idempotencyKey: check.text("idempotency_key", request.idempotencyKey, IDEMPOTENCY_KEY_CHARS_MAX),
     ...(request.onBehalfOf && { onBehalfOf: personOf(request.onBehalfOf) }),
-    ...(traceId !== undefined && { traceId }),
+    ...(trace && { trace }),
   };
 }
 

@@ -23,6 +23,7 @@ const RUN = [
   "start_time",
   "end_time",
   "due_time",
+  "trace_id",
 ] as const;
 
 /** A task with what its lease adds: a READY task with a lease is LEASED. */

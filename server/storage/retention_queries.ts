@@ -58,14 +58,15 @@ export function retentionQueries(db: Queryable) {
     },
 
     /**
-     * Deletes runs with nodes, tasks and journals (by cascade), and their ledger rows but for declared keys that are kept longer.
-     * Indexes: task_run_idx, tool_call_task_idx.
+     * Deletes runs with nodes, tasks and journals (by cascade), their task logs, and their ledger rows but for declared keys that are kept
+     * longer. Indexes: task_run_idx, tool_call_task_idx, the primary key of task_log.
      */
     async deleteRuns(ids: readonly string[]): Promise<RemovedRows> {
       const calls = await sql`
         delete from tool_call c using task t where t.run_id = any(${ids}::text[]) and c.task_id = t.id
           and (c.expire_time is null or c.expire_time < clock_timestamp())`.execute(db);
       const tasks = await sql`delete from task where run_id = any(${ids}::text[])`.execute(db);
+      await sql`delete from task_log where run_id = any(${ids}::text[])`.execute(db);
       const runs = await sql`delete from run where id = any(${ids}::text[])`.execute(db);
       const count = ({ numAffectedRows = 0n }: { numAffectedRows?: bigint }) => Number(numAffectedRows);
       return { runs: count(runs), tasks: count(tasks), toolCalls: count(calls) };

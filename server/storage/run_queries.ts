@@ -48,6 +48,7 @@ export interface NewRun extends RunPlace {
   readonly remaining_ms: number | null;
   readonly replay_of: string | null;
   readonly trace_id: string;
+  readonly trace_sampled: boolean;
 }
 
 const RUN_COLUMNS: Columns = {
@@ -79,6 +80,7 @@ const RUN_COLUMNS: Columns = {
   remaining_ms: "bigint",
   replay_of: "text",
   trace_id: "text",
+  trace_sampled: "boolean",
   concurrency_group: "text",
   slot: "text",
   queue_order: "bigint",

@@ -4,6 +4,7 @@
 import type { Generated, JSONColumnType } from "kysely";
 import type { AuditCheckpointTable, AuditEventTable, AuditRemovalTable, AuditSegmentTable } from "./audit_schema.ts";
 import type { OptionalTime, Time } from "./column_types.ts";
+import type { TaskLogTable } from "./task_log_schema.ts";
 
 type Labels = JSONColumnType<Record<string, string>>;
 
@@ -99,6 +100,8 @@ export interface RunTable {
   replay_of: string | null;
   /** W3C trace id, 32 hex digits; empty for runs of an earlier version. */
   trace_id: Generated<string>;
+  /** Whether its spans are recorded. */
+  trace_sampled: Generated<boolean>;
   /** Group that it is counted in; null: its workflow counts none. */
   concurrency_group: string | null;
   /** "held" while it goes on; "waiting" for its turn; null: neither, or no group. */
@@ -368,4 +371,5 @@ export interface Database {
   audit_checkpoint: AuditCheckpointTable;
   policy_limit: PolicyLimitTable;
   access_token: AccessTokenTable;
+  task_log: TaskLogTable;
 }

@@ -24,6 +24,7 @@ import type { Database } from "./schema.ts";
 import { segmentQueries } from "./segment_queries.ts";
 import { sessionQueries } from "./session_queries.ts";
 import { isRetryable, toDomainError } from "./sql_errors.ts";
+import { taskLogQueries } from "./task_log_queries.ts";
 import { taskQueries } from "./task_queries.ts";
 import { tokenQueries } from "./token_queries.ts";
 import { toolTurnQueries } from "./tool_turn_queries.ts";
@@ -51,6 +52,7 @@ export interface StoreQueries {
   readonly checkpoints: ReturnType<typeof checkpointQueries>;
   readonly retention: ReturnType<typeof retentionQueries>;
   readonly tokens: ReturnType<typeof tokenQueries>;
+  readonly taskLogs: ReturnType<typeof taskLogQueries>;
   /** For the read models and the manifests' files of this room. */
   readonly db: Queryable;
 }
@@ -80,6 +82,7 @@ function bind(db: Queryable, onWritten?: OnWritten): StoreQueries {
     checkpoints: checkpointQueries(db),
     retention: retentionQueries(db),
     tokens: tokenQueries(db),
+    taskLogs: taskLogQueries(db),
     db,
   };
 }

@@ -126,6 +126,7 @@ export interface ClaimedTask {
   readonly tags: Record<string, string>;
   readonly metadata: Record<string, string>;
   readonly trace_id: string;
+  readonly trace_sampled: boolean;
 }
 
 /** A task with what settling needs. */
@@ -224,7 +225,7 @@ export function taskQueries(db: Queryable) {
         gone as (delete from ready where task_id = any(array(select task_id from picked)) returning task_id, fresh)
         select t.id, t.run_id, t.namespace, t.node, t.iteration, t.item, t.agent, t.route, t.attempt, t.deliveries, t.input,
           t.origin_task_id, g.fresh, r.workflow, coalesce(t.bundle_digest, r.bundle_digest) as bundle_digest,
-          r.requester, r.tags, r.metadata, r.trace_id
+          r.requester, r.tags, r.metadata, r.trace_id, r.trace_sampled
         from gone g join task t on t.id = g.task_id join run r on r.id = t.run_id
         order by t.claim_order, t.id`.execute(db);
       return result.rows;

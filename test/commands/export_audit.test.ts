@@ -44,7 +44,9 @@ const verify = (lines: readonly string[], heads = exported) => verifyLines(lines
 const parsed = (lines: readonly string[]) => lines.map((line) => readLine(line) as ExportLine);
 
 beforeAll(async () => {
-  runId = await stage.start("one", { traceId: "4bf92f3577b34da6a3ce929d0e0e4736" });
+  runId = await stage.start("one", {
+    trace: { traceId: "4bf92f3577b34da6a3ce929d0e0e4736", spanId: "00f067aa0ba902b7", sampled: true },
+  });
   await sealAll();
   await keeper.look();
   const { assigned } = await stage.claimAs("ses_a");

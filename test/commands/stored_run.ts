@@ -100,6 +100,7 @@ export async function storeRun(store: Store, digest: string, changes: Partial<Ne
     remaining_ms: null,
     replay_of: null,
     trace_id: "",
+    trace_sampled: true,
     ...NO_PLACE,
     ...changes,
   };

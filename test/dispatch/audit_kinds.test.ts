@@ -26,6 +26,7 @@ const stage = await dispatchStage();
 const { context, services, store } = stage;
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
 const caller = { ...ana, traceId: TRACE };
+const traced = { trace: { traceId: TRACE, spanId: "00f067aa0ba902b7", sampled: true } };
 
 const TARGET = ["target.generation", "target.digest"];
 const TOOL = ["tool", "generation", "digest", "requestId", "attempt"];
@@ -84,21 +85,21 @@ const KINDS: Readonly<
 };
 
 const begin = async (workflow: string): Promise<Assigned> => {
-  const runId = await stage.start(workflow, { traceId: TRACE });
+  const runId = await stage.start(workflow, traced);
   const { assigned } = await stage.claimAs("ses_a");
   return assigned.find((one) => one.task.run_id === runId) as Assigned;
 };
 const fenced = ({ task, token, sessionId }: Assigned) => ({ taskId: task.id, token, sessionId, worker: "w" });
 
 async function makeRuns(): Promise<void> {
-  await expect(stage.invokeOne("closed", { traceId: TRACE })).rejects.toMatchObject({ reason: "POLICY_DENIED" });
+  await expect(stage.invokeOne("closed", traced)).rejects.toMatchObject({ reason: "POLICY_DENIED" });
   for (const outcome of [DONE, BROKEN, TIMEOUT]) await stage.settle(outcomeOf(await begin("one"), outcome));
   for (const reason of ["yielded", "revoked", "expired"] as const)
     await stage.settle(lostOf(await begin("one"), reason));
   for (const cause of ["cancelled", "timed_out"] as const) {
-    await stage.settle(stopOf(await stage.start("one", { traceId: TRACE }), cause));
+    await stage.settle(stopOf(await stage.start("one", traced), cause));
   }
-  await stage.start("denied", { traceId: TRACE });
+  await stage.start("denied", traced);
   await stage.settle(...(await stage.claimAs("ses_a")).denied);
   const [one, two] = [await begin("parked"), await begin("parked")];
   await stage.settle(outcomeOf(one, BROKEN), outcomeOf(two, BROKEN));
@@ -140,7 +141,7 @@ async function callTools(): Promise<void> {
 async function takeTurns(): Promise<void> {
   await stage.applyAll(counted("single", { max: 1 }));
   const first = await begin("single");
-  await stage.start("single", { traceId: TRACE });
+  await stage.start("single", traced);
   await stage.settle(outcomeOf(first, DONE));
   await groupStage(stage).startAll();
 }

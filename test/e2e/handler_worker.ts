@@ -29,6 +29,12 @@ const handlers: Handlers = {
     await fetch(`${url}/deaf`);
     await new Promise(() => {});
   },
+  // Says what it does.
+  chatty: async ({ url }: { url: string }, ctx) => {
+    ctx.log("info", "halfway", { step: 1 });
+    await fetch(`${url}/chat`);
+    ctx.log("warn", "nearly");
+  },
   moody: async (_input, ctx) => {
     if (ctx.task.attempt === 1) throw new Error("not today");
     if (ctx.task.attempt === 2) throw new AgentError("the order is too old", { class: "OrderTooOld" });

@@ -6,7 +6,13 @@ import { AGENT_LIMITS } from "../../server/manifests/agent.ts";
 import type { AgentSpec } from "../../server/manifests/specs.ts";
 
 const SECRETS: Record<string, string> = { "agent/url": "https://agents.example/v1/", "agent/token": "canary-4711" };
-const TASK = { taskId: "task_2", runId: "run_1", originTaskId: "task_1", attempt: 3, traceId: "a".repeat(32) };
+const TASK = {
+  taskId: "task_2",
+  runId: "run_1",
+  originTaskId: "task_1",
+  attempt: 3,
+  traceparent: `00-${"a".repeat(32)}-${"b".repeat(16)}-01`,
+};
 
 function spec(runtime: "http" | "command", block: object): AgentSpec {
   return {
@@ -46,7 +52,7 @@ describe("an http agent", () => {
           Authorization: "Bearer canary-4711",
           ...{ Accept: "application/json", "Content-Type": "application/json" },
           ...{ "Idempotency-Key": "task_1", "Orloj-Task-Id": "task_2", "Orloj-Run-Id": "run_1", "Orloj-Attempt": "3" },
-          traceparent: expect.stringMatching(/^00-a{32}-[0-9a-f]{16}-01$/),
+          traceparent: TASK.traceparent,
         },
       },
       secrets: ["https://agents.example/v1/", "canary-4711"],
@@ -60,7 +66,7 @@ describe("an http agent", () => {
   test("keeps the types that its manifest names, and is in no trace when its run is in none", () => {
     const headers = { accept: "application/vnd.agent+json", "CONTENT-TYPE": "application/vnd.agent+json" };
     const agent = spec("http", { url: "https://agents.example/", headers, allowPrivateNetwork: true });
-    const { means: value } = means(agent, { ...TASK, traceId: "" });
+    const { means: value } = means(agent, { ...TASK, traceparent: "" });
     expect(value).toMatchObject({ headers, allowPrivateNetwork: true });
     expect(Object.keys(value.kind === "http" ? value.headers : {}).map((name) => name.toLowerCase())).toEqual([
       ...["accept", "content-type", "idempotency-key", "orloj-task-id", "orloj-run-id", "orloj-attempt"],

@@ -10,53 +10,16 @@ import {
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { Credentials } from "../../server/commands/authenticate.ts";
 import type { ControlPlane, InvokeInput, InvokeResult } from "../../server/commands/control_plane.ts";
+import type { TaskLogChunkView, TaskLogsView } from "../../server/commands/task_log_views.ts";
 import type * as views from "../../server/commands/views.ts";
 import type { ConnectedWorker } from "../../server/dispatch/connected_worker.ts";
 import { DECISION } from "./decision_view.ts";
+import { LOG_CHUNK, RUN, TASK } from "./run_views.ts";
+
+export { RUN, TASK } from "./run_views.ts";
 
 const time = new Date("2026-01-02T03:04:05.678Z");
 
-export const RUN: views.RunView = {
-  id: "run_1",
-  namespace: "default",
-  workflow: "hello",
-  state: "RUNNING",
-  conditions: ["Parked"],
-  waitingFor: ["runtime handler, handler refunds"],
-  requester: { id: "dev", kind: "user", groups: ["g"], claims: { a: "b" }, method: "test" },
-  tags: { team: "x" },
-  metadata: {},
-  parametersJson: "{}",
-  bundleDigest: "sha256:0",
-  createTime: time,
-  startTime: time,
-  nodes: [
-    {
-      ...{ name: "n", state: "ACTIVE", iteration: 0, kind: "agent", target: "agent", quorum: 1 },
-      map: { concurrency: 5, onItemError: "collect", itemsTotal: 9, itemsEnded: 4 },
-      failure: { class: "Timeout", message: "late" },
-    },
-  ],
-  edges: [
-    {
-      ...{ from: "n", to: "m", when: "true", otherwise: false, outcome: "succeeded", taken: true },
-      loop: { max: 3, onExhausted: "continue", taken: 2 },
-    },
-  ],
-};
-export const TASK: views.TaskView = {
-  id: "task_1",
-  runId: "run_1",
-  node: "n",
-  iteration: 0,
-  item: -1,
-  state: "DEAD_LETTERED",
-  agent: "agent",
-  attempt: 1,
-  deliveries: 0,
-  worker: "w",
-  createTime: time,
-};
 const RESOURCE: views.ResourceView = {
   kind: "Agent",
   namespace: "default",
@@ -282,6 +245,12 @@ export class FakeControlPlane implements ControlPlane {
   }
   listTasks(...args: Parameters<ControlPlane["listTasks"]>) {
     return this.#answer("listTasks", args, { items: [TASK] });
+  }
+  listTaskLogs(...args: Parameters<ControlPlane["listTaskLogs"]>) {
+    return this.#answer("listTaskLogs", args, { items: [LOG_CHUNK] });
+  }
+  async *watchTaskLogs(of: TaskLogsView, signal: AbortSignal): AsyncGenerator<TaskLogChunkView[]> {
+    yield* this.#watch("watchTaskLogs", [of], [[LOG_CHUNK]], signal);
   }
   listDeadLetters(...args: Parameters<ControlPlane["listDeadLetters"]>) {
     return this.#answer("listDeadLetters", args, { items: [LETTER] });

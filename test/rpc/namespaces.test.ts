@@ -27,6 +27,8 @@ const CROSSINGS: Readonly<Record<string, readonly [request: JsonObject, reason: 
   "WorkflowService/CancelRun": [{ runId: HIDDEN }, "RUN_NOT_FOUND"],
   "WorkflowService/GetTask": [{ taskId: HIDDEN_TASK }, "TASK_NOT_FOUND"],
   "WorkflowService/ListTasks": [{ runId: HIDDEN }, "RUN_NOT_FOUND"],
+  "WorkflowService/ListTaskLogs": [{ runId: HIDDEN }, "RUN_NOT_FOUND"],
+  "WorkflowService/WatchTaskLogs": [{ taskId: HIDDEN_TASK }, "TASK_NOT_FOUND"],
   "DeadLetterService/ListDeadLetters": [{ filter: { namespace: "other" } }, "PERMISSION_DENIED"],
   "DeadLetterService/GetDeadLetter": [{ taskId: HIDDEN_TASK }, "DEAD_LETTER_NOT_FOUND"],
   "FleetService/ListWorkers": [{}, "PERMISSION_DENIED"],

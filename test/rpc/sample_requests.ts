@@ -18,6 +18,8 @@ export const SAMPLE_REQUESTS: Readonly<Record<string, JsonValue>> = {
   "orloj.v1.WorkflowService/CancelRun": { runId: "run_1", reason: "enough" },
   "orloj.v1.WorkflowService/GetTask": { taskId: "task_1" },
   "orloj.v1.WorkflowService/ListTasks": { runId: "run_1" },
+  "orloj.v1.WorkflowService/ListTaskLogs": { runId: "run_1" },
+  "orloj.v1.WorkflowService/WatchTaskLogs": { taskId: "task_1" },
   "orloj.v1.DeadLetterService/ListDeadLetters": {},
   "orloj.v1.DeadLetterService/GetDeadLetter": { taskId: "task_1" },
   "orloj.v1.DeadLetterService/ReplayDeadLetters": { selection: { taskIds: ["task_1"] } },

@@ -51,7 +51,12 @@ export class PlayedStream {
 
   /** Sends Welcome; long lease times by default. */
   welcome(
-    changes: { sessionId?: string; ttlMs?: number; held?: { taskId: string; token: string; keep: boolean }[] } = {},
+    changes: {
+      sessionId?: string;
+      ttlMs?: number;
+      held?: { taskId: string; token: string; keep: boolean }[];
+      takesTaskLogs?: boolean;
+    } = {},
   ): void {
     const ttlMs = changes.ttlMs ?? 30_000;
     const duration = (ms: number) => ({ seconds: BigInt(Math.floor(ms / 1_000)), nanos: (ms % 1_000) * 1_000_000 });
@@ -64,6 +69,7 @@ export class PlayedStream {
       frameBytesMax: 4_194_304,
       inlinePayloadBytesMax: 262_144,
       held: changes.held ?? [],
+      takesTaskLogs: changes.takesTaskLogs ?? false,
     };
     this.send({ case: "welcome", value });
   }

@@ -8,10 +8,11 @@ import { canonicalJson, isJsonObject, type Json, type JsonObject } from "../../k
 import type { Random } from "../../kit/random.ts";
 import type { Redactor } from "../../kit/redactor.ts";
 import { compileStringTemplate } from "../../language/template.ts";
-import { ModelError, type ModelMessage } from "../model/adapter.ts";
+import { ModelError, type ModelMessage, type ModelRequest } from "../model/adapter.ts";
 import type { ModelAdapters } from "../model/registry.ts";
 import type { ToolExecutors } from "../tool/executor.ts";
 import { nextAction } from "./next_action.ts";
+import { observe } from "./observer.ts";
 import { outputOf } from "./output.ts";
 import { repairRequest, repairTurn } from "./repair.ts";
 import { orStopped } from "./stop.ts";
@@ -67,7 +68,7 @@ async function advance(
     }
     if (action.kind !== "call") return answered as TaskEnd;
     const tool = task.agent.tools.find((candidate) => candidate.name === action.call.name);
-    const end = await driveToolCall({ ...action, tool }, { ...dependencies, port, signal });
+    const end = await driveToolCall({ ...action, tool }, { ...dependencies, port, signal, observer: task.observer });
     if (end.kind === "dropped") return { kind: "dropped" };
     if (end.kind === "failed") {
       const wait = end.retryAfterMs === undefined ? {} : { retryAfterMs: end.retryAfterMs };
@@ -98,8 +99,29 @@ async function askModel(
   if (agent.model === undefined || adapter === undefined) {
     throw new ModelError("ModelAuth", `this worker has no adapter for the model of agent ${agent.name}`);
   }
-  const asked = adapter.ask({
-    model: agent.model,
+  const { model } = agent;
+  const activity = { of: "model", provider: model.provider, model: model.name, turn } as const;
+  return await observe(
+    task.observer,
+    activity,
+    async () => {
+      const asked = adapter.ask(questionOf(task, model, journal, turn, signal));
+      return withoutSecrets(await orStopped(asked, signal), dependencies.redactor);
+    },
+    ({ toolCalls, usage }) => ({ facts: { toolCalls: toolCalls.length, ...usage } }),
+  );
+}
+
+function questionOf(
+  task: AgentTask,
+  model: NonNullable<AgentView["model"]>,
+  journal: readonly JournalEntry[],
+  turn: number,
+  signal: AbortSignal,
+): ModelRequest {
+  const { agent } = task;
+  return {
+    model,
     secret: task.modelSecret,
     headers: task.agentMeans?.kind === "model" ? task.agentMeans.headers : {},
     systemPrompt: agent.systemPrompt,
@@ -110,8 +132,7 @@ async function askModel(
     input: task.input,
     results: lastResults(journal),
     signal,
-  });
-  return withoutSecrets(await orStopped(asked, signal), dependencies.redactor);
+  };
 }
 
 // A provider may echo its key, and a model may be told a secret by somebody else.

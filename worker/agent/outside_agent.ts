@@ -6,6 +6,7 @@
 import { canonicalJson } from "../../kit/json.ts";
 import type { AgentCalls } from "../tool/agent_calls.ts";
 import type { ToolFailureClass, ToolRun } from "../tool/executor.ts";
+import { observe } from "./observer.ts";
 import { jsonOutput } from "./output.ts";
 import type { AgentTask, TaskEnd, TaskPort } from "./task.ts";
 import { type TimeDependencies, withinTime } from "./within_time.ts";
@@ -45,7 +46,12 @@ export async function runOutsideAgent(
   for (const secret of task.agentSecrets) dependencies.redactor.learn(secret);
   return await withinTime(task, signal, dependencies, async (both) => {
     await port.leaseSound(both);
-    const run = await reach(task, both, dependencies);
+    const run = await observe(
+      task.observer,
+      { of: "agent", agent: task.agent.name, runtime: task.agent.runtime },
+      (observed) => reach(task, both, dependencies, observed?.traceparent),
+      (end) => (end.ok ? { facts: { bytes: Buffer.byteLength(String(end.result)) } } : { error: end.failure.class }),
+    );
     // What was stopped ends as that, whatever the agent still said.
     both.throwIfAborted();
     return endOf(task, run, dependencies);
@@ -56,14 +62,24 @@ async function reach(
   task: AgentTask,
   signal: AbortSignal,
   { agents, redactor }: OutsideDependencies,
+  traceparent: string | undefined,
 ): Promise<ToolRun> {
   const { limits } = task.agent;
+  const { observer } = task;
   const bounds = { timeoutMs: task.timeoutMs ?? limits.timeoutMs, resultBytesMax: limits.maxOutputBytes };
-  const execution = { ...bounds, redactor, signal };
+  const output = observer && ((line: string) => observer.log("info", `stderr: ${line}`));
+  const execution = { ...bounds, redactor, signal, ...(output && { output }) };
   const input = new TextEncoder().encode(canonicalJson(task.input));
   const { agentMeans: means } = task;
-  if (means?.kind === "http") return await agents.http({ ...execution, means: { ...means, body: input } });
-  if (means?.kind === "command") return await agents.command({ ...execution, means: { ...means, stdin: input } });
+  // The server told the agent the trace of its lease; this worker, which traces, knows a nearer place.
+  if (means?.kind === "http") {
+    const headers = { ...means.headers, ...(traceparent !== undefined && { traceparent }) };
+    return await agents.http({ ...execution, means: { ...means, headers, body: input } });
+  }
+  if (means?.kind === "command") {
+    const env = { ...means.env, ...(traceparent !== undefined && { TRACEPARENT: traceparent }) };
+    return await agents.command({ ...execution, means: { ...means, env, stdin: input } });
+  }
   throw new Error(`the assignment does not say how agent ${task.agent.name} is reached`);
 }
 

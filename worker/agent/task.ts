@@ -4,6 +4,7 @@
 
 import type { Json, JsonObject } from "../../kit/json.ts";
 import type { CommandMeans, HttpMeans, ToolFailure, ToolMeans } from "../tool/executor.ts";
+import type { TaskObserver } from "./observer.ts";
 import type { AgentView } from "./view.ts";
 
 /** A tool call as a model asked for it. */
@@ -57,6 +58,8 @@ export interface AgentTask {
   readonly runId: string;
   readonly node: string;
   readonly attempt: number;
+  /** W3C trace id of the run; absent: it is in none. */
+  readonly trace?: string;
   readonly agent: AgentView;
   readonly input: Json;
   readonly journal: readonly JournalEntry[];
@@ -72,6 +75,8 @@ export interface AgentTask {
   readonly agentSecrets: readonly string[];
   /** Tool calls recorded by earlier attempts, whether or not the journal still holds them. */
   readonly toolCallsSpent: number;
+  /** Is told what happens; absent: nobody looks. */
+  readonly observer?: TaskObserver;
 }
 
 /** A request for the server's decision on one tool attempt. */

@@ -7,7 +7,7 @@
 import { backoffDelay } from "../../kit/backoff.ts";
 import type { Clock } from "../../kit/clock.ts";
 import { messageOf } from "../../kit/errors.ts";
-import { canonicalJson } from "../../kit/json.ts";
+import { canonicalJson, type Json } from "../../kit/json.ts";
 import type { Random } from "../../kit/random.ts";
 import type { Redactor } from "../../kit/redactor.ts";
 import { SECOND } from "../../kit/units.ts";
@@ -19,15 +19,20 @@ import {
   type ToolFailure,
   type ToolRun,
 } from "../tool/executor.ts";
+import { tracedMeans } from "../tool/traced_means.ts";
+import { type Observed, observe, type TaskObserver } from "./observer.ts";
 import { schemaErrors } from "./schema.ts";
 import { orStopped, stopCause } from "./stop.ts";
-import type { RecordedResult, RequestedCall, TaskPort, ToolGrant } from "./task.ts";
+import type { RecordedResult, RequestedCall, TaskPort, ToolDecision, ToolGrant } from "./task.ts";
 import type { ToolView } from "./view.ts";
 
 /** Waits between questions that the server could not answer, in ms. */
 const UNAVAILABLE_BACKOFF = { initialMs: 200, maxMs: 5 * SECOND, factor: 2, jitter: "full" } as const;
 /** Shortest wait before asking again, whatever the server says. */
 const RETRY_AFTER_MS_MIN = 20;
+
+/** Decisions after which nothing is called. */
+const REFUSALS: ReadonlySet<ToolDecision["kind"]> = new Set(["denied", "conflict", "unknownOutcome", "leaseLost"]);
 
 /** Where the facts of a call go. */
 export type ToolPort = Pick<TaskPort, "callTool" | "recordToolResult" | "leaseSound">;
@@ -42,6 +47,8 @@ export interface ToolCallContext {
   readonly redactor: Redactor;
   /** Aborts the task. */
   readonly signal: AbortSignal;
+  /** Is told what happens; absent: nobody looks. */
+  readonly observer?: TaskObserver | undefined;
 }
 
 /** Which call, and the journal sequence that its final result takes. */
@@ -68,7 +75,30 @@ export type ToolCallEnd =
  *
  * @throws TaskStopped when the task is stopped meanwhile.
  */
-export async function driveToolCall(placed: PlacedCall, context: ToolCallContext): Promise<ToolCallEnd> {
+export function driveToolCall(placed: PlacedCall, context: ToolCallContext): Promise<ToolCallEnd> {
+  const { turnSequence: turn, callIndex: index } = placed;
+  return observe(
+    context.observer,
+    { of: "call", tool: toldName(placed), turn, index },
+    (observed) => drive(placed, context, observed),
+    (end) => ({ error: end.kind === "recorded" ? errorOf(end.outcome) : end.kind }),
+  );
+}
+
+// A name that a model made up may be any text.
+function toldName({ tool }: PlacedCall): string {
+  return tool?.name ?? "(undeclared)";
+}
+
+function errorOf(outcome: RecordedResult): string | undefined {
+  return outcome.ok ? undefined : outcome.errorClass;
+}
+
+async function drive(
+  placed: PlacedCall,
+  context: ToolCallContext,
+  observed: Observed | undefined,
+): Promise<ToolCallEnd> {
   const { port, random, signal } = context;
   let attempt = 1;
   let unavailable = 0;
@@ -76,10 +106,15 @@ export async function driveToolCall(placed: PlacedCall, context: ToolCallContext
     await port.leaseSound(signal);
     const { turnSequence, callIndex, call } = placed;
     const request = { turnSequence, callIndex, tool: call.name, arguments: call.arguments, attempt };
-    const decision = await orStopped(port.callTool(request), signal);
+    const decision = await observe(
+      observed,
+      { of: "decision", tool: toldName(placed), attempt },
+      () => orStopped(port.callTool(request), signal),
+      ({ kind }) => ({ facts: { verdict: kind }, ...(REFUSALS.has(kind) && { error: kind }) }),
+    );
     switch (decision.kind) {
       case "granted": {
-        const end = await runGrant(placed, decision.grant, attempt, context);
+        const end = await runGrant(placed, decision.grant, attempt, context, observed);
         if (end.kind !== "again") return end;
         await wait(end.delayMs, context);
         attempt += 1;
@@ -124,6 +159,7 @@ async function runGrant(
   grant: ToolGrant,
   attempt: number,
   context: ToolCallContext,
+  observed: Observed | undefined,
 ): Promise<ToolCallEnd | { readonly kind: "again"; readonly delayMs: number }> {
   const { port, clock, random, signal } = context;
   // A lost lease lets the call in flight end: its result still counts for the ledger, through the grant.
@@ -134,7 +170,12 @@ async function runGrant(
   if (signal.aborted) onStop();
   signal.addEventListener("abort", onStop, { once: true });
   const startMs = clock.monotonic();
-  const run = await execute(grant, context, stopTool.signal);
+  const run = await observe(
+    observed,
+    { of: "attempt", tool: toldName(placed), means: grant.means.kind, attempt },
+    (begun) => execute(grant, context, stopTool.signal, begun?.traceparent),
+    (end) => (end.ok ? { facts: { bytes: bytesOf(end.result) } } : { error: end.failure.class }),
+  );
   signal.removeEventListener("abort", onStop);
   const report = { callId: grant.callId, grantId: grant.grantId, durationMs: clock.monotonic() - startMs };
   if (signal.aborted) {
@@ -159,29 +200,38 @@ async function runGrant(
 
 async function execute(
   grant: ToolGrant,
-  { executors, redactor }: ToolCallContext,
+  context: ToolCallContext,
   signal: AbortSignal,
+  traceparent: string | undefined,
 ): Promise<ToolRun> {
+  const { redactor } = context;
   for (const secret of grant.secrets) redactor.learn(secret);
-  const run = await executeRaw(grant, executors, redactor, signal);
+  const run = await executeRaw({ ...grant, means: tracedMeans(grant.means, traceparent) }, context, signal);
   // A tool may echo what it was given: neither the journal nor the model is to have it.
   if (!run.ok) return { ok: false, failure: { ...run.failure, message: redactor.text(run.failure.message) } };
   const result = redactor.json(run.result);
   // The cap is on what is recorded: text grows when it is written as JSON, and by what stands for a short secret.
-  return Buffer.byteLength(canonicalJson(result), "utf8") > grant.resultBytesMax
+  return bytesOf(result) > grant.resultBytesMax
     ? failedRun("ResponseTooLarge", `the result is larger than ${grant.resultBytesMax} bytes`, true)
     : { ok: true, result };
 }
 
+function bytesOf(result: Json): number {
+  return Buffer.byteLength(canonicalJson(result), "utf8");
+}
+
 async function executeRaw(
   { means, timeoutMs, resultBytesMax, outputSchema }: ToolGrant,
-  executors: ToolExecutors,
-  redactor: Redactor,
+  { executors, redactor, observer }: ToolCallContext,
   signal: AbortSignal,
 ): Promise<ToolRun> {
+  const output = observer && ((line: string) => observer.log("info", `stderr: ${line}`));
   let run: ToolRun;
   try {
-    run = await executeTool(executors, { means, timeoutMs, resultBytesMax, redactor, signal });
+    run = await executeTool(executors, {
+      ...{ means, timeoutMs, resultBytesMax, redactor, signal },
+      ...(output && { output }),
+    });
   } catch (error) {
     return failedRun("ResultInvalid", `the tool could not be executed: ${messageOf(error)}`, true);
   }

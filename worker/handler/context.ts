@@ -53,8 +53,13 @@ export interface HandlerContext<Tools = AsDeclared> {
   record<Value>(name: string, make: () => Value | Promise<Value>): Promise<Value>;
   /** Aborts when the task is cancelled, out of time, denied, or lost: hand it to whatever takes one. */
   readonly signal: AbortSignal;
-  /** The worker's log, with the task's ids; secrets of tools are left out. */
+  /**
+   * Tells something of the task: the worker's own log, with the task's ids, and those who ask for the logs of the run. Secrets of tools
+   * are left out. A task keeps 64 KiB of its lines, the first and the last ones.
+   */
   readonly log: Log;
+  /** W3C trace context of the task, for what the code calls by itself; absent: the worker does not trace, or the run is in no trace. */
+  readonly traceparent?: string;
   readonly task: HandlerTask;
   readonly agent: HandlerAgent;
 }

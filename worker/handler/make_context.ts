@@ -38,7 +38,7 @@ export function makeContext(task: AgentTask, parts: ContextParts): HandlerContex
   const { agent } = task;
   const recall = new Recall(task.journal);
   const writer = new JournalWriter(port, task.journal.length, signal);
-  const driving = { port: writer, executors, clock, random, redactor, signal };
+  const driving = { port: writer, executors, clock, random, redactor, signal, observer: task.observer };
   const calls = new ToolCalls({ task, scope, recall, writer, driving });
   const records = new Records({ task, scope, recall, writer, redactor, signal });
   const offered = agent.tools.filter((tool) => !task.withheldTools.includes(tool.name));
@@ -50,6 +50,7 @@ export function makeContext(task: AgentTask, parts: ContextParts): HandlerContex
       scope.run(() => records.record(name, make)) as Promise<Value>,
     signal: scope.signal,
     log,
+    ...(task.observer?.traceparent !== undefined && { traceparent: task.observer.traceparent }),
     task: Object.freeze({ id: task.taskId, runId: task.runId, node: task.node, attempt: task.attempt }),
     agent: Object.freeze({
       name: agent.name,

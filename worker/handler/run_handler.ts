@@ -92,8 +92,13 @@ function whenAborted(signal: AbortSignal): Promise<undefined> {
   });
 }
 
-function taskLog({ taskId: task, runId: run, node }: AgentTask, log: Log): Log {
-  return (level, message, fields = {}) => log(level, message, { ...fields, task, run, node });
+// What handler code says is told whoever runs the worker, and whoever looks at the run.
+function taskLog({ taskId: task, runId: run, node, trace, observer }: AgentTask, log: Log): Log {
+  const ids = { task, run, node, ...(trace !== undefined && { trace }) };
+  return (level, message, fields = {}) => {
+    log(level, message, { ...fields, ...ids });
+    observer?.log(level, message, fields);
+  };
 }
 
 function outputOf(agent: AgentView, value: unknown, redactor: Redactor): TaskEnd {

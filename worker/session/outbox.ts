@@ -17,12 +17,16 @@ import {
   RecordTurnsSchema,
   RenewLeasesSchema,
   ReportOutcomesSchema,
+  type TaskLog,
+  TaskLogSchema,
   type ToolCall,
   type ToolResult,
   type TurnRecord,
+  WriteTaskLogsSchema,
   YieldedLeaseSchema,
   YieldLeasesSchema,
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
+import type { TaskLogLines } from "../telemetry/task_logs.ts";
 import type { FrameStream, RequestFrame } from "./stream.ts";
 
 /** Items that may wait for a server that does not read. */
@@ -44,6 +48,7 @@ export type OutboxItem =
   | { readonly kind: "accept"; readonly token: string }
   | { readonly kind: "yield"; readonly token: string; readonly reason: "draining" | "moving" | "unsupported" | "full" }
   | { readonly kind: "cancelAck"; readonly token: string }
+  | { readonly kind: "log"; readonly value: TaskLog }
   | { readonly kind: "fetchView"; readonly digest: string }
   | { readonly kind: "fetchJournal"; readonly taskId: string; readonly token: string; readonly afterSequence: number }
   | {
@@ -54,13 +59,14 @@ export type OutboxItem =
     }
   | { readonly kind: "credit"; readonly freeSlots: number; readonly lastAssign: bigint };
 
-// Results leave before outcomes, so that the last word about a task comes last; the credit comes after what freed it.
+// Results and log lines leave before outcomes, so that the last word about a task comes last; the credit comes after what freed it.
 const ORDER = [
   "accept",
   "yield",
   "cancelAck",
   "turn",
   "result",
+  "log",
   "outcome",
   "call",
   "fetchView",
@@ -78,6 +84,11 @@ export class Outbox {
   #stream: FrameStream | undefined;
   #writable = true;
   #scheduled = false;
+
+  /** False: what is added is lost. */
+  get attached(): boolean {
+    return this.#stream !== undefined;
+  }
 
   /** Sends through this stream from now on. */
   attach(stream: FrameStream): void {
@@ -149,6 +160,7 @@ function emptyQueues(): Queues {
     cancelAck: [],
     turn: [],
     result: [],
+    log: [],
     outcome: [],
     call: [],
     fetchView: [],
@@ -182,6 +194,8 @@ function payloadLength(item: OutboxItem): number {
       return item.value.result.case === "resultJson" ? item.value.result.value.length : 256;
     case "outcome":
       return item.value.outcome.case === "outputJson" ? item.value.outcome.value.length : 256;
+    case "log":
+      return item.value.lines.reduce((sum, line) => sum + line.length, 0);
     default:
       return 64;
   }
@@ -210,6 +224,8 @@ function frameOf(kind: OutboxItem["kind"], items: readonly OutboxItem[]): Reques
         case: "outcomes",
         value: create(ReportOutcomesSchema, { outcomes: of(kind).map(({ value }) => value) }),
       };
+    case "log":
+      return { case: "taskLogs", value: create(WriteTaskLogsSchema, { logs: of(kind).map(({ value }) => value) }) };
     case "call":
       return { case: "toolCalls", value: create(CallToolsSchema, { calls: of(kind).map(({ value }) => value) }) };
     case "fetchView":
@@ -233,4 +249,11 @@ function frameOf(kind: OutboxItem["kind"], items: readonly OutboxItem[]): Reques
 
 function first<Item>(items: readonly Item[]): Item {
   return items[0] as Item;
+}
+
+/** Sends log lines of a task; false while there is no stream: they would be lost. */
+export function sendLogs(outbox: Outbox, { taskId, token, lines, dropped }: TaskLogLines): boolean {
+  if (!outbox.attached) return false;
+  outbox.add({ kind: "log", value: create(TaskLogSchema, { taskId, token, lines: [...lines], dropped }) });
+  return true;
 }

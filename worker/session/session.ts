@@ -19,13 +19,15 @@ import {
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { Runtimes } from "../agent/runtimes.ts";
 import type { Log } from "../log.ts";
+import { TaskLogs } from "../telemetry/task_logs.ts";
+import type { WorkerTelemetry } from "../telemetry/worker_telemetry.ts";
 import { Endpoints } from "./endpoints.ts";
 import { Facts } from "./facts.ts";
 import { JournalFetches, Views } from "./fetches.ts";
 import { type Receivers, takeFrame } from "./incoming.ts";
 import { LeaseKeeper } from "./lease_keeper.ts";
-import { Outbox } from "./outbox.ts";
-import type { FrameStream, OpenStream, StreamEnd } from "./stream.ts";
+import { Outbox, sendLogs } from "./outbox.ts";
+import type { Connected, FrameStream, OpenStream } from "./stream.ts";
 import { createTaskPort } from "./task_port.ts";
 import { TaskTable } from "./task_table.ts";
 import { durationMs, durationOf } from "./translate.ts";
@@ -68,15 +70,7 @@ export interface SessionOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-}
-
-/** A stream that ended: how, where, and when it was opened (monotonic). */
-interface Connected {
-  readonly end: StreamEnd & { readonly polite: boolean };
-  /** The server had taken the worker in. */
-  readonly attached: boolean;
-  readonly endpoint: string;
-  readonly startMs: number;
+  readonly telemetry: WorkerTelemetry;
 }
 
 /** See the file header. */
@@ -87,6 +81,9 @@ export class WorkerSession {
   readonly #views = new Views(this.#outbox);
   readonly #journals = new JournalFetches(this.#outbox);
   readonly #keeper: LeaseKeeper;
+  readonly #logs: TaskLogs;
+  /** The server takes lines of tasks; what one that does not would be sent is left out. */
+  #takesLogs = true;
   readonly #tasks: TaskTable;
   readonly #stopping = new AbortController();
   /** The stream that the server answered with Welcome last: everything is sent there. */
@@ -112,8 +109,9 @@ export class WorkerSession {
 
   constructor(options: SessionOptions) {
     this.#options = options;
-    const { clock, slots, runtimes, log } = options;
+    const { clock, slots, runtimes, log, telemetry } = options;
     this.#endpoints = new Endpoints(options.endpoints, options.random);
+    this.#logs = new TaskLogs(clock, (lines) => !this.#takesLogs || sendLogs(this.#outbox, lines));
     this.#keeper = new LeaseKeeper(clock, (sequence) => this.#sendRenewal(sequence));
     const port = {
       facts: this.#facts,
@@ -131,6 +129,7 @@ export class WorkerSession {
       outbox: this.#outbox,
       port: (taskId, token) => createTaskPort(taskId, token, port),
       runtimes,
+      ...{ logs: this.#logs, telemetry },
     });
     this.#receivers = { ...shared, tasks: this.#tasks, keeper: this.#keeper };
   }
@@ -191,6 +190,7 @@ export class WorkerSession {
   abort(): void {
     this.#stopping.abort();
     this.#tasks.interrupt();
+    this.#logs.close();
     for (const stream of this.#opened) stream.cancel();
   }
 
@@ -351,6 +351,7 @@ export class WorkerSession {
     const first = this.#sessionId === "";
     if (!first && this.#sessionId !== welcome.sessionId) this.#tasks.newSession();
     this.#sessionId = welcome.sessionId;
+    this.#takesLogs = welcome.takesTaskLogs;
     if (welcome.frameBytesMax > 0) this.#frameBytesMax = welcome.frameBytesMax;
     const ttlMs = durationMs(welcome.leaseTtl) ?? 30 * SECOND;
     const renewMs = durationMs(welcome.renewInterval) ?? ttlMs / 3;

@@ -205,3 +205,12 @@ function plain(details: string): string {
     .replace(/^No connection established\. Last error: (?:Error: )?/, "")
     .replace(/\.? Resolution note: $/, "");
 }
+
+/** A stream that ended: how, where, and when it was opened (monotonic). */
+export interface Connected {
+  readonly end: StreamEnd & { readonly polite: boolean };
+  /** The server had taken the worker in. */
+  readonly attached: boolean;
+  readonly endpoint: string;
+  readonly startMs: number;
+}

@@ -4,11 +4,15 @@
 // Facts about a task leave with its token only; a task whose lease is lost ends quietly.
 
 import { messageOf } from "../../kit/errors.ts";
+import { traceContextIn } from "../../kit/trace.ts";
 import type { Assignment, CancelTask } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import { type Runtime, type Runtimes, runtimeOf } from "../agent/runtimes.ts";
 import { orStopped, TaskStopped } from "../agent/stop.ts";
 import type { AgentTask, TaskEnd, TaskPort } from "../agent/task.ts";
-import type { Log } from "../log.ts";
+import type { Log, LogFields } from "../log.ts";
+import type { TaskLogs } from "../telemetry/task_logs.ts";
+import type { TaskObservation } from "../telemetry/task_observation.ts";
+import type { WorkerTelemetry } from "../telemetry/worker_telemetry.ts";
 import type { Facts } from "./facts.ts";
 import type { JournalFetches, Views } from "./fetches.ts";
 import type { Outbox } from "./outbox.ts";
@@ -24,6 +28,8 @@ export interface TaskTableOptions {
   readonly port: (taskId: string, token: string) => TaskPort;
   readonly runtimes: Runtimes;
   readonly log: Log;
+  readonly logs: TaskLogs;
+  readonly telemetry: WorkerTelemetry;
 }
 
 interface Held {
@@ -31,6 +37,7 @@ interface Held {
   readonly stop: AbortController;
   /** Occupies a slot. */
   running: boolean;
+  readonly observation: TaskObservation;
 }
 
 /** See the file header. */
@@ -85,10 +92,11 @@ export class TaskTable {
 
   /** The server asks to stop tasks; each is acknowledged, known or not. */
   cancel(cancels: readonly CancelTask[]): void {
-    for (const { token, reason, taskId } of cancels) {
+    for (const { token, reason } of cancels) {
       const held = this.#held.get(token);
       if (held?.running && !held.stop.signal.aborted) {
-        this.#options.log("info", "task is cancelled", { task: taskId, reason });
+        this.#options.log("info", "task is cancelled", { ...idsOf(held.assignment), reason });
+        held.observation.log("info", "the server asks to stop", { reason });
         held.stop.abort(new TaskStopped("cancelled"));
       }
       this.#options.outbox.add({ kind: "cancelAck", token });
@@ -101,8 +109,9 @@ export class TaskTable {
     if (held === undefined) return;
     this.#held.delete(token);
     this.#options.facts.forget(token);
+    this.#options.logs.forget(token);
     if (!held.running) return;
-    this.#options.log("warn", "lease lost, task is dropped", { task: held.assignment.taskId });
+    this.#options.log("warn", "lease lost, task is dropped", idsOf(held.assignment));
     held.stop.abort(new TaskStopped("lost"));
   }
 
@@ -137,7 +146,12 @@ export class TaskTable {
   }
 
   #take(assignment: Assignment): void {
-    const held: Held = { assignment, stop: new AbortController(), running: true };
+    const { logs, telemetry } = this.#options;
+    const { taskId, runId, namespace, node, agent, attempt, delivery, token } = assignment;
+    const trace = traceContextIn(assignment.traceparent);
+    const observed = { taskId, runId, namespace, node, agent, attempt, delivery, trace };
+    const observation = telemetry.observe(observed, logs.open(taskId, token));
+    const held: Held = { assignment, stop: new AbortController(), running: true, observation };
     this.#held.set(assignment.token, held);
     this.#running += 1;
     this.#options.outbox.add({ kind: "accept", token: assignment.token });
@@ -151,12 +165,15 @@ export class TaskTable {
     const { taskId, token } = assignment;
     let end: TaskEnd;
     try {
-      const resolved = await orStopped(this.#resolve(assignment), stop.signal);
+      const resolved = await orStopped(this.#resolve(held), stop.signal);
       if (resolved === undefined) return this.#yieldUnsupported(held);
       end = await resolved.runtime.run(resolved.task, this.#options.port(taskId, token), stop.signal);
     } catch (error) {
       if (!(error instanceof TaskStopped)) {
-        this.#options.log("error", "assignment cannot be understood", { task: taskId, error: messageOf(error) });
+        this.#options.log("error", "assignment cannot be understood", {
+          ...idsOf(assignment),
+          error: messageOf(error),
+        });
         return this.#yieldUnsupported(held);
       }
       end = endBeforeStart(error);
@@ -165,11 +182,14 @@ export class TaskTable {
   }
 
   #report(held: Held, end: TaskEnd): void {
-    const { assignment } = held;
+    const { assignment, observation } = held;
     const { taskId, token } = assignment;
+    observation.end(end);
+    // The last lines leave before the outcome.
+    this.#options.logs.end(token);
     const failure = end.kind === "failed" ? { class: end.class, error: end.message } : {};
     this.#options.log(end.kind === "failed" ? "warn" : "debug", `task ${end.kind}`, {
-      task: taskId,
+      ...idsOf(assignment),
       node: assignment.node,
       ...failure,
     });
@@ -184,7 +204,8 @@ export class TaskTable {
       (error: unknown) => {
         this.#held.delete(token);
         if (!(error instanceof TaskStopped)) {
-          this.#options.log("error", "outcome was refused", { task: taskId, error: messageOf(error) });
+          const ids = idsOf(assignment);
+          this.#options.log("error", "outcome was refused", { ...ids, error: messageOf(error) });
         }
       },
     );
@@ -192,11 +213,12 @@ export class TaskTable {
 
   #yieldUnsupported({ assignment }: Held): void {
     this.#held.delete(assignment.token);
+    this.#options.logs.end(assignment.token);
     this.#options.outbox.add({ kind: "yield", token: assignment.token, reason: "unsupported" });
   }
 
   // Undefined if this worker cannot run the agent.
-  async #resolve(assignment: Assignment): Promise<{ task: AgentTask; runtime: Runtime } | undefined> {
+  async #resolve({ assignment, observation }: Held): Promise<{ task: AgentTask; runtime: Runtime } | undefined> {
     const { views, journals, runtimes } = this.#options;
     const { taskId, runId, node, attempt, token } = assignment;
     const view = await views.get(assignment.viewDigest);
@@ -222,6 +244,8 @@ export class TaskTable {
       ...(agentMeans && { agentMeans }),
       agentSecrets: assignment.agentSecrets,
       toolCallsSpent: assignment.toolCallsSpent,
+      ...traceOf(assignment),
+      observer: observation,
     };
     return { task, runtime };
   }
@@ -237,6 +261,16 @@ export class TaskTable {
     const freeSlots = this.#draining || this.#paused ? 0 : Math.max(0, this.#options.slots - this.#running);
     this.#options.outbox.add({ kind: "credit", freeSlots, lastAssign: this.#lastAssign });
   }
+}
+
+// By these a line of the log is found from the run, and the run from a line.
+function idsOf(assignment: Assignment): LogFields {
+  return { task: assignment.taskId, run: assignment.runId, ...traceOf(assignment) };
+}
+
+function traceOf({ traceparent }: Assignment): { readonly trace?: string } {
+  const trace = traceContextIn(traceparent)?.traceId;
+  return trace === undefined ? {} : { trace };
 }
 
 function endBeforeStart({ stop }: TaskStopped): TaskEnd {

@@ -9,6 +9,7 @@ import type { Redactor } from "../../kit/redactor.ts";
 import { type CommandMeans, failedRun, type ToolExecution, type ToolExecutor, type ToolRun } from "./executor.ts";
 import type { MemoryWatch } from "./memory_watch.ts";
 import { printed, processFailure, runProcess, stderrBytesKept } from "./process.ts";
+import { StderrLines } from "./stderr_lines.ts";
 import { insideWorkDir } from "./work_dir.ts";
 
 /** What the executor needs. */
@@ -57,15 +58,18 @@ export async function runForText(
 async function runCommand(
   file: string,
   cwd: string,
-  { means, timeoutMs, resultBytesMax, signal, redactor }: ToolExecution<CommandMeans>,
+  { means, timeoutMs, resultBytesMax, signal, redactor, output }: ToolExecution<CommandMeans>,
   options: CommandToolOptions,
 ): Promise<ToolRun> {
+  const lines = output && new StderrLines(redactor, output);
   const end = await runProcess({
     ...{ file, args: means.argv.slice(1), cwd, env: { PATH: options.commandPath, ...means.env } },
     ...(means.stdin === undefined ? {} : { stdin: means.stdin }),
     ...{ timeoutMs, outputBytesMax: resultBytesMax, stderrBytesMax: stderrBytesKept(redactor) },
+    ...(lines && { onStderr: (chunk: Buffer) => lines.take(chunk) }),
     ...{ signal, clock: options.clock, memory: options.memory },
   });
+  lines?.end();
   if (end.kind !== "exited") return processFailure("command", end, { timeoutMs, outputBytesMax: resultBytesMax });
   if (end.code !== 0) return failedRun("ExitStatus", exitMessage(end.code, end.stderr, redactor), false);
   return { ok: true, result: end.stdout.toString("utf8") };

@@ -128,6 +128,8 @@ export interface ToolExecution<Means extends ToolMeans = ToolMeans> {
   readonly redactor: Redactor;
   /** Aborts the call; the failure is Cancelled. */
   readonly signal: AbortSignal;
+  /** Takes lines that a process of the call writes to standard error, without secrets; absent: nobody reads them. */
+  readonly output?: (line: string) => void;
 }
 
 /** Executes tools of one kind. */

@@ -18,6 +18,7 @@ import { McpProcess } from "./mcp_process.ts";
 import type { MemoryWatch } from "./memory_watch.ts";
 import { type Network, Refused } from "./network.ts";
 import { printed, stderrBytesKept } from "./process.ts";
+import { StderrLines } from "./stderr_lines.ts";
 import { insideWorkDir } from "./work_dir.ts";
 
 /** What a conversation needs beside the result. */
@@ -87,7 +88,7 @@ async function open(
 ): Promise<Conversation | ToolRun> {
   const { server } = execution.means;
   const bytesMax = execution.resultBytesMax + ENVELOPE_BYTES;
-  if (server.kind === "local") return openLocal(server, options, bytesMax, execution.redactor);
+  if (server.kind === "local") return openLocal(server, options, bytesMax, execution);
   if (!URL.canParse(server.url)) return failedRun("RequestInvalid", "the server's url is not a URL", false);
   const { allowPrivateNetwork } = server;
   const guarded = createGuardedFetch(options, { allowPrivateNetwork, bytesMax, signal, clock: options.clock });
@@ -114,7 +115,7 @@ function openLocal(
   server: Extract<McpMeans["server"], { kind: "local" }>,
   options: McpToolOptions,
   outputBytesMax: number,
-  redactor: Redactor,
+  { redactor, output }: ToolExecution<McpMeans>,
 ): Conversation | ToolRun {
   const file = findCommand(server.argv[0] ?? "", options.commandPath);
   if (file === undefined) {
@@ -126,6 +127,7 @@ function openLocal(
     return failedRun("WorkDirForbidden", "the work directory is missing or outside the worker's ORLOJ_WORK_DIR", false);
   }
   const env = { PATH: options.commandPath, ...server.env };
+  const lines = output && new StderrLines(redactor, output);
   const transport = new McpProcess({
     file,
     args: server.argv.slice(1),
@@ -133,13 +135,17 @@ function openLocal(
     env,
     outputBytesMax,
     stderrBytesMax: stderrBytesKept(redactor),
+    ...(lines && { onStderr: (chunk: Buffer) => lines.take(chunk) }),
     clock: options.clock,
     memory: options.memory,
   });
   return {
     transport,
     kill: () => transport.kill(),
-    farewell: () => Promise.resolve(),
+    farewell: () => {
+      lines?.end();
+      return Promise.resolve();
+    },
     failure(error, asked) {
       if (transport.tooLarge)
         return failedRun("OutputTooLarge", `the server wrote more than ${outputBytesMax} bytes`, asked);

@@ -25,6 +25,8 @@ export interface McpProcessOptions {
   readonly outputBytesMax: number;
   /** How much of the end of standard error is kept. */
   readonly stderrBytesMax: number;
+  /** Takes what comes on standard error; absent: nobody reads it before the end. */
+  readonly onStderr?: (chunk: Buffer) => void;
   readonly clock: Clock;
   readonly memory?: MemoryWatch | undefined;
 }
@@ -61,6 +63,7 @@ export class McpProcess implements Transport {
     child.stdin.on("error", (error) => this.onerror?.(error));
     child.stdout.on("data", (chunk: Buffer) => this.#read(chunk));
     child.stderr.on("data", (chunk: Buffer) => {
+      this.#options.onStderr?.(chunk);
       this.#stderr = Buffer.concat([this.#stderr, chunk]).subarray(-this.#options.stderrBytesMax);
     });
     child.on("exit", () => {

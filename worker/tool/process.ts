@@ -30,6 +30,8 @@ export interface ProcessRun {
   readonly outputBytesMax: number;
   /** How much of the end of standard error is kept. */
   readonly stderrBytesMax: number;
+  /** Takes what comes on standard error; absent: nobody reads it before the end. */
+  readonly onStderr?: (chunk: Buffer) => void;
   readonly signal: AbortSignal;
   readonly clock: Clock;
   /** Bounds the memory of the group; absent: nothing does. */
@@ -87,6 +89,7 @@ export function runProcess(run: ProcessRun): Promise<ProcessEnd> {
       else if (reason === undefined) stdout.push(chunk);
     });
     child.stderr.on("data", (chunk: Buffer) => {
+      run.onStderr?.(chunk);
       stderr = Buffer.concat([stderr, chunk]).subarray(-run.stderrBytesMax);
     });
     // A process may end without reading its input.

@@ -16,6 +16,7 @@ import { up as toolTurns } from "./0025_tool_turns.ts";
 import { up as sessionHandlers } from "./0026_session_handlers.ts";
 import { up as nodeEdges } from "./0030_node_edges.ts";
 import { up as mapItems } from "./0031_map_items.ts";
+import { up as taskLogs } from "./0033_task_logs.ts";
 
 /** One forward step of the schema; runs in a transaction of its own. */
 export interface Migration {
@@ -39,4 +40,5 @@ export const migrations: readonly Migration[] = [
   { name: "0026_session_handlers", up: sessionHandlers },
   { name: "0030_node_edges", up: nodeEdges },
   { name: "0031_map_items", up: mapItems },
+  { name: "0033_task_logs", up: taskLogs },
 ];

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file orloj/v1/worker.proto.
  */
 export const file_orloj_v1_worker: GenFile = /*@__PURE__*/
-  fileDesc("ChVvcmxvai92MS93b3JrZXIucHJvdG8SCG9ybG9qLnYxIuYECg5TZXNzaW9uUmVxdWVzdBIgCgVoZWxsbxgBIAEoCzIPLm9ybG9qLnYxLkhlbGxvSAASIgoGY3JlZGl0GAIgASgLMhAub3Jsb2oudjEuQ3JlZGl0SAASKAoGYWNjZXB0GAMgASgLMhYub3Jsb2oudjEuQWNjZXB0TGVhc2VzSAASJgoFeWllbGQYBCABKAsyFS5vcmxvai52MS5ZaWVsZExlYXNlc0gAEiYKBXJlbmV3GAUgASgLMhUub3Jsb2oudjEuUmVuZXdMZWFzZXNIABImCgV0dXJucxgGIAEoCzIVLm9ybG9qLnYxLlJlY29yZFR1cm5zSAASKQoKdG9vbF9jYWxscxgHIAEoCzITLm9ybG9qLnYxLkNhbGxUb29sc0gAEjMKDHRvb2xfcmVzdWx0cxgIIAEoCzIbLm9ybG9qLnYxLlJlY29yZFRvb2xSZXN1bHRzSAASLAoIb3V0Y29tZXMYCSABKAsyGC5vcmxvai52MS5SZXBvcnRPdXRjb21lc0gAEikKCmNhbmNlbF9hY2sYCiABKAsyEy5vcmxvai52MS5DYW5jZWxBY2tIABIgCgVkcmFpbhgLIAEoCzIPLm9ybG9qLnYxLkRyYWluSAASJAoHZ29vZGJ5ZRgMIAEoCzIRLm9ybG9qLnYxLkdvb2RieWVIABIxCgtmZXRjaF92aWV3cxgNIAEoCzIaLm9ybG9qLnYxLkZldGNoV29ya2VyVmlld3NIABIvCg1mZXRjaF9qb3VybmFsGA4gASgLMhYub3Jsb2oudjEuRmV0Y2hKb3VybmFsSABCBwoFZnJhbWUinQQKD1Nlc3Npb25SZXNwb25zZRIkCgd3ZWxjb21lGAEgASgLMhEub3Jsb2oudjEuV2VsY29tZUgAEicKBmFzc2lnbhgCIAEoCzIVLm9ybG9qLnYxLkFzc2lnblRhc2tzSAASJwoJcmVuZXdfYWNrGAMgASgLMhIub3Jsb2oudjEuUmVuZXdBY2tIABInCgl0dXJuX2Fja3MYBCABKAsyEi5vcmxvai52MS5UdXJuQWNrc0gAEjEKDnRvb2xfZGVjaXNpb25zGAUgASgLMhcub3Jsb2oudjEuVG9vbERlY2lzaW9uc0gAEjQKEHRvb2xfcmVzdWx0X2Fja3MYBiABKAsyGC5vcmxvai52MS5Ub29sUmVzdWx0QWNrc0gAEi0KDG91dGNvbWVfYWNrcxgHIAEoCzIVLm9ybG9qLnYxLk91dGNvbWVBY2tzSAASJwoGY2FuY2VsGAggASgLMhUub3Jsb2oudjEuQ2FuY2VsVGFza3NIABIgCgVkcmFpbhgJIAEoCzIPLm9ybG9qLnYxLkRyYWluSAASJAoHZ29vZGJ5ZRgKIAEoCzIRLm9ybG9qLnYxLkdvb2RieWVIABImCgV2aWV3cxgLIAEoCzIVLm9ybG9qLnYxLldvcmtlclZpZXdzSAASLwoNam91cm5hbF9wYWdlcxgMIAEoCzIWLm9ybG9qLnYxLkpvdXJuYWxQYWdlc0gAQgcKBWZyYW1lIqkCCgVIZWxsbxIYChBwcm90b2NvbF92ZXJzaW9uGAEgASgFEhMKC2luc3RhbmNlX2lkGAIgASgJEhkKEXJlc3VtZV9zZXNzaW9uX2lkGAMgASgJEhMKC3dvcmtlcl9uYW1lGAQgASgJEisKBmxhYmVscxgFIAMoCzIbLm9ybG9qLnYxLkhlbGxvLkxhYmVsc0VudHJ5Eg0KBXNsb3RzGAYgASgFEhAKCHJ1bnRpbWVzGAcgAygJEhAKCGhhbmRsZXJzGAggAygJEg8KB3ZlcnNpb24YCSABKAkSIQoEaGVsZBgKIAMoCzITLm9ybG9qLnYxLkhlbGRMZWFzZRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIisKCUhlbGRMZWFzZRIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJIr0CCgdXZWxjb21lEhIKCnNlc3Npb25faWQYASABKAkSDQoFZXBvY2gYAiABKAMSLAoJbGVhc2VfdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDnJlbmV3X2ludGVydmFsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjIKD2FjY2VwdF9kZWFkbGluZRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIXCg9mcmFtZV9ieXRlc19tYXgYBiABKAUSIAoYaW5saW5lX3BheWxvYWRfYnl0ZXNfbWF4GAcgASgFEigKBGhlbGQYCCADKAsyGi5vcmxvai52MS5IZWxkTGVhc2VWZXJkaWN0EhUKDWNvbnRyb2xfcGxhbmUYCSADKAkiQAoQSGVsZExlYXNlVmVyZGljdBIPCgd0YXNrX2lkGAEgASgJEgwKBGtlZXAYAiABKAgSDQoFdG9rZW4YAyABKAkiOgoGQ3JlZGl0EhIKCmZyZWVfc2xvdHMYASABKAUSHAoUbGFzdF9hc3NpZ25fc2VxdWVuY2UYAiABKAMiOAoLQXNzaWduVGFza3MSKQoLYXNzaWdubWVudHMYASADKAsyFC5vcmxvai52MS5Bc3NpZ25tZW50IvoECgpBc3NpZ25tZW50EhAKCHNlcXVlbmNlGAEgASgDEg8KB3Rhc2tfaWQYAiABKAkSDgoGcnVuX2lkGAMgASgJEhEKCW5hbWVzcGFjZRgEIAEoCRIMCgRub2RlGAUgASgJEhEKCWl0ZXJhdGlvbhgGIAEoBRIMCgRpdGVtGAcgASgFEg8KB2F0dGVtcHQYCCABKAUSEAoIZGVsaXZlcnkYCSABKAUSDQoFdG9rZW4YCiABKAkSEwoLdmlld19kaWdlc3QYCyABKAkSDQoFYWdlbnQYDCABKAkSEgoKaW5wdXRfanNvbhgNIAEoCRInCgdqb3VybmFsGA4gAygLMhYub3Jsb2oudjEuSm91cm5hbEVudHJ5EhkKEWpvdXJuYWxfdHJ1bmNhdGVkGA8gASgIEioKB3RpbWVvdXQYECABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJY2FuY2VsbGVkGBEgASgIEhYKDndpdGhoZWxkX3Rvb2xzGBIgAygJEhQKDG1vZGVsX3NlY3JldBgTIAEoCRITCgt0cmFjZXBhcmVudBgUIAEoCRIYChB0b29sX2NhbGxzX3NwZW50GBUgASgFEikKCmFnZW50X2h0dHAYFiABKAsyEy5vcmxvai52MS5IdHRwTWVhbnNIABIvCg1hZ2VudF9jb21tYW5kGBcgASgLMhYub3Jsb2oudjEuQ29tbWFuZE1lYW5zSAASKwoLYWdlbnRfbW9kZWwYGSABKAsyFC5vcmxvai52MS5Nb2RlbE1lYW5zSAASFQoNYWdlbnRfc2VjcmV0cxgYIAMoCUINCgthZ2VudF9tZWFucyJwCgpNb2RlbE1lYW5zEjIKB2hlYWRlcnMYASADKAsyIS5vcmxvai52MS5Nb2RlbE1lYW5zLkhlYWRlcnNFbnRyeRouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJyCgxKb3VybmFsRW50cnkSEAoIc2VxdWVuY2UYASABKAUSEwoJdHVybl9qc29uGAIgASgJSAASMgoLdG9vbF9yZXN1bHQYAyABKAsyGy5vcmxvai52MS5Kb3VybmFsVG9vbFJlc3VsdEgAQgcKBWVudHJ5Io0BChFKb3VybmFsVG9vbFJlc3VsdBIVCg10dXJuX3NlcXVlbmNlGAEgASgFEhIKCmNhbGxfaW5kZXgYAiABKAUSDAoEdG9vbBgDIAEoCRITCgtyZXN1bHRfanNvbhgEIAEoCRITCgtlcnJvcl9jbGFzcxgFIAEoCRIVCg1lcnJvcl9tZXNzYWdlGAYgASgJIkYKDEZldGNoSm91cm5hbBIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJEhYKDmFmdGVyX3NlcXVlbmNlGAMgASgFIlYKDEpvdXJuYWxQYWdlcxIPCgd0YXNrX2lkGAEgASgJEicKB2VudHJpZXMYAiADKAsyFi5vcmxvai52MS5Kb3VybmFsRW50cnkSDAoEbW9yZRgDIAEoCCIjChBGZXRjaFdvcmtlclZpZXdzEg8KB2RpZ2VzdHMYASADKAkiMgoLV29ya2VyVmlld3MSIwoFdmlld3MYASADKAsyFC5vcmxvai52MS5Xb3JrZXJWaWV3Ii8KCldvcmtlclZpZXcSDgoGZGlnZXN0GAEgASgJEhEKCXZpZXdfanNvbhgCIAEoCSIeCgxBY2NlcHRMZWFzZXMSDgoGdG9rZW5zGAEgAygJIjUKC1lpZWxkTGVhc2VzEiYKBmxlYXNlcxgBIAMoCzIWLm9ybG9qLnYxLllpZWxkZWRMZWFzZSItCgxZaWVsZGVkTGVhc2USDQoFdG9rZW4YASABKAkSDgoGcmVhc29uGAIgASgJIm4KC1JlbmV3TGVhc2VzEg4KBnRva2VucxgBIAMoCRIcChRsYXN0X2Fzc2lnbl9zZXF1ZW5jZRgCIAEoAxIQCghzZXF1ZW5jZRgDIAEoAxIfCgRsb2dzGAQgAygLMhEub3Jsb2oudjEuVGFza0xvZyI6CgdUYXNrTG9nEg8KB3Rhc2tfaWQYASABKAkSDQoFbGluZXMYAiADKAkSDwoHZHJvcHBlZBgDIAEoBSJYCghSZW5ld0FjaxIQCghzZXF1ZW5jZRgBIAEoAxITCgtsb3N0X3Rva2VucxgCIAMoCRIlCgdjYW5jZWxzGAMgAygLMhQub3Jsb2oudjEuQ2FuY2VsVGFzayIyCgtSZWNvcmRUdXJucxIjCgV0dXJucxgBIAMoCzIULm9ybG9qLnYxLlR1cm5SZWNvcmQiUQoKVHVyblJlY29yZBIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJEhAKCHNlcXVlbmNlGAMgASgFEhEKCXR1cm5fanNvbhgEIAEoCSIrCghUdXJuQWNrcxIfCgRhY2tzGAEgAygLMhEub3Jsb2oudjEuVHVybkFjayJhCgdUdXJuQWNrEg0KBXRva2VuGAEgASgJEhAKCHNlcXVlbmNlGAIgASgFEiYKB3ZlcmRpY3QYAyABKA4yFS5vcmxvai52MS5GYWN0VmVyZGljdBINCgVlcnJvchgEIAEoCSIuCglDYWxsVG9vbHMSIQoFY2FsbHMYASADKAsyEi5vcmxvai52MS5Ub29sQ2FsbCKdAQoIVG9vbENhbGwSDwoHdGFza19pZBgBIAEoCRINCgV0b2tlbhgCIAEoCRIPCgdjYWxsX2lkGAMgASgDEhUKDXR1cm5fc2VxdWVuY2UYBCABKAUSEgoKY2FsbF9pbmRleBgFIAEoBRIMCgR0b29sGAYgASgJEhYKDmFyZ3VtZW50c19qc29uGAcgASgJEg8KB2F0dGVtcHQYCCABKAUiOgoNVG9vbERlY2lzaW9ucxIpCglkZWNpc2lvbnMYASADKAsyFi5vcmxvai52MS5Ub29sRGVjaXNpb24i2QMKDFRvb2xEZWNpc2lvbhIPCgdjYWxsX2lkGAEgASgDEiYKB2dyYW50ZWQYAiABKAsyEy5vcmxvai52MS5Ub29sR3JhbnRIABIsCgZjYWNoZWQYAyABKAsyGi5vcmxvai52MS5DYWNoZWRUb29sUmVzdWx0SAASJgoGZGVuaWVkGAQgASgLMhQub3Jsb2oudjEuVG9vbERlbmllZEgAEjAKC3JldHJ5X2FmdGVyGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSAASMwoPdW5rbm93bl9vdXRjb21lGAYgASgLMhgub3Jsb2oudjEuVW5rbm93bk91dGNvbWVIABIxCghjb25mbGljdBgHIAEoCzIdLm9ybG9qLnYxLklkZW1wb3RlbmN5Q29uZmxpY3RIABIpCgpsZWFzZV9sb3N0GAggASgLMhMub3Jsb2oudjEuTGVhc2VMb3N0SAASNwoRaW52YWxpZF9hcmd1bWVudHMYCSABKAsyGi5vcmxvai52MS5JbnZhbGlkQXJndW1lbnRzSAASMAoLdW5hdmFpbGFibGUYCiABKAsyGS5vcmxvai52MS5Ub29sVW5hdmFpbGFibGVIAEIKCghkZWNpc2lvbiIiCg9Ub29sVW5hdmFpbGFibGUSDwoHbWVzc2FnZRgBIAEoCSILCglMZWFzZUxvc3QiEAoOVW5rbm93bk91dGNvbWUiFQoTSWRlbXBvdGVuY3lDb25mbGljdCIjChBJbnZhbGlkQXJndW1lbnRzEg8KB21lc3NhZ2UYASABKAki+AIKCVRvb2xHcmFudBIQCghncmFudF9pZBgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEioKB3RpbWVvdXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGAoQcmVzdWx0X2J5dGVzX21heBgEIAEoAxIjCgRodHRwGAUgASgLMhMub3Jsb2oudjEuSHR0cE1lYW5zSAASKQoHY29tbWFuZBgGIAEoCzIWLm9ybG9qLnYxLkNvbW1hbmRNZWFuc0gAEikKB3dlYmhvb2sYCCABKAsyFi5vcmxvai52MS5XZWJob29rTWVhbnNIABIrCghkYXRhYmFzZRgKIAEoCzIXLm9ybG9qLnYxLkRhdGFiYXNlTWVhbnNIABIhCgNtY3AYCyABKAsyEi5vcmxvai52MS5NY3BNZWFuc0gAEhoKEm91dHB1dF9zY2hlbWFfanNvbhgHIAEoCRIPCgdzZWNyZXRzGAkgAygJQgcKBW1lYW5zIsoBCglIdHRwTWVhbnMSDgoGbWV0aG9kGAEgASgJEgsKA3VybBgCIAEoCRIxCgdoZWFkZXJzGAMgAygLMiAub3Jsb2oudjEuSHR0cE1lYW5zLkhlYWRlcnNFbnRyeRIMCgRib2R5GAQgASgMEhAKCGhhc19ib2R5GAUgASgIEh0KFWFsbG93X3ByaXZhdGVfbmV0d29yaxgGIAEoCBouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKqAQoMQ29tbWFuZE1lYW5zEgwKBGFyZ3YYASADKAkSDQoFc3RkaW4YAiABKAwSEQoJaGFzX3N0ZGluGAMgASgIEiwKA2VudhgEIAMoCzIfLm9ybG9qLnYxLkNvbW1hbmRNZWFucy5FbnZFbnRyeRIQCgh3b3JrX2RpchgFIAEoCRoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIq4BCgxXZWJob29rTWVhbnMSCwoDdXJsGAEgASgJEjQKB2hlYWRlcnMYAiADKAsyIy5vcmxvai52MS5XZWJob29rTWVhbnMuSGVhZGVyc0VudHJ5EgwKBGJvZHkYAyABKAwSHQoVYWxsb3dfcHJpdmF0ZV9uZXR3b3JrGAQgASgIGi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIrIBCg1EYXRhYmFzZU1lYW5zEg4KBmRyaXZlchgBIAEoCRINCgVwbGFjZRgCIAEoCRIRCglzdGF0ZW1lbnQYAyABKAkSFwoPcGFyYW1ldGVyc19qc29uGAQgAygJEhEKCXJlYWRfb25seRgFIAEoCBIQCghyb3dzX21heBgGIAEoBRIdChVhbGxvd19wcml2YXRlX25ldHdvcmsYByABKAgSEgoKcmVxdWVzdF9pZBgIIAEoCSKeAQoITWNwTWVhbnMSJwoFbG9jYWwYASABKAsyFi5vcmxvai52MS5Db21tYW5kTWVhbnNIABIlCgZyZW1vdGUYAiABKAsyEy5vcmxvai52MS5NY3BSZW1vdGVIABIMCgR0b29sGAMgASgJEhYKDmFyZ3VtZW50c19qc29uGAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAlCCAoGc2VydmVyIpoBCglNY3BSZW1vdGUSCwoDdXJsGAEgASgJEjEKB2hlYWRlcnMYAiADKAsyIC5vcmxvai52MS5NY3BSZW1vdGUuSGVhZGVyc0VudHJ5Eh0KFWFsbG93X3ByaXZhdGVfbmV0d29yaxgDIAEoCBouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASInChBDYWNoZWRUb29sUmVzdWx0EhMKC3Jlc3VsdF9qc29uGAEgASgJIi4KClRvb2xEZW5pZWQSDAoEY29kZRgBIAEoCRISCgp0YXNrX2VuZGVkGAIgASgIIjoKEVJlY29yZFRvb2xSZXN1bHRzEiUKB3Jlc3VsdHMYASADKAsyFC5vcmxvai52MS5Ub29sUmVzdWx0IuEBCgpUb29sUmVzdWx0Eg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSEAoIZ3JhbnRfaWQYAyABKAkSDwoHY2FsbF9pZBgEIAEoAxIVCgtyZXN1bHRfanNvbhgFIAEoCUgAEigKB2ZhaWx1cmUYBiABKAsyFS5vcmxvai52MS5Ub29sRmFpbHVyZUgAEisKCGR1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEGpvdXJuYWxfc2VxdWVuY2UYCCABKAVCCAoGcmVzdWx0InAKC1Rvb2xGYWlsdXJlEg0KBWNsYXNzGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJYW1iaWd1b3VzGAMgASgIEi4KC3JldHJ5X2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjcKDlRvb2xSZXN1bHRBY2tzEiUKBGFja3MYASADKAsyFy5vcmxvai52MS5Ub29sUmVzdWx0QWNrIlcKDVRvb2xSZXN1bHRBY2sSDwoHY2FsbF9pZBgBIAEoAxImCgd2ZXJkaWN0GAIgASgOMhUub3Jsb2oudjEuRmFjdFZlcmRpY3QSDQoFZXJyb3IYAyABKAkiNQoOUmVwb3J0T3V0Y29tZXMSIwoIb3V0Y29tZXMYASADKAsyES5vcmxvai52MS5PdXRjb21lItQBCgdPdXRjb21lEg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSFQoLb3V0cHV0X2pzb24YAyABKAlIABInCgZmYWlsZWQYBCABKAsyFS5vcmxvai52MS5UYXNrRmFpbHVyZUgAEiwKCWNhbmNlbGxlZBgFIAEoCzIXLm9ybG9qLnYxLlRhc2tDYW5jZWxsZWRIABIwCgtpbnRlcnJ1cHRlZBgGIAEoCzIZLm9ybG9qLnYxLlRhc2tJbnRlcnJ1cHRlZEgAQgkKB291dGNvbWUicAoLVGFza0ZhaWx1cmUSDQoFY2xhc3MYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIRCglyZXRyeWFibGUYAyABKAgSLgoLcmV0cnlfYWZ0ZXIYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iDwoNVGFza0NhbmNlbGxlZCIhCg9UYXNrSW50ZXJydXB0ZWQSDgoGcmVhc29uGAEgASgJIjEKC091dGNvbWVBY2tzEiIKBGFja3MYASADKAsyFC5vcmxvai52MS5PdXRjb21lQWNrIlIKCk91dGNvbWVBY2sSDQoFdG9rZW4YASABKAkSJgoHdmVyZGljdBgCIAEoDjIVLm9ybG9qLnYxLkZhY3RWZXJkaWN0Eg0KBWVycm9yGAMgASgJIjIKC0NhbmNlbFRhc2tzEiMKBXRhc2tzGAEgAygLMhQub3Jsb2oudjEuQ2FuY2VsVGFzayJmCgpDYW5jZWxUYXNrEg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSDgoGcmVhc29uGAMgASgJEigKBWdyYWNlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIhsKCUNhbmNlbEFjaxIOCgZ0b2tlbnMYASADKAkiUAoFRHJhaW4SKQoGd2luZG93GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnJlYXNvbhgCIAEoCRIMCgRtb3ZlGAMgASgIIhkKB0dvb2RieWUSDgoGcmVhc29uGAEgASgJKpoBCgtGYWN0VmVyZGljdBIcChhGQUNUX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIaChZGQUNUX1ZFUkRJQ1RfQ09NTUlUVEVEEAESGgoWRkFDVF9WRVJESUNUX0RVUExJQ0FURRACEhsKF0ZBQ1RfVkVSRElDVF9MRUFTRV9MT1NUEAMSGAoURkFDVF9WRVJESUNUX1JFRlVTRUQQBDJTCg1Xb3JrZXJTZXJ2aWNlEkIKB1Nlc3Npb24SGC5vcmxvai52MS5TZXNzaW9uUmVxdWVzdBoZLm9ybG9qLnYxLlNlc3Npb25SZXNwb25zZSgBMAFiBnByb3RvMw", [file_google_protobuf_duration]);
+  fileDesc("ChVvcmxvai92MS93b3JrZXIucHJvdG8SCG9ybG9qLnYxIpQFCg5TZXNzaW9uUmVxdWVzdBIgCgVoZWxsbxgBIAEoCzIPLm9ybG9qLnYxLkhlbGxvSAASIgoGY3JlZGl0GAIgASgLMhAub3Jsb2oudjEuQ3JlZGl0SAASKAoGYWNjZXB0GAMgASgLMhYub3Jsb2oudjEuQWNjZXB0TGVhc2VzSAASJgoFeWllbGQYBCABKAsyFS5vcmxvai52MS5ZaWVsZExlYXNlc0gAEiYKBXJlbmV3GAUgASgLMhUub3Jsb2oudjEuUmVuZXdMZWFzZXNIABImCgV0dXJucxgGIAEoCzIVLm9ybG9qLnYxLlJlY29yZFR1cm5zSAASKQoKdG9vbF9jYWxscxgHIAEoCzITLm9ybG9qLnYxLkNhbGxUb29sc0gAEjMKDHRvb2xfcmVzdWx0cxgIIAEoCzIbLm9ybG9qLnYxLlJlY29yZFRvb2xSZXN1bHRzSAASLAoIb3V0Y29tZXMYCSABKAsyGC5vcmxvai52MS5SZXBvcnRPdXRjb21lc0gAEikKCmNhbmNlbF9hY2sYCiABKAsyEy5vcmxvai52MS5DYW5jZWxBY2tIABIgCgVkcmFpbhgLIAEoCzIPLm9ybG9qLnYxLkRyYWluSAASJAoHZ29vZGJ5ZRgMIAEoCzIRLm9ybG9qLnYxLkdvb2RieWVIABIxCgtmZXRjaF92aWV3cxgNIAEoCzIaLm9ybG9qLnYxLkZldGNoV29ya2VyVmlld3NIABIvCg1mZXRjaF9qb3VybmFsGA4gASgLMhYub3Jsb2oudjEuRmV0Y2hKb3VybmFsSAASLAoJdGFza19sb2dzGA8gASgLMhcub3Jsb2oudjEuV3JpdGVUYXNrTG9nc0gAQgcKBWZyYW1lIp0ECg9TZXNzaW9uUmVzcG9uc2USJAoHd2VsY29tZRgBIAEoCzIRLm9ybG9qLnYxLldlbGNvbWVIABInCgZhc3NpZ24YAiABKAsyFS5vcmxvai52MS5Bc3NpZ25UYXNrc0gAEicKCXJlbmV3X2FjaxgDIAEoCzISLm9ybG9qLnYxLlJlbmV3QWNrSAASJwoJdHVybl9hY2tzGAQgASgLMhIub3Jsb2oudjEuVHVybkFja3NIABIxCg50b29sX2RlY2lzaW9ucxgFIAEoCzIXLm9ybG9qLnYxLlRvb2xEZWNpc2lvbnNIABI0ChB0b29sX3Jlc3VsdF9hY2tzGAYgASgLMhgub3Jsb2oudjEuVG9vbFJlc3VsdEFja3NIABItCgxvdXRjb21lX2Fja3MYByABKAsyFS5vcmxvai52MS5PdXRjb21lQWNrc0gAEicKBmNhbmNlbBgIIAEoCzIVLm9ybG9qLnYxLkNhbmNlbFRhc2tzSAASIAoFZHJhaW4YCSABKAsyDy5vcmxvai52MS5EcmFpbkgAEiQKB2dvb2RieWUYCiABKAsyES5vcmxvai52MS5Hb29kYnllSAASJgoFdmlld3MYCyABKAsyFS5vcmxvai52MS5Xb3JrZXJWaWV3c0gAEi8KDWpvdXJuYWxfcGFnZXMYDCABKAsyFi5vcmxvai52MS5Kb3VybmFsUGFnZXNIAEIHCgVmcmFtZSKpAgoFSGVsbG8SGAoQcHJvdG9jb2xfdmVyc2lvbhgBIAEoBRITCgtpbnN0YW5jZV9pZBgCIAEoCRIZChFyZXN1bWVfc2Vzc2lvbl9pZBgDIAEoCRITCgt3b3JrZXJfbmFtZRgEIAEoCRIrCgZsYWJlbHMYBSADKAsyGy5vcmxvai52MS5IZWxsby5MYWJlbHNFbnRyeRINCgVzbG90cxgGIAEoBRIQCghydW50aW1lcxgHIAMoCRIQCghoYW5kbGVycxgIIAMoCRIPCgd2ZXJzaW9uGAkgASgJEiEKBGhlbGQYCiADKAsyEy5vcmxvai52MS5IZWxkTGVhc2UaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIrCglIZWxkTGVhc2USDwoHdGFza19pZBgBIAEoCRINCgV0b2tlbhgCIAEoCSLWAgoHV2VsY29tZRISCgpzZXNzaW9uX2lkGAEgASgJEg0KBWVwb2NoGAIgASgDEiwKCWxlYXNlX3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5yZW5ld19pbnRlcnZhbBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIyCg9hY2NlcHRfZGVhZGxpbmUYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFwoPZnJhbWVfYnl0ZXNfbWF4GAYgASgFEiAKGGlubGluZV9wYXlsb2FkX2J5dGVzX21heBgHIAEoBRIoCgRoZWxkGAggAygLMhoub3Jsb2oudjEuSGVsZExlYXNlVmVyZGljdBIVCg1jb250cm9sX3BsYW5lGAkgAygJEhcKD3Rha2VzX3Rhc2tfbG9ncxgKIAEoCCJAChBIZWxkTGVhc2VWZXJkaWN0Eg8KB3Rhc2tfaWQYASABKAkSDAoEa2VlcBgCIAEoCBINCgV0b2tlbhgDIAEoCSI6CgZDcmVkaXQSEgoKZnJlZV9zbG90cxgBIAEoBRIcChRsYXN0X2Fzc2lnbl9zZXF1ZW5jZRgCIAEoAyI4CgtBc3NpZ25UYXNrcxIpCgthc3NpZ25tZW50cxgBIAMoCzIULm9ybG9qLnYxLkFzc2lnbm1lbnQi+gQKCkFzc2lnbm1lbnQSEAoIc2VxdWVuY2UYASABKAMSDwoHdGFza19pZBgCIAEoCRIOCgZydW5faWQYAyABKAkSEQoJbmFtZXNwYWNlGAQgASgJEgwKBG5vZGUYBSABKAkSEQoJaXRlcmF0aW9uGAYgASgFEgwKBGl0ZW0YByABKAUSDwoHYXR0ZW1wdBgIIAEoBRIQCghkZWxpdmVyeRgJIAEoBRINCgV0b2tlbhgKIAEoCRITCgt2aWV3X2RpZ2VzdBgLIAEoCRINCgVhZ2VudBgMIAEoCRISCgppbnB1dF9qc29uGA0gASgJEicKB2pvdXJuYWwYDiADKAsyFi5vcmxvai52MS5Kb3VybmFsRW50cnkSGQoRam91cm5hbF90cnVuY2F0ZWQYDyABKAgSKgoHdGltZW91dBgQIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIRCgljYW5jZWxsZWQYESABKAgSFgoOd2l0aGhlbGRfdG9vbHMYEiADKAkSFAoMbW9kZWxfc2VjcmV0GBMgASgJEhMKC3RyYWNlcGFyZW50GBQgASgJEhgKEHRvb2xfY2FsbHNfc3BlbnQYFSABKAUSKQoKYWdlbnRfaHR0cBgWIAEoCzITLm9ybG9qLnYxLkh0dHBNZWFuc0gAEi8KDWFnZW50X2NvbW1hbmQYFyABKAsyFi5vcmxvai52MS5Db21tYW5kTWVhbnNIABIrCgthZ2VudF9tb2RlbBgZIAEoCzIULm9ybG9qLnYxLk1vZGVsTWVhbnNIABIVCg1hZ2VudF9zZWNyZXRzGBggAygJQg0KC2FnZW50X21lYW5zInAKCk1vZGVsTWVhbnMSMgoHaGVhZGVycxgBIAMoCzIhLm9ybG9qLnYxLk1vZGVsTWVhbnMuSGVhZGVyc0VudHJ5Gi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBInIKDEpvdXJuYWxFbnRyeRIQCghzZXF1ZW5jZRgBIAEoBRITCgl0dXJuX2pzb24YAiABKAlIABIyCgt0b29sX3Jlc3VsdBgDIAEoCzIbLm9ybG9qLnYxLkpvdXJuYWxUb29sUmVzdWx0SABCBwoFZW50cnkijQEKEUpvdXJuYWxUb29sUmVzdWx0EhUKDXR1cm5fc2VxdWVuY2UYASABKAUSEgoKY2FsbF9pbmRleBgCIAEoBRIMCgR0b29sGAMgASgJEhMKC3Jlc3VsdF9qc29uGAQgASgJEhMKC2Vycm9yX2NsYXNzGAUgASgJEhUKDWVycm9yX21lc3NhZ2UYBiABKAkiRgoMRmV0Y2hKb3VybmFsEg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSFgoOYWZ0ZXJfc2VxdWVuY2UYAyABKAUiVgoMSm91cm5hbFBhZ2VzEg8KB3Rhc2tfaWQYASABKAkSJwoHZW50cmllcxgCIAMoCzIWLm9ybG9qLnYxLkpvdXJuYWxFbnRyeRIMCgRtb3JlGAMgASgIIiMKEEZldGNoV29ya2VyVmlld3MSDwoHZGlnZXN0cxgBIAMoCSIyCgtXb3JrZXJWaWV3cxIjCgV2aWV3cxgBIAMoCzIULm9ybG9qLnYxLldvcmtlclZpZXciLwoKV29ya2VyVmlldxIOCgZkaWdlc3QYASABKAkSEQoJdmlld19qc29uGAIgASgJIh4KDEFjY2VwdExlYXNlcxIOCgZ0b2tlbnMYASADKAkiNQoLWWllbGRMZWFzZXMSJgoGbGVhc2VzGAEgAygLMhYub3Jsb2oudjEuWWllbGRlZExlYXNlIi0KDFlpZWxkZWRMZWFzZRINCgV0b2tlbhgBIAEoCRIOCgZyZWFzb24YAiABKAkibgoLUmVuZXdMZWFzZXMSDgoGdG9rZW5zGAEgAygJEhwKFGxhc3RfYXNzaWduX3NlcXVlbmNlGAIgASgDEhAKCHNlcXVlbmNlGAMgASgDEh8KBGxvZ3MYBCADKAsyES5vcmxvai52MS5UYXNrTG9nIjAKDVdyaXRlVGFza0xvZ3MSHwoEbG9ncxgBIAMoCzIRLm9ybG9qLnYxLlRhc2tMb2ciSQoHVGFza0xvZxIPCgd0YXNrX2lkGAEgASgJEg0KBWxpbmVzGAIgAygJEg8KB2Ryb3BwZWQYAyABKAUSDQoFdG9rZW4YBCABKAkiWAoIUmVuZXdBY2sSEAoIc2VxdWVuY2UYASABKAMSEwoLbG9zdF90b2tlbnMYAiADKAkSJQoHY2FuY2VscxgDIAMoCzIULm9ybG9qLnYxLkNhbmNlbFRhc2siMgoLUmVjb3JkVHVybnMSIwoFdHVybnMYASADKAsyFC5vcmxvai52MS5UdXJuUmVjb3JkIlEKClR1cm5SZWNvcmQSDwoHdGFza19pZBgBIAEoCRINCgV0b2tlbhgCIAEoCRIQCghzZXF1ZW5jZRgDIAEoBRIRCgl0dXJuX2pzb24YBCABKAkiKwoIVHVybkFja3MSHwoEYWNrcxgBIAMoCzIRLm9ybG9qLnYxLlR1cm5BY2siYQoHVHVybkFjaxINCgV0b2tlbhgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoBRImCgd2ZXJkaWN0GAMgASgOMhUub3Jsb2oudjEuRmFjdFZlcmRpY3QSDQoFZXJyb3IYBCABKAkiLgoJQ2FsbFRvb2xzEiEKBWNhbGxzGAEgAygLMhIub3Jsb2oudjEuVG9vbENhbGwinQEKCFRvb2xDYWxsEg8KB3Rhc2tfaWQYASABKAkSDQoFdG9rZW4YAiABKAkSDwoHY2FsbF9pZBgDIAEoAxIVCg10dXJuX3NlcXVlbmNlGAQgASgFEhIKCmNhbGxfaW5kZXgYBSABKAUSDAoEdG9vbBgGIAEoCRIWCg5hcmd1bWVudHNfanNvbhgHIAEoCRIPCgdhdHRlbXB0GAggASgFIjoKDVRvb2xEZWNpc2lvbnMSKQoJZGVjaXNpb25zGAEgAygLMhYub3Jsb2oudjEuVG9vbERlY2lzaW9uItkDCgxUb29sRGVjaXNpb24SDwoHY2FsbF9pZBgBIAEoAxImCgdncmFudGVkGAIgASgLMhMub3Jsb2oudjEuVG9vbEdyYW50SAASLAoGY2FjaGVkGAMgASgLMhoub3Jsb2oudjEuQ2FjaGVkVG9vbFJlc3VsdEgAEiYKBmRlbmllZBgEIAEoCzIULm9ybG9qLnYxLlRvb2xEZW5pZWRIABIwCgtyZXRyeV9hZnRlchgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgAEjMKD3Vua25vd25fb3V0Y29tZRgGIAEoCzIYLm9ybG9qLnYxLlVua25vd25PdXRjb21lSAASMQoIY29uZmxpY3QYByABKAsyHS5vcmxvai52MS5JZGVtcG90ZW5jeUNvbmZsaWN0SAASKQoKbGVhc2VfbG9zdBgIIAEoCzITLm9ybG9qLnYxLkxlYXNlTG9zdEgAEjcKEWludmFsaWRfYXJndW1lbnRzGAkgASgLMhoub3Jsb2oudjEuSW52YWxpZEFyZ3VtZW50c0gAEjAKC3VuYXZhaWxhYmxlGAogASgLMhkub3Jsb2oudjEuVG9vbFVuYXZhaWxhYmxlSABCCgoIZGVjaXNpb24iIgoPVG9vbFVuYXZhaWxhYmxlEg8KB21lc3NhZ2UYASABKAkiCwoJTGVhc2VMb3N0IhAKDlVua25vd25PdXRjb21lIhUKE0lkZW1wb3RlbmN5Q29uZmxpY3QiIwoQSW52YWxpZEFyZ3VtZW50cxIPCgdtZXNzYWdlGAEgASgJIvgCCglUb29sR3JhbnQSEAoIZ3JhbnRfaWQYASABKAkSEgoKcmVxdWVzdF9pZBgCIAEoCRIqCgd0aW1lb3V0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhgKEHJlc3VsdF9ieXRlc19tYXgYBCABKAMSIwoEaHR0cBgFIAEoCzITLm9ybG9qLnYxLkh0dHBNZWFuc0gAEikKB2NvbW1hbmQYBiABKAsyFi5vcmxvai52MS5Db21tYW5kTWVhbnNIABIpCgd3ZWJob29rGAggASgLMhYub3Jsb2oudjEuV2ViaG9va01lYW5zSAASKwoIZGF0YWJhc2UYCiABKAsyFy5vcmxvai52MS5EYXRhYmFzZU1lYW5zSAASIQoDbWNwGAsgASgLMhIub3Jsb2oudjEuTWNwTWVhbnNIABIaChJvdXRwdXRfc2NoZW1hX2pzb24YByABKAkSDwoHc2VjcmV0cxgJIAMoCUIHCgVtZWFucyLKAQoJSHR0cE1lYW5zEg4KBm1ldGhvZBgBIAEoCRILCgN1cmwYAiABKAkSMQoHaGVhZGVycxgDIAMoCzIgLm9ybG9qLnYxLkh0dHBNZWFucy5IZWFkZXJzRW50cnkSDAoEYm9keRgEIAEoDBIQCghoYXNfYm9keRgFIAEoCBIdChVhbGxvd19wcml2YXRlX25ldHdvcmsYBiABKAgaLgoMSGVhZGVyc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiqgEKDENvbW1hbmRNZWFucxIMCgRhcmd2GAEgAygJEg0KBXN0ZGluGAIgASgMEhEKCWhhc19zdGRpbhgDIAEoCBIsCgNlbnYYBCADKAsyHy5vcmxvai52MS5Db21tYW5kTWVhbnMuRW52RW50cnkSEAoId29ya19kaXIYBSABKAkaKgoIRW52RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKuAQoMV2ViaG9va01lYW5zEgsKA3VybBgBIAEoCRI0CgdoZWFkZXJzGAIgAygLMiMub3Jsb2oudjEuV2ViaG9va01lYW5zLkhlYWRlcnNFbnRyeRIMCgRib2R5GAMgASgMEh0KFWFsbG93X3ByaXZhdGVfbmV0d29yaxgEIAEoCBouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKyAQoNRGF0YWJhc2VNZWFucxIOCgZkcml2ZXIYASABKAkSDQoFcGxhY2UYAiABKAkSEQoJc3RhdGVtZW50GAMgASgJEhcKD3BhcmFtZXRlcnNfanNvbhgEIAMoCRIRCglyZWFkX29ubHkYBSABKAgSEAoIcm93c19tYXgYBiABKAUSHQoVYWxsb3dfcHJpdmF0ZV9uZXR3b3JrGAcgASgIEhIKCnJlcXVlc3RfaWQYCCABKAkingEKCE1jcE1lYW5zEicKBWxvY2FsGAEgASgLMhYub3Jsb2oudjEuQ29tbWFuZE1lYW5zSAASJQoGcmVtb3RlGAIgASgLMhMub3Jsb2oudjEuTWNwUmVtb3RlSAASDAoEdG9vbBgDIAEoCRIWCg5hcmd1bWVudHNfanNvbhgEIAEoCRISCgpyZXF1ZXN0X2lkGAUgASgJQggKBnNlcnZlciKaAQoJTWNwUmVtb3RlEgsKA3VybBgBIAEoCRIxCgdoZWFkZXJzGAIgAygLMiAub3Jsb2oudjEuTWNwUmVtb3RlLkhlYWRlcnNFbnRyeRIdChVhbGxvd19wcml2YXRlX25ldHdvcmsYAyABKAgaLgoMSGVhZGVyc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiJwoQQ2FjaGVkVG9vbFJlc3VsdBITCgtyZXN1bHRfanNvbhgBIAEoCSIuCgpUb29sRGVuaWVkEgwKBGNvZGUYASABKAkSEgoKdGFza19lbmRlZBgCIAEoCCI6ChFSZWNvcmRUb29sUmVzdWx0cxIlCgdyZXN1bHRzGAEgAygLMhQub3Jsb2oudjEuVG9vbFJlc3VsdCLhAQoKVG9vbFJlc3VsdBIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJEhAKCGdyYW50X2lkGAMgASgJEg8KB2NhbGxfaWQYBCABKAMSFQoLcmVzdWx0X2pzb24YBSABKAlIABIoCgdmYWlsdXJlGAYgASgLMhUub3Jsb2oudjEuVG9vbEZhaWx1cmVIABIrCghkdXJhdGlvbhgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBqb3VybmFsX3NlcXVlbmNlGAggASgFQggKBnJlc3VsdCJwCgtUb29sRmFpbHVyZRINCgVjbGFzcxgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhEKCWFtYmlndW91cxgDIAEoCBIuCgtyZXRyeV9hZnRlchgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI3Cg5Ub29sUmVzdWx0QWNrcxIlCgRhY2tzGAEgAygLMhcub3Jsb2oudjEuVG9vbFJlc3VsdEFjayJXCg1Ub29sUmVzdWx0QWNrEg8KB2NhbGxfaWQYASABKAMSJgoHdmVyZGljdBgCIAEoDjIVLm9ybG9qLnYxLkZhY3RWZXJkaWN0Eg0KBWVycm9yGAMgASgJIjUKDlJlcG9ydE91dGNvbWVzEiMKCG91dGNvbWVzGAEgAygLMhEub3Jsb2oudjEuT3V0Y29tZSLUAQoHT3V0Y29tZRIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJEhUKC291dHB1dF9qc29uGAMgASgJSAASJwoGZmFpbGVkGAQgASgLMhUub3Jsb2oudjEuVGFza0ZhaWx1cmVIABIsCgljYW5jZWxsZWQYBSABKAsyFy5vcmxvai52MS5UYXNrQ2FuY2VsbGVkSAASMAoLaW50ZXJydXB0ZWQYBiABKAsyGS5vcmxvai52MS5UYXNrSW50ZXJydXB0ZWRIAEIJCgdvdXRjb21lInAKC1Rhc2tGYWlsdXJlEg0KBWNsYXNzGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEQoJcmV0cnlhYmxlGAMgASgIEi4KC3JldHJ5X2FmdGVyGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIg8KDVRhc2tDYW5jZWxsZWQiIQoPVGFza0ludGVycnVwdGVkEg4KBnJlYXNvbhgBIAEoCSIxCgtPdXRjb21lQWNrcxIiCgRhY2tzGAEgAygLMhQub3Jsb2oudjEuT3V0Y29tZUFjayJSCgpPdXRjb21lQWNrEg0KBXRva2VuGAEgASgJEiYKB3ZlcmRpY3QYAiABKA4yFS5vcmxvai52MS5GYWN0VmVyZGljdBINCgVlcnJvchgDIAEoCSIyCgtDYW5jZWxUYXNrcxIjCgV0YXNrcxgBIAMoCzIULm9ybG9qLnYxLkNhbmNlbFRhc2siZgoKQ2FuY2VsVGFzaxIPCgd0YXNrX2lkGAEgASgJEg0KBXRva2VuGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIoCgVncmFjZRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIbCglDYW5jZWxBY2sSDgoGdG9rZW5zGAEgAygJIlAKBURyYWluEikKBndpbmRvdxgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZyZWFzb24YAiABKAkSDAoEbW92ZRgDIAEoCCIZCgdHb29kYnllEg4KBnJlYXNvbhgBIAEoCSqaAQoLRmFjdFZlcmRpY3QSHAoYRkFDVF9WRVJESUNUX1VOU1BFQ0lGSUVEEAASGgoWRkFDVF9WRVJESUNUX0NPTU1JVFRFRBABEhoKFkZBQ1RfVkVSRElDVF9EVVBMSUNBVEUQAhIbChdGQUNUX1ZFUkRJQ1RfTEVBU0VfTE9TVBADEhgKFEZBQ1RfVkVSRElDVF9SRUZVU0VEEAQyUwoNV29ya2VyU2VydmljZRJCCgdTZXNzaW9uEhgub3Jsb2oudjEuU2Vzc2lvblJlcXVlc3QaGS5vcmxvai52MS5TZXNzaW9uUmVzcG9uc2UoATABYgZwcm90bzM", [file_google_protobuf_duration]);
 
 /**
  * A frame from the worker.
@@ -109,6 +109,12 @@ export type SessionRequest = Message<"orloj.v1.SessionRequest"> & {
      */
     value: FetchJournal;
     case: "fetchJournal";
+  } | {
+    /**
+     * @generated from field: orloj.v1.WriteTaskLogs task_logs = 15;
+     */
+    value: WriteTaskLogs;
+    case: "taskLogs";
   } | { case: undefined; value?: undefined };
 };
 
@@ -364,6 +370,13 @@ export type Welcome = Message<"orloj.v1.Welcome"> & {
    * @generated from field: repeated string control_plane = 9;
    */
   controlPlane: string[];
+
+  /**
+   * The server takes WriteTaskLogs; one of an earlier release ends the stream at such a frame.
+   *
+   * @generated from field: bool takes_task_logs = 10;
+   */
+  takesTaskLogs: boolean;
 };
 
 /**
@@ -569,7 +582,7 @@ export type Assignment = Message<"orloj.v1.Assignment"> & {
   modelSecret: string;
 
   /**
-   * W3C trace context.
+   * W3C trace context of this lease, which what the worker does is part of; empty if the run is in no trace.
    *
    * @generated from field: string traceparent = 20;
    */
@@ -925,6 +938,8 @@ export type RenewLeases = Message<"orloj.v1.RenewLeases"> & {
   sequence: bigint;
 
   /**
+   * As in WriteTaskLogs, for a worker that has nothing to say in between.
+   *
    * @generated from field: repeated orloj.v1.TaskLog logs = 4;
    */
   logs: TaskLog[];
@@ -938,7 +953,28 @@ export const RenewLeasesSchema: GenMessage<RenewLeases> = /*@__PURE__*/
   messageDesc(file_orloj_v1_worker, 20);
 
 /**
- * Log lines of a task since the last renewal, at most 64 KiB.
+ * Log lines of tasks, a second after they were written at the latest, and the last ones before the task's outcome. Not acknowledged,
+ * and not sent again: lines may be lost with a connection.
+ *
+ * @generated from message orloj.v1.WriteTaskLogs
+ */
+export type WriteTaskLogs = Message<"orloj.v1.WriteTaskLogs"> & {
+  /**
+   * @generated from field: repeated orloj.v1.TaskLog logs = 1;
+   */
+  logs: TaskLog[];
+};
+
+/**
+ * Describes the message orloj.v1.WriteTaskLogs.
+ * Use `create(WriteTaskLogsSchema)` to create a new message.
+ */
+export const WriteTaskLogsSchema: GenMessage<WriteTaskLogs> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_worker, 21);
+
+/**
+ * Log lines of one task since the last ones. A lease has 64 KiB of them at most, of which each frame counts 128 bytes; what is
+ * beyond is dropped.
  *
  * @generated from message orloj.v1.TaskLog
  */
@@ -949,14 +985,25 @@ export type TaskLog = Message<"orloj.v1.TaskLog"> & {
   taskId: string;
 
   /**
+   * "TIME LEVEL TEXT": an RFC 3339 time, debug, info, warn or error, and one line of text. At most 4 KiB each.
+   *
    * @generated from field: repeated string lines = 2;
    */
   lines: string[];
 
   /**
+   * Lines that the worker left out before these.
+   *
    * @generated from field: int32 dropped = 3;
    */
   dropped: number;
+
+  /**
+   * The lease that the task was executed by.
+   *
+   * @generated from field: string token = 4;
+   */
+  token: string;
 };
 
 /**
@@ -964,7 +1011,7 @@ export type TaskLog = Message<"orloj.v1.TaskLog"> & {
  * Use `create(TaskLogSchema)` to create a new message.
  */
 export const TaskLogSchema: GenMessage<TaskLog> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 21);
+  messageDesc(file_orloj_v1_worker, 22);
 
 /**
  * @generated from message orloj.v1.RenewAck
@@ -995,7 +1042,7 @@ export type RenewAck = Message<"orloj.v1.RenewAck"> & {
  * Use `create(RenewAckSchema)` to create a new message.
  */
 export const RenewAckSchema: GenMessage<RenewAck> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 22);
+  messageDesc(file_orloj_v1_worker, 23);
 
 /**
  * @generated from message orloj.v1.RecordTurns
@@ -1012,7 +1059,7 @@ export type RecordTurns = Message<"orloj.v1.RecordTurns"> & {
  * Use `create(RecordTurnsSchema)` to create a new message.
  */
 export const RecordTurnsSchema: GenMessage<RecordTurns> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 23);
+  messageDesc(file_orloj_v1_worker, 24);
 
 /**
  * @generated from message orloj.v1.TurnRecord
@@ -1046,7 +1093,7 @@ export type TurnRecord = Message<"orloj.v1.TurnRecord"> & {
  * Use `create(TurnRecordSchema)` to create a new message.
  */
 export const TurnRecordSchema: GenMessage<TurnRecord> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 24);
+  messageDesc(file_orloj_v1_worker, 25);
 
 /**
  * @generated from message orloj.v1.TurnAcks
@@ -1063,7 +1110,7 @@ export type TurnAcks = Message<"orloj.v1.TurnAcks"> & {
  * Use `create(TurnAcksSchema)` to create a new message.
  */
 export const TurnAcksSchema: GenMessage<TurnAcks> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 25);
+  messageDesc(file_orloj_v1_worker, 26);
 
 /**
  * @generated from message orloj.v1.TurnAck
@@ -1095,7 +1142,7 @@ export type TurnAck = Message<"orloj.v1.TurnAck"> & {
  * Use `create(TurnAckSchema)` to create a new message.
  */
 export const TurnAckSchema: GenMessage<TurnAck> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 26);
+  messageDesc(file_orloj_v1_worker, 27);
 
 /**
  * @generated from message orloj.v1.CallTools
@@ -1112,7 +1159,7 @@ export type CallTools = Message<"orloj.v1.CallTools"> & {
  * Use `create(CallToolsSchema)` to create a new message.
  */
 export const CallToolsSchema: GenMessage<CallTools> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 27);
+  messageDesc(file_orloj_v1_worker, 28);
 
 /**
  * @generated from message orloj.v1.ToolCall
@@ -1174,7 +1221,7 @@ export type ToolCall = Message<"orloj.v1.ToolCall"> & {
  * Use `create(ToolCallSchema)` to create a new message.
  */
 export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 28);
+  messageDesc(file_orloj_v1_worker, 29);
 
 /**
  * @generated from message orloj.v1.ToolDecisions
@@ -1191,7 +1238,7 @@ export type ToolDecisions = Message<"orloj.v1.ToolDecisions"> & {
  * Use `create(ToolDecisionsSchema)` to create a new message.
  */
 export const ToolDecisionsSchema: GenMessage<ToolDecisions> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 29);
+  messageDesc(file_orloj_v1_worker, 30);
 
 /**
  * @generated from message orloj.v1.ToolDecision
@@ -1279,7 +1326,7 @@ export type ToolDecision = Message<"orloj.v1.ToolDecision"> & {
  * Use `create(ToolDecisionSchema)` to create a new message.
  */
 export const ToolDecisionSchema: GenMessage<ToolDecision> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 30);
+  messageDesc(file_orloj_v1_worker, 31);
 
 /**
  * @generated from message orloj.v1.ToolUnavailable
@@ -1296,7 +1343,7 @@ export type ToolUnavailable = Message<"orloj.v1.ToolUnavailable"> & {
  * Use `create(ToolUnavailableSchema)` to create a new message.
  */
 export const ToolUnavailableSchema: GenMessage<ToolUnavailable> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 31);
+  messageDesc(file_orloj_v1_worker, 32);
 
 /**
  * @generated from message orloj.v1.LeaseLost
@@ -1309,7 +1356,7 @@ export type LeaseLost = Message<"orloj.v1.LeaseLost"> & {
  * Use `create(LeaseLostSchema)` to create a new message.
  */
 export const LeaseLostSchema: GenMessage<LeaseLost> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 32);
+  messageDesc(file_orloj_v1_worker, 33);
 
 /**
  * @generated from message orloj.v1.UnknownOutcome
@@ -1322,7 +1369,7 @@ export type UnknownOutcome = Message<"orloj.v1.UnknownOutcome"> & {
  * Use `create(UnknownOutcomeSchema)` to create a new message.
  */
 export const UnknownOutcomeSchema: GenMessage<UnknownOutcome> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 33);
+  messageDesc(file_orloj_v1_worker, 34);
 
 /**
  * @generated from message orloj.v1.IdempotencyConflict
@@ -1335,7 +1382,7 @@ export type IdempotencyConflict = Message<"orloj.v1.IdempotencyConflict"> & {
  * Use `create(IdempotencyConflictSchema)` to create a new message.
  */
 export const IdempotencyConflictSchema: GenMessage<IdempotencyConflict> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 34);
+  messageDesc(file_orloj_v1_worker, 35);
 
 /**
  * @generated from message orloj.v1.InvalidArguments
@@ -1352,7 +1399,7 @@ export type InvalidArguments = Message<"orloj.v1.InvalidArguments"> & {
  * Use `create(InvalidArgumentsSchema)` to create a new message.
  */
 export const InvalidArgumentsSchema: GenMessage<InvalidArguments> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 35);
+  messageDesc(file_orloj_v1_worker, 36);
 
 /**
  * Permission and means for one tool attempt. Holds secrets; never written down by the worker.
@@ -1435,7 +1482,7 @@ export type ToolGrant = Message<"orloj.v1.ToolGrant"> & {
  * Use `create(ToolGrantSchema)` to create a new message.
  */
 export const ToolGrantSchema: GenMessage<ToolGrant> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 36);
+  messageDesc(file_orloj_v1_worker, 37);
 
 /**
  * @generated from message orloj.v1.HttpMeans
@@ -1479,7 +1526,7 @@ export type HttpMeans = Message<"orloj.v1.HttpMeans"> & {
  * Use `create(HttpMeansSchema)` to create a new message.
  */
 export const HttpMeansSchema: GenMessage<HttpMeans> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 37);
+  messageDesc(file_orloj_v1_worker, 38);
 
 /**
  * @generated from message orloj.v1.CommandMeans
@@ -1516,7 +1563,7 @@ export type CommandMeans = Message<"orloj.v1.CommandMeans"> & {
  * Use `create(CommandMeansSchema)` to create a new message.
  */
 export const CommandMeansSchema: GenMessage<CommandMeans> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 38);
+  messageDesc(file_orloj_v1_worker, 39);
 
 /**
  * A signed delivery, sent as POST. The signing secret stays with the server.
@@ -1550,7 +1597,7 @@ export type WebhookMeans = Message<"orloj.v1.WebhookMeans"> & {
  * Use `create(WebhookMeansSchema)` to create a new message.
  */
 export const WebhookMeansSchema: GenMessage<WebhookMeans> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 39);
+  messageDesc(file_orloj_v1_worker, 40);
 
 /**
  * One statement with parameters.
@@ -1612,7 +1659,7 @@ export type DatabaseMeans = Message<"orloj.v1.DatabaseMeans"> & {
  * Use `create(DatabaseMeansSchema)` to create a new message.
  */
 export const DatabaseMeansSchema: GenMessage<DatabaseMeans> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 40);
+  messageDesc(file_orloj_v1_worker, 41);
 
 /**
  * One call of a tool of an MCP server.
@@ -1664,7 +1711,7 @@ export type McpMeans = Message<"orloj.v1.McpMeans"> & {
  * Use `create(McpMeansSchema)` to create a new message.
  */
 export const McpMeansSchema: GenMessage<McpMeans> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 41);
+  messageDesc(file_orloj_v1_worker, 42);
 
 /**
  * A server that is reached by streamable HTTP.
@@ -1693,7 +1740,7 @@ export type McpRemote = Message<"orloj.v1.McpRemote"> & {
  * Use `create(McpRemoteSchema)` to create a new message.
  */
 export const McpRemoteSchema: GenMessage<McpRemote> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 42);
+  messageDesc(file_orloj_v1_worker, 43);
 
 /**
  * @generated from message orloj.v1.CachedToolResult
@@ -1710,7 +1757,7 @@ export type CachedToolResult = Message<"orloj.v1.CachedToolResult"> & {
  * Use `create(CachedToolResultSchema)` to create a new message.
  */
 export const CachedToolResultSchema: GenMessage<CachedToolResult> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 43);
+  messageDesc(file_orloj_v1_worker, 44);
 
 /**
  * @generated from message orloj.v1.ToolDenied
@@ -1737,7 +1784,7 @@ export type ToolDenied = Message<"orloj.v1.ToolDenied"> & {
  * Use `create(ToolDeniedSchema)` to create a new message.
  */
 export const ToolDeniedSchema: GenMessage<ToolDenied> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 44);
+  messageDesc(file_orloj_v1_worker, 45);
 
 /**
  * @generated from message orloj.v1.RecordToolResults
@@ -1754,7 +1801,7 @@ export type RecordToolResults = Message<"orloj.v1.RecordToolResults"> & {
  * Use `create(RecordToolResultsSchema)` to create a new message.
  */
 export const RecordToolResultsSchema: GenMessage<RecordToolResults> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 45);
+  messageDesc(file_orloj_v1_worker, 46);
 
 /**
  * @generated from message orloj.v1.ToolResult
@@ -1819,7 +1866,7 @@ export type ToolResult = Message<"orloj.v1.ToolResult"> & {
  * Use `create(ToolResultSchema)` to create a new message.
  */
 export const ToolResultSchema: GenMessage<ToolResult> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 46);
+  messageDesc(file_orloj_v1_worker, 47);
 
 /**
  * @generated from message orloj.v1.ToolFailure
@@ -1857,7 +1904,7 @@ export type ToolFailure = Message<"orloj.v1.ToolFailure"> & {
  * Use `create(ToolFailureSchema)` to create a new message.
  */
 export const ToolFailureSchema: GenMessage<ToolFailure> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 47);
+  messageDesc(file_orloj_v1_worker, 48);
 
 /**
  * @generated from message orloj.v1.ToolResultAcks
@@ -1874,7 +1921,7 @@ export type ToolResultAcks = Message<"orloj.v1.ToolResultAcks"> & {
  * Use `create(ToolResultAcksSchema)` to create a new message.
  */
 export const ToolResultAcksSchema: GenMessage<ToolResultAcks> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 48);
+  messageDesc(file_orloj_v1_worker, 49);
 
 /**
  * @generated from message orloj.v1.ToolResultAck
@@ -1901,7 +1948,7 @@ export type ToolResultAck = Message<"orloj.v1.ToolResultAck"> & {
  * Use `create(ToolResultAckSchema)` to create a new message.
  */
 export const ToolResultAckSchema: GenMessage<ToolResultAck> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 49);
+  messageDesc(file_orloj_v1_worker, 50);
 
 /**
  * @generated from message orloj.v1.ReportOutcomes
@@ -1918,7 +1965,7 @@ export type ReportOutcomes = Message<"orloj.v1.ReportOutcomes"> & {
  * Use `create(ReportOutcomesSchema)` to create a new message.
  */
 export const ReportOutcomesSchema: GenMessage<ReportOutcomes> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 50);
+  messageDesc(file_orloj_v1_worker, 51);
 
 /**
  * @generated from message orloj.v1.Outcome
@@ -1973,7 +2020,7 @@ export type Outcome = Message<"orloj.v1.Outcome"> & {
  * Use `create(OutcomeSchema)` to create a new message.
  */
 export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 51);
+  messageDesc(file_orloj_v1_worker, 52);
 
 /**
  * @generated from message orloj.v1.TaskFailure
@@ -2007,7 +2054,7 @@ export type TaskFailure = Message<"orloj.v1.TaskFailure"> & {
  * Use `create(TaskFailureSchema)` to create a new message.
  */
 export const TaskFailureSchema: GenMessage<TaskFailure> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 52);
+  messageDesc(file_orloj_v1_worker, 53);
 
 /**
  * @generated from message orloj.v1.TaskCancelled
@@ -2020,7 +2067,7 @@ export type TaskCancelled = Message<"orloj.v1.TaskCancelled"> & {
  * Use `create(TaskCancelledSchema)` to create a new message.
  */
 export const TaskCancelledSchema: GenMessage<TaskCancelled> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 53);
+  messageDesc(file_orloj_v1_worker, 54);
 
 /**
  * @generated from message orloj.v1.TaskInterrupted
@@ -2037,7 +2084,7 @@ export type TaskInterrupted = Message<"orloj.v1.TaskInterrupted"> & {
  * Use `create(TaskInterruptedSchema)` to create a new message.
  */
 export const TaskInterruptedSchema: GenMessage<TaskInterrupted> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 54);
+  messageDesc(file_orloj_v1_worker, 55);
 
 /**
  * @generated from message orloj.v1.OutcomeAcks
@@ -2054,7 +2101,7 @@ export type OutcomeAcks = Message<"orloj.v1.OutcomeAcks"> & {
  * Use `create(OutcomeAcksSchema)` to create a new message.
  */
 export const OutcomeAcksSchema: GenMessage<OutcomeAcks> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 55);
+  messageDesc(file_orloj_v1_worker, 56);
 
 /**
  * @generated from message orloj.v1.OutcomeAck
@@ -2081,7 +2128,7 @@ export type OutcomeAck = Message<"orloj.v1.OutcomeAck"> & {
  * Use `create(OutcomeAckSchema)` to create a new message.
  */
 export const OutcomeAckSchema: GenMessage<OutcomeAck> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 56);
+  messageDesc(file_orloj_v1_worker, 57);
 
 /**
  * @generated from message orloj.v1.CancelTasks
@@ -2098,7 +2145,7 @@ export type CancelTasks = Message<"orloj.v1.CancelTasks"> & {
  * Use `create(CancelTasksSchema)` to create a new message.
  */
 export const CancelTasksSchema: GenMessage<CancelTasks> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 57);
+  messageDesc(file_orloj_v1_worker, 58);
 
 /**
  * @generated from message orloj.v1.CancelTask
@@ -2132,7 +2179,7 @@ export type CancelTask = Message<"orloj.v1.CancelTask"> & {
  * Use `create(CancelTaskSchema)` to create a new message.
  */
 export const CancelTaskSchema: GenMessage<CancelTask> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 58);
+  messageDesc(file_orloj_v1_worker, 59);
 
 /**
  * @generated from message orloj.v1.CancelAck
@@ -2149,7 +2196,7 @@ export type CancelAck = Message<"orloj.v1.CancelAck"> & {
  * Use `create(CancelAckSchema)` to create a new message.
  */
 export const CancelAckSchema: GenMessage<CancelAck> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 59);
+  messageDesc(file_orloj_v1_worker, 60);
 
 /**
  * @generated from message orloj.v1.Drain
@@ -2180,7 +2227,7 @@ export type Drain = Message<"orloj.v1.Drain"> & {
  * Use `create(DrainSchema)` to create a new message.
  */
 export const DrainSchema: GenMessage<Drain> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 60);
+  messageDesc(file_orloj_v1_worker, 61);
 
 /**
  * The only polite end of a stream.
@@ -2199,7 +2246,7 @@ export type Goodbye = Message<"orloj.v1.Goodbye"> & {
  * Use `create(GoodbyeSchema)` to create a new message.
  */
 export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_worker, 61);
+  messageDesc(file_orloj_v1_worker, 62);
 
 /**
  * Result of one recorded fact.

@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file orloj/v1/workflow.proto.
  */
 export const file_orloj_v1_workflow: GenFile = /*@__PURE__*/
-  fileDesc("Chdvcmxvai92MS93b3JrZmxvdy5wcm90bxIIb3Jsb2oudjEiwgUKA1J1bhIKCgJpZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSEAoId29ya2Zsb3cYAyABKAkSIQoFc3RhdGUYBCABKA4yEi5vcmxvai52MS5SdW5TdGF0ZRISCgpjb25kaXRpb25zGAUgAygJEiYKCXJlcXVlc3RlchgGIAEoCzITLm9ybG9qLnYxLlByaW5jaXBhbBIlCgR0YWdzGAcgAygLMhcub3Jsb2oudjEuUnVuLlRhZ3NFbnRyeRItCghtZXRhZGF0YRgIIAMoCzIbLm9ybG9qLnYxLlJ1bi5NZXRhZGF0YUVudHJ5EhcKD3BhcmFtZXRlcnNfanNvbhgJIAEoCRITCgtvdXRwdXRfanNvbhgKIAEoCRIiCgdmYWlsdXJlGAsgASgLMhEub3Jsb2oudjEuRmFpbHVyZRIVCg1idW5kbGVfZGlnZXN0GAwgASgJEi8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZGVhZGxpbmUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KBW5vZGVzGBEgAygLMg4ub3Jsb2oudjEuTm9kZRIdCgVlZGdlcxgSIAMoCzIOLm9ybG9qLnYxLkVkZ2USEwoLd2FpdGluZ19mb3IYEyADKAkaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBItIBCgROb2RlEgwKBG5hbWUYASABKAkSIgoFc3RhdGUYAiABKA4yEy5vcmxvai52MS5Ob2RlU3RhdGUSEQoJaXRlcmF0aW9uGAMgASgFEg4KBnRhcmdldBgEIAEoCRITCgtvdXRwdXRfanNvbhgFIAEoCRIiCgdmYWlsdXJlGAYgASgLMhEub3Jsb2oudjEuRmFpbHVyZRIMCgRraW5kGAcgASgJEh4KA21hcBgIIAEoCzIRLm9ybG9qLnYxLk5vZGVNYXASDgoGcXVvcnVtGAkgASgFIl8KB05vZGVNYXASEwoLY29uY3VycmVuY3kYASABKAUSFQoNb25faXRlbV9lcnJvchgCIAEoCRITCgtpdGVtc190b3RhbBgDIAEoBRITCgtpdGVtc19lbmRlZBgEIAEoBSKDAQoERWRnZRIMCgRmcm9tGAEgASgJEgoKAnRvGAIgASgJEgwKBHdoZW4YAyABKAkSEQoJb3RoZXJ3aXNlGAQgASgIEg8KB291dGNvbWUYBSABKAkSIAoEbG9vcBgGIAEoCzISLm9ybG9qLnYxLkVkZ2VMb29wEg0KBXRha2VuGAcgASgIIjwKCEVkZ2VMb29wEgsKA21heBgBIAEoBRIUCgxvbl9leGhhdXN0ZWQYAiABKAkSDQoFdGFrZW4YAyABKAUikwMKBFRhc2sSCgoCaWQYASABKAkSDgoGcnVuX2lkGAIgASgJEgwKBG5vZGUYAyABKAkSEQoJaXRlcmF0aW9uGAQgASgFEgwKBGl0ZW0YBSABKAUSIgoFc3RhdGUYBiABKA4yEy5vcmxvai52MS5UYXNrU3RhdGUSDQoFYWdlbnQYByABKAkSDwoHYXR0ZW1wdBgIIAEoBRISCgpkZWxpdmVyaWVzGAkgASgFEg4KBndvcmtlchgKIAEoCRIiCgdmYWlsdXJlGAsgASgLMhEub3Jsb2oudjEuRmFpbHVyZRIvCgtjcmVhdGVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGR1ZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgppbnB1dF9qc29uGA8gASgJEhMKC291dHB1dF9qc29uGBAgASgJImAKCFRhc2tUdXJuEhAKCHNlcXVlbmNlGAEgASgFEhEKCXR1cm5fanNvbhgCIAEoCRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi7wEKDlRvb2xDYWxsU3RhdHVzEhIKCnJlcXVlc3RfaWQYASABKAkSDAoEdG9vbBgCIAEoCRINCgVzdGF0ZRgDIAEoCRIPCgdhdHRlbXB0GAQgASgFEhgKEGFyZ3VtZW50c19kaWdlc3QYBSABKAkSIgoHZmFpbHVyZRgGIAEoCzIRLm9ybG9qLnYxLkZhaWx1cmUSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLaAgoNSW52b2tlUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoId29ya2Zsb3cYAiABKAkSFwoPcGFyYW1ldGVyc19qc29uGAMgASgJEi8KBHRhZ3MYBCADKAsyIS5vcmxvai52MS5JbnZva2VSZXF1ZXN0LlRhZ3NFbnRyeRI3CghtZXRhZGF0YRgFIAMoCzIlLm9ybG9qLnYxLkludm9rZVJlcXVlc3QuTWV0YWRhdGFFbnRyeRIXCg9pZGVtcG90ZW5jeV9rZXkYBiABKAkSKgoMb25fYmVoYWxmX29mGAcgASgLMhQub3Jsb2oudjEuT25CZWhhbGZPZhorCglUYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiiQEKCk9uQmVoYWxmT2YSCgoCaWQYASABKAkSDgoGZ3JvdXBzGAIgAygJEjAKBmNsYWltcxgDIAMoCzIgLm9ybG9qLnYxLk9uQmVoYWxmT2YuQ2xhaW1zRW50cnkaLQoLQ2xhaW1zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI/Cg5JbnZva2VSZXNwb25zZRIaCgNydW4YASABKAsyDS5vcmxvai52MS5SdW4SEQoJZHVwbGljYXRlGAIgASgIIjwKEkludm9rZUJhdGNoUmVxdWVzdBImCgVpdGVtcxgBIAMoCzIXLm9ybG9qLnYxLkludm9rZVJlcXVlc3QiQwoTSW52b2tlQmF0Y2hSZXNwb25zZRIsCgdyZXN1bHRzGAEgAygLMhsub3Jsb2oudjEuSW52b2tlQmF0Y2hSZXN1bHQieAoRSW52b2tlQmF0Y2hSZXN1bHQSLAoIcmVzcG9uc2UYASABKAsyGC5vcmxvai52MS5JbnZva2VSZXNwb25zZUgAEisKBWVycm9yGAIgASgLMhoub3Jsb2oudjEuSW52b2tlQmF0Y2hFcnJvckgAQggKBnJlc3VsdCJUChBJbnZva2VCYXRjaEVycm9yEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIhCgRpbmZvGAMgASgLMhMub3Jsb2oudjEuRXJyb3JJbmZvIh8KDUdldFJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJIiwKDkdldFJ1blJlc3BvbnNlEhoKA3J1bhgBIAEoCzINLm9ybG9qLnYxLlJ1biKBAQoPTGlzdFJ1bnNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIQCgh3b3JrZmxvdxgCIAEoCRIiCgZzdGF0ZXMYAyADKA4yEi5vcmxvai52MS5SdW5TdGF0ZRIRCglwYWdlX3NpemUYBCABKAUSEgoKcGFnZV90b2tlbhgFIAEoCSJIChBMaXN0UnVuc1Jlc3BvbnNlEhsKBHJ1bnMYASADKAsyDS5vcmxvai52MS5SdW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIiEKD1dhdGNoUnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkidAoQV2F0Y2hSdW5SZXNwb25zZRIaCgNydW4YASABKAsyDS5vcmxvai52MS5SdW4SHQoFdGFza3MYAiADKAsyDi5vcmxvai52MS5UYXNrEiUKBmV2ZW50cxgDIAMoCzIVLm9ybG9qLnYxLkF1ZGl0UmVjb3JkIjIKEENhbmNlbFJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIvChFDYW5jZWxSdW5SZXNwb25zZRIaCgNydW4YASABKAsyDS5vcmxvai52MS5SdW4iIQoOR2V0VGFza1JlcXVlc3QSDwoHdGFza19pZBgBIAEoCSKAAQoPR2V0VGFza1Jlc3BvbnNlEhwKBHRhc2sYASABKAsyDi5vcmxvai52MS5UYXNrEiEKBXR1cm5zGAIgAygLMhIub3Jsb2oudjEuVGFza1R1cm4SLAoKdG9vbF9jYWxscxgDIAMoCzIYLm9ybG9qLnYxLlRvb2xDYWxsU3RhdHVzIkkKEExpc3RUYXNrc1JlcXVlc3QSDgoGcnVuX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIksKEUxpc3RUYXNrc1Jlc3BvbnNlEh0KBXRhc2tzGAEgAygLMg4ub3Jsb2oudjEuVGFzaxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkq6wEKCFJ1blN0YXRlEhkKFVJVTl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEVJVTl9TVEFURV9QRU5ESU5HEAESFQoRUlVOX1NUQVRFX1JVTk5JTkcQAhIYChRSVU5fU1RBVEVfQ0FOQ0VMTElORxADEhcKE1JVTl9TVEFURV9TVUNDRUVERUQQBBIUChBSVU5fU1RBVEVfRkFJTEVEEAUSFwoTUlVOX1NUQVRFX0NBTkNFTExFRBAGEhcKE1JVTl9TVEFURV9USU1FRF9PVVQQBxIbChdSVU5fU1RBVEVfUE9MSUNZX0RFTklFRBAIKucBCglOb2RlU3RhdGUSGgoWTk9ERV9TVEFURV9VTlNQRUNJRklFRBAAEhYKEk5PREVfU1RBVEVfUEVORElORxABEhUKEU5PREVfU1RBVEVfQUNUSVZFEAISFQoRTk9ERV9TVEFURV9QQVJLRUQQAxIYChROT0RFX1NUQVRFX1NVQ0NFRURFRBAEEhUKEU5PREVfU1RBVEVfRkFJTEVEEAUSFgoSTk9ERV9TVEFURV9TS0lQUEVEEAYSFQoRTk9ERV9TVEFURV9ERU5JRUQQBxIYChROT0RFX1NUQVRFX0NBTkNFTExFRBAIKo0CCglUYXNrU3RhdGUSGgoWVEFTS19TVEFURV9VTlNQRUNJRklFRBAAEhYKElRBU0tfU1RBVEVfV0FJVElORxABEhQKEFRBU0tfU1RBVEVfUkVBRFkQAhIVChFUQVNLX1NUQVRFX0xFQVNFRBADEhgKFFRBU0tfU1RBVEVfU1VDQ0VFREVEEAQSFQoRVEFTS19TVEFURV9GQUlMRUQQBRIYChRUQVNLX1NUQVRFX0NBTkNFTExFRBAGEhgKFFRBU0tfU1RBVEVfVElNRURfT1VUEAcSHAoYVEFTS19TVEFURV9QT0xJQ1lfREVOSUVEEAgSHAoYVEFTS19TVEFURV9ERUFEX0xFVFRFUkVEEAkyqwQKD1dvcmtmbG93U2VydmljZRI7CgZJbnZva2USFy5vcmxvai52MS5JbnZva2VSZXF1ZXN0Ghgub3Jsb2oudjEuSW52b2tlUmVzcG9uc2USSgoLSW52b2tlQmF0Y2gSHC5vcmxvai52MS5JbnZva2VCYXRjaFJlcXVlc3QaHS5vcmxvai52MS5JbnZva2VCYXRjaFJlc3BvbnNlEjsKBkdldFJ1bhIXLm9ybG9qLnYxLkdldFJ1blJlcXVlc3QaGC5vcmxvai52MS5HZXRSdW5SZXNwb25zZRJBCghMaXN0UnVucxIZLm9ybG9qLnYxLkxpc3RSdW5zUmVxdWVzdBoaLm9ybG9qLnYxLkxpc3RSdW5zUmVzcG9uc2USQwoIV2F0Y2hSdW4SGS5vcmxvai52MS5XYXRjaFJ1blJlcXVlc3QaGi5vcmxvai52MS5XYXRjaFJ1blJlc3BvbnNlMAESRAoJQ2FuY2VsUnVuEhoub3Jsb2oudjEuQ2FuY2VsUnVuUmVxdWVzdBobLm9ybG9qLnYxLkNhbmNlbFJ1blJlc3BvbnNlEj4KB0dldFRhc2sSGC5vcmxvai52MS5HZXRUYXNrUmVxdWVzdBoZLm9ybG9qLnYxLkdldFRhc2tSZXNwb25zZRJECglMaXN0VGFza3MSGi5vcmxvai52MS5MaXN0VGFza3NSZXF1ZXN0Ghsub3Jsb2oudjEuTGlzdFRhc2tzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_orloj_v1_common, file_orloj_v1_error]);
+  fileDesc("Chdvcmxvai92MS93b3JrZmxvdy5wcm90bxIIb3Jsb2oudjEi1AUKA1J1bhIKCgJpZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSEAoId29ya2Zsb3cYAyABKAkSIQoFc3RhdGUYBCABKA4yEi5vcmxvai52MS5SdW5TdGF0ZRISCgpjb25kaXRpb25zGAUgAygJEiYKCXJlcXVlc3RlchgGIAEoCzITLm9ybG9qLnYxLlByaW5jaXBhbBIlCgR0YWdzGAcgAygLMhcub3Jsb2oudjEuUnVuLlRhZ3NFbnRyeRItCghtZXRhZGF0YRgIIAMoCzIbLm9ybG9qLnYxLlJ1bi5NZXRhZGF0YUVudHJ5EhcKD3BhcmFtZXRlcnNfanNvbhgJIAEoCRITCgtvdXRwdXRfanNvbhgKIAEoCRIiCgdmYWlsdXJlGAsgASgLMhEub3Jsb2oudjEuRmFpbHVyZRIVCg1idW5kbGVfZGlnZXN0GAwgASgJEi8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZGVhZGxpbmUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KBW5vZGVzGBEgAygLMg4ub3Jsb2oudjEuTm9kZRIdCgVlZGdlcxgSIAMoCzIOLm9ybG9qLnYxLkVkZ2USEwoLd2FpdGluZ19mb3IYEyADKAkSEAoIdHJhY2VfaWQYFCABKAkaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBItIBCgROb2RlEgwKBG5hbWUYASABKAkSIgoFc3RhdGUYAiABKA4yEy5vcmxvai52MS5Ob2RlU3RhdGUSEQoJaXRlcmF0aW9uGAMgASgFEg4KBnRhcmdldBgEIAEoCRITCgtvdXRwdXRfanNvbhgFIAEoCRIiCgdmYWlsdXJlGAYgASgLMhEub3Jsb2oudjEuRmFpbHVyZRIMCgRraW5kGAcgASgJEh4KA21hcBgIIAEoCzIRLm9ybG9qLnYxLk5vZGVNYXASDgoGcXVvcnVtGAkgASgFIl8KB05vZGVNYXASEwoLY29uY3VycmVuY3kYASABKAUSFQoNb25faXRlbV9lcnJvchgCIAEoCRITCgtpdGVtc190b3RhbBgDIAEoBRITCgtpdGVtc19lbmRlZBgEIAEoBSKDAQoERWRnZRIMCgRmcm9tGAEgASgJEgoKAnRvGAIgASgJEgwKBHdoZW4YAyABKAkSEQoJb3RoZXJ3aXNlGAQgASgIEg8KB291dGNvbWUYBSABKAkSIAoEbG9vcBgGIAEoCzISLm9ybG9qLnYxLkVkZ2VMb29wEg0KBXRha2VuGAcgASgIIjwKCEVkZ2VMb29wEgsKA21heBgBIAEoBRIUCgxvbl9leGhhdXN0ZWQYAiABKAkSDQoFdGFrZW4YAyABKAUikwMKBFRhc2sSCgoCaWQYASABKAkSDgoGcnVuX2lkGAIgASgJEgwKBG5vZGUYAyABKAkSEQoJaXRlcmF0aW9uGAQgASgFEgwKBGl0ZW0YBSABKAUSIgoFc3RhdGUYBiABKA4yEy5vcmxvai52MS5UYXNrU3RhdGUSDQoFYWdlbnQYByABKAkSDwoHYXR0ZW1wdBgIIAEoBRISCgpkZWxpdmVyaWVzGAkgASgFEg4KBndvcmtlchgKIAEoCRIiCgdmYWlsdXJlGAsgASgLMhEub3Jsb2oudjEuRmFpbHVyZRIvCgtjcmVhdGVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGR1ZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgppbnB1dF9qc29uGA8gASgJEhMKC291dHB1dF9qc29uGBAgASgJImAKCFRhc2tUdXJuEhAKCHNlcXVlbmNlGAEgASgFEhEKCXR1cm5fanNvbhgCIAEoCRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi7wEKDlRvb2xDYWxsU3RhdHVzEhIKCnJlcXVlc3RfaWQYASABKAkSDAoEdG9vbBgCIAEoCRINCgVzdGF0ZRgDIAEoCRIPCgdhdHRlbXB0GAQgASgFEhgKEGFyZ3VtZW50c19kaWdlc3QYBSABKAkSIgoHZmFpbHVyZRgGIAEoCzIRLm9ybG9qLnYxLkZhaWx1cmUSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLvAgoNSW52b2tlUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSEAoId29ya2Zsb3cYAiABKAkSFwoPcGFyYW1ldGVyc19qc29uGAMgASgJEi8KBHRhZ3MYBCADKAsyIS5vcmxvai52MS5JbnZva2VSZXF1ZXN0LlRhZ3NFbnRyeRI3CghtZXRhZGF0YRgFIAMoCzIlLm9ybG9qLnYxLkludm9rZVJlcXVlc3QuTWV0YWRhdGFFbnRyeRIXCg9pZGVtcG90ZW5jeV9rZXkYBiABKAkSKgoMb25fYmVoYWxmX29mGAcgASgLMhQub3Jsb2oudjEuT25CZWhhbGZPZhITCgt0cmFjZXBhcmVudBgIIAEoCRorCglUYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiiQEKCk9uQmVoYWxmT2YSCgoCaWQYASABKAkSDgoGZ3JvdXBzGAIgAygJEjAKBmNsYWltcxgDIAMoCzIgLm9ybG9qLnYxLk9uQmVoYWxmT2YuQ2xhaW1zRW50cnkaLQoLQ2xhaW1zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI/Cg5JbnZva2VSZXNwb25zZRIaCgNydW4YASABKAsyDS5vcmxvai52MS5SdW4SEQoJZHVwbGljYXRlGAIgASgIIjwKEkludm9rZUJhdGNoUmVxdWVzdBImCgVpdGVtcxgBIAMoCzIXLm9ybG9qLnYxLkludm9rZVJlcXVlc3QiQwoTSW52b2tlQmF0Y2hSZXNwb25zZRIsCgdyZXN1bHRzGAEgAygLMhsub3Jsb2oudjEuSW52b2tlQmF0Y2hSZXN1bHQieAoRSW52b2tlQmF0Y2hSZXN1bHQSLAoIcmVzcG9uc2UYASABKAsyGC5vcmxvai52MS5JbnZva2VSZXNwb25zZUgAEisKBWVycm9yGAIgASgLMhoub3Jsb2oudjEuSW52b2tlQmF0Y2hFcnJvckgAQggKBnJlc3VsdCJUChBJbnZva2VCYXRjaEVycm9yEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIhCgRpbmZvGAMgASgLMhMub3Jsb2oudjEuRXJyb3JJbmZvIh8KDUdldFJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJIiwKDkdldFJ1blJlc3BvbnNlEhoKA3J1bhgBIAEoCzINLm9ybG9qLnYxLlJ1biKBAQoPTGlzdFJ1bnNSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIQCgh3b3JrZmxvdxgCIAEoCRIiCgZzdGF0ZXMYAyADKA4yEi5vcmxvai52MS5SdW5TdGF0ZRIRCglwYWdlX3NpemUYBCABKAUSEgoKcGFnZV90b2tlbhgFIAEoCSJIChBMaXN0UnVuc1Jlc3BvbnNlEhsKBHJ1bnMYASADKAsyDS5vcmxvai52MS5SdW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIiEKD1dhdGNoUnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkidAoQV2F0Y2hSdW5SZXNwb25zZRIaCgNydW4YASABKAsyDS5vcmxvai52MS5SdW4SHQoFdGFza3MYAiADKAsyDi5vcmxvai52MS5UYXNrEiUKBmV2ZW50cxgDIAMoCzIVLm9ybG9qLnYxLkF1ZGl0UmVjb3JkIjIKEENhbmNlbFJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIvChFDYW5jZWxSdW5SZXNwb25zZRIaCgNydW4YASABKAsyDS5vcmxvai52MS5SdW4iIQoOR2V0VGFza1JlcXVlc3QSDwoHdGFza19pZBgBIAEoCSKAAQoPR2V0VGFza1Jlc3BvbnNlEhwKBHRhc2sYASABKAsyDi5vcmxvai52MS5UYXNrEiEKBXR1cm5zGAIgAygLMhIub3Jsb2oudjEuVGFza1R1cm4SLAoKdG9vbF9jYWxscxgDIAMoCzIYLm9ybG9qLnYxLlRvb2xDYWxsU3RhdHVzIkkKEExpc3RUYXNrc1JlcXVlc3QSDgoGcnVuX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIksKEUxpc3RUYXNrc1Jlc3BvbnNlEh0KBXRhc2tzGAEgAygLMg4ub3Jsb2oudjEuVGFzaxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkilgEKE0xpc3RUYXNrTG9nc1JlcXVlc3QSDgoGcnVuX2lkGAEgASgJEg8KB3Rhc2tfaWQYAiABKAkSDAoEbm9kZRgDIAEoCRIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcGFnZV9zaXplGAUgASgFEhIKCnBhZ2VfdG9rZW4YBiABKAkiVwoUTGlzdFRhc2tMb2dzUmVzcG9uc2USJgoGY2h1bmtzGAEgAygLMhYub3Jsb2oudjEuVGFza0xvZ0NodW5rEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJwChRXYXRjaFRhc2tMb2dzUmVxdWVzdBIOCgZydW5faWQYASABKAkSDwoHdGFza19pZBgCIAEoCRIMCgRub2RlGAMgASgJEikKBXNpbmNlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI/ChVXYXRjaFRhc2tMb2dzUmVzcG9uc2USJgoGY2h1bmtzGAEgAygLMhYub3Jsb2oudjEuVGFza0xvZ0NodW5rIsQBCgxUYXNrTG9nQ2h1bmsSCgoCaWQYASABKAMSDwoHdGFza19pZBgCIAEoCRIMCgRub2RlGAMgASgJEhEKCWl0ZXJhdGlvbhgEIAEoBRIMCgRpdGVtGAUgASgFEg8KB2F0dGVtcHQYBiABKAUSEAoIZGVsaXZlcnkYByABKAUSDgoGd29ya2VyGAggASgJEiQKBWxpbmVzGAkgAygLMhUub3Jsb2oudjEuVGFza0xvZ0xpbmUSDwoHZHJvcHBlZBgKIAEoBSJUCgtUYXNrTG9nTGluZRIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVsZXZlbBgCIAEoCRIMCgR0ZXh0GAMgASgJKusBCghSdW5TdGF0ZRIZChVSVU5fU1RBVEVfVU5TUEVDSUZJRUQQABIVChFSVU5fU1RBVEVfUEVORElORxABEhUKEVJVTl9TVEFURV9SVU5OSU5HEAISGAoUUlVOX1NUQVRFX0NBTkNFTExJTkcQAxIXChNSVU5fU1RBVEVfU1VDQ0VFREVEEAQSFAoQUlVOX1NUQVRFX0ZBSUxFRBAFEhcKE1JVTl9TVEFURV9DQU5DRUxMRUQQBhIXChNSVU5fU1RBVEVfVElNRURfT1VUEAcSGwoXUlVOX1NUQVRFX1BPTElDWV9ERU5JRUQQCCrnAQoJTm9kZVN0YXRlEhoKFk5PREVfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJOT0RFX1NUQVRFX1BFTkRJTkcQARIVChFOT0RFX1NUQVRFX0FDVElWRRACEhUKEU5PREVfU1RBVEVfUEFSS0VEEAMSGAoUTk9ERV9TVEFURV9TVUNDRUVERUQQBBIVChFOT0RFX1NUQVRFX0ZBSUxFRBAFEhYKEk5PREVfU1RBVEVfU0tJUFBFRBAGEhUKEU5PREVfU1RBVEVfREVOSUVEEAcSGAoUTk9ERV9TVEFURV9DQU5DRUxMRUQQCCqNAgoJVGFza1N0YXRlEhoKFlRBU0tfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJUQVNLX1NUQVRFX1dBSVRJTkcQARIUChBUQVNLX1NUQVRFX1JFQURZEAISFQoRVEFTS19TVEFURV9MRUFTRUQQAxIYChRUQVNLX1NUQVRFX1NVQ0NFRURFRBAEEhUKEVRBU0tfU1RBVEVfRkFJTEVEEAUSGAoUVEFTS19TVEFURV9DQU5DRUxMRUQQBhIYChRUQVNLX1NUQVRFX1RJTUVEX09VVBAHEhwKGFRBU0tfU1RBVEVfUE9MSUNZX0RFTklFRBAIEhwKGFRBU0tfU1RBVEVfREVBRF9MRVRURVJFRBAJMs4FCg9Xb3JrZmxvd1NlcnZpY2USOwoGSW52b2tlEhcub3Jsb2oudjEuSW52b2tlUmVxdWVzdBoYLm9ybG9qLnYxLkludm9rZVJlc3BvbnNlEkoKC0ludm9rZUJhdGNoEhwub3Jsb2oudjEuSW52b2tlQmF0Y2hSZXF1ZXN0Gh0ub3Jsb2oudjEuSW52b2tlQmF0Y2hSZXNwb25zZRI7CgZHZXRSdW4SFy5vcmxvai52MS5HZXRSdW5SZXF1ZXN0Ghgub3Jsb2oudjEuR2V0UnVuUmVzcG9uc2USQQoITGlzdFJ1bnMSGS5vcmxvai52MS5MaXN0UnVuc1JlcXVlc3QaGi5vcmxvai52MS5MaXN0UnVuc1Jlc3BvbnNlEkMKCFdhdGNoUnVuEhkub3Jsb2oudjEuV2F0Y2hSdW5SZXF1ZXN0Ghoub3Jsb2oudjEuV2F0Y2hSdW5SZXNwb25zZTABEkQKCUNhbmNlbFJ1bhIaLm9ybG9qLnYxLkNhbmNlbFJ1blJlcXVlc3QaGy5vcmxvai52MS5DYW5jZWxSdW5SZXNwb25zZRI+CgdHZXRUYXNrEhgub3Jsb2oudjEuR2V0VGFza1JlcXVlc3QaGS5vcmxvai52MS5HZXRUYXNrUmVzcG9uc2USRAoJTGlzdFRhc2tzEhoub3Jsb2oudjEuTGlzdFRhc2tzUmVxdWVzdBobLm9ybG9qLnYxLkxpc3RUYXNrc1Jlc3BvbnNlEk0KDExpc3RUYXNrTG9ncxIdLm9ybG9qLnYxLkxpc3RUYXNrTG9nc1JlcXVlc3QaHi5vcmxvai52MS5MaXN0VGFza0xvZ3NSZXNwb25zZRJSCg1XYXRjaFRhc2tMb2dzEh4ub3Jsb2oudjEuV2F0Y2hUYXNrTG9nc1JlcXVlc3QaHy5vcmxvai52MS5XYXRjaFRhc2tMb2dzUmVzcG9uc2UwAWIGcHJvdG8z", [file_google_protobuf_timestamp, file_orloj_v1_common, file_orloj_v1_error]);
 
 /**
  * One invocation of a workflow.
@@ -139,6 +139,13 @@ export type Run = Message<"orloj.v1.Run"> & {
    * @generated from field: repeated string waiting_for = 19;
    */
   waitingFor: string[];
+
+  /**
+   * W3C trace id, 32 hex digits: that of the caller who invoked it, or one of its own.
+   *
+   * @generated from field: string trace_id = 20;
+   */
+  traceId: string;
 };
 
 /**
@@ -593,6 +600,13 @@ export type InvokeRequest = Message<"orloj.v1.InvokeRequest"> & {
    * @generated from field: orloj.v1.OnBehalfOf on_behalf_of = 7;
    */
   onBehalfOf?: OnBehalfOf | undefined;
+
+  /**
+   * W3C trace context that the run is to be part of; empty: the header traceparent of the call. What is not of its form is not used.
+   *
+   * @generated from field: string traceparent = 8;
+   */
+  traceparent: string;
 };
 
 /**
@@ -1045,6 +1059,234 @@ export const ListTasksResponseSchema: GenMessage<ListTasksResponse> = /*@__PURE_
   messageDesc(file_orloj_v1_workflow, 26);
 
 /**
+ * @generated from message orloj.v1.ListTaskLogsRequest
+ */
+export type ListTaskLogsRequest = Message<"orloj.v1.ListTaskLogsRequest"> & {
+  /**
+   * The run, or else the task, whose logs are asked for.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * @generated from field: string task_id = 2;
+   */
+  taskId: string;
+
+  /**
+   * Of a run: tasks of this node alone; all when empty.
+   *
+   * @generated from field: string node = 3;
+   */
+  node: string;
+
+  /**
+   * Chunks that came from this time on; all when absent.
+   *
+   * @generated from field: google.protobuf.Timestamp since = 4;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * Chunks, 1 to 50; 20 when 0.
+   *
+   * @generated from field: int32 page_size = 5;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 6;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message orloj.v1.ListTaskLogsRequest.
+ * Use `create(ListTaskLogsRequestSchema)` to create a new message.
+ */
+export const ListTaskLogsRequestSchema: GenMessage<ListTaskLogsRequest> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_workflow, 27);
+
+/**
+ * @generated from message orloj.v1.ListTaskLogsResponse
+ */
+export type ListTaskLogsResponse = Message<"orloj.v1.ListTaskLogsResponse"> & {
+  /**
+   * @generated from field: repeated orloj.v1.TaskLogChunk chunks = 1;
+   */
+  chunks: TaskLogChunk[];
+
+  /**
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message orloj.v1.ListTaskLogsResponse.
+ * Use `create(ListTaskLogsResponseSchema)` to create a new message.
+ */
+export const ListTaskLogsResponseSchema: GenMessage<ListTaskLogsResponse> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_workflow, 28);
+
+/**
+ * @generated from message orloj.v1.WatchTaskLogsRequest
+ */
+export type WatchTaskLogsRequest = Message<"orloj.v1.WatchTaskLogsRequest"> & {
+  /**
+   * As in ListTaskLogsRequest.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * @generated from field: string task_id = 2;
+   */
+  taskId: string;
+
+  /**
+   * @generated from field: string node = 3;
+   */
+  node: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp since = 4;
+   */
+  since?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message orloj.v1.WatchTaskLogsRequest.
+ * Use `create(WatchTaskLogsRequestSchema)` to create a new message.
+ */
+export const WatchTaskLogsRequestSchema: GenMessage<WatchTaskLogsRequest> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_workflow, 29);
+
+/**
+ * @generated from message orloj.v1.WatchTaskLogsResponse
+ */
+export type WatchTaskLogsResponse = Message<"orloj.v1.WatchTaskLogsResponse"> & {
+  /**
+   * @generated from field: repeated orloj.v1.TaskLogChunk chunks = 1;
+   */
+  chunks: TaskLogChunk[];
+};
+
+/**
+ * Describes the message orloj.v1.WatchTaskLogsResponse.
+ * Use `create(WatchTaskLogsResponseSchema)` to create a new message.
+ */
+export const WatchTaskLogsResponseSchema: GenMessage<WatchTaskLogsResponse> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_workflow, 30);
+
+/**
+ * Lines that a worker sent together about one lease of a task. 64 KiB a task are kept, the newest.
+ *
+ * @generated from message orloj.v1.TaskLogChunk
+ */
+export type TaskLogChunk = Message<"orloj.v1.TaskLogChunk"> & {
+  /**
+   * Ascending in the order in which chunks came.
+   *
+   * @generated from field: int64 id = 1;
+   */
+  id: bigint;
+
+  /**
+   * @generated from field: string task_id = 2;
+   */
+  taskId: string;
+
+  /**
+   * @generated from field: string node = 3;
+   */
+  node: string;
+
+  /**
+   * @generated from field: int32 iteration = 4;
+   */
+  iteration: number;
+
+  /**
+   * Index of the item of a mapped node; -1 otherwise.
+   *
+   * @generated from field: int32 item = 5;
+   */
+  item: number;
+
+  /**
+   * @generated from field: int32 attempt = 6;
+   */
+  attempt: number;
+
+  /**
+   * @generated from field: int32 delivery = 7;
+   */
+  delivery: number;
+
+  /**
+   * @generated from field: string worker = 8;
+   */
+  worker: string;
+
+  /**
+   * @generated from field: repeated orloj.v1.TaskLogLine lines = 9;
+   */
+  lines: TaskLogLine[];
+
+  /**
+   * Lines that were written before these and are not kept.
+   *
+   * @generated from field: int32 dropped = 10;
+   */
+  dropped: number;
+};
+
+/**
+ * Describes the message orloj.v1.TaskLogChunk.
+ * Use `create(TaskLogChunkSchema)` to create a new message.
+ */
+export const TaskLogChunkSchema: GenMessage<TaskLogChunk> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_workflow, 31);
+
+/**
+ * One line about a task.
+ *
+ * @generated from message orloj.v1.TaskLogLine
+ */
+export type TaskLogLine = Message<"orloj.v1.TaskLogLine"> & {
+  /**
+   * The worker's time.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 1;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * "debug", "info", "warn" or "error".
+   *
+   * @generated from field: string level = 2;
+   */
+  level: string;
+
+  /**
+   * One line, without secrets.
+   *
+   * @generated from field: string text = 3;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message orloj.v1.TaskLogLine.
+ * Use `create(TaskLogLineSchema)` to create a new message.
+ */
+export const TaskLogLineSchema: GenMessage<TaskLogLine> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_workflow, 32);
+
+/**
  * @generated from enum orloj.v1.RunState
  */
 export const RunState = {
@@ -1317,6 +1559,26 @@ export const WorkflowService: GenService<{
     methodKind: "unary";
     input: typeof ListTasksRequestSchema;
     output: typeof ListTasksResponseSchema;
+  },
+  /**
+   * Lists what was logged about the tasks of a run, or about one task, oldest first.
+   *
+   * @generated from rpc orloj.v1.WorkflowService.ListTaskLogs
+   */
+  listTaskLogs: {
+    methodKind: "unary";
+    input: typeof ListTaskLogsRequestSchema;
+    output: typeof ListTaskLogsResponseSchema;
+  },
+  /**
+   * Sends what is logged already, and then what comes, until the run or the task has ended.
+   *
+   * @generated from rpc orloj.v1.WorkflowService.WatchTaskLogs
+   */
+  watchTaskLogs: {
+    methodKind: "server_streaming";
+    input: typeof WatchTaskLogsRequestSchema;
+    output: typeof WatchTaskLogsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_orloj_v1_workflow, 0);
