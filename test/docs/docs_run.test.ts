@@ -56,7 +56,7 @@ test("what stays is started before the next block, and ended with the page", asy
 
 test("blocks that are not run are counted, read by a shell, and call what exists", async () => {
   const result = await run(
-    fence("sh needs=docker", "docker compose up -d"),
+    fence("sh needs=docker", "docker -c orloj compose up -d"),
     fence("sh needs=docker", "if orloj gett; then npm run nothing"),
   );
   expect(result.notRun).toEqual([

@@ -5,18 +5,17 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { command, ROOT } from "../../scripts/command.ts";
 
+/** `orloj VERB` where a command stands: at the beginning, after variables, and not as a word of another command. */
+const CALL = /(?:^|[;&|(]) *(?:\w+=\S* +|exec +|npx +|sudo +(?:-\w+ +\w+ +)*)*orloj +(?:--?[\w-]+ +)*([a-z][a-z-]*)/gm;
+
 let verbs: Promise<ReadonlySet<string>> | undefined;
 
 /** What is wrong with the commands, a line each. */
 export async function uncheckedFaults(script: string): Promise<string[]> {
   const { code, output } = await command("bash", ["-n", "-c", script]);
   const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { scripts: object };
-  const text = script.replace(/(^|\s)#.*$/gm, "$1");
-  verbs ??= readVerbs();
-  const known = await verbs;
-  const called = [...text.matchAll(/(?:^|[\s;&|(])orloj ((?:--?[\w-]+ )*)([a-z][a-z-]*)/gm)].map(
-    (match) => match[2] as string,
-  );
+  const text = script.replaceAll("\\\n", " ").replace(/(^|\s)#.*$/gm, "$1");
+  const called = [...text.matchAll(CALL)].map((match) => match[1] as string);
   const named = [...text.matchAll(/\bnpm run ([\w:-]+)/g)].map((match) => match[1] as string);
   return [
     ...(code === 0 ? [] : [`no shell reads this: ${output.trim()}`]),
