@@ -14,6 +14,8 @@ let verbs: Promise<ReadonlySet<string>> | undefined;
 export async function uncheckedFaults(script: string): Promise<string[]> {
   const { code, output } = await command("bash", ["-n", "-c", script]);
   const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { scripts: object };
+  verbs ??= readVerbs();
+  const known = await verbs;
   const text = script.replaceAll("\\\n", " ").replace(/(^|\s)#.*$/gm, "$1");
   const called = [...text.matchAll(CALL)].map((match) => match[1] as string);
   const named = [...text.matchAll(/\bnpm run ([\w:-]+)/g)].map((match) => match[1] as string);
