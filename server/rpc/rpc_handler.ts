@@ -18,6 +18,7 @@ import { createFailureInterceptor } from "./failures.ts";
 import { hangUp, type NodeHandler, type NodeRequest, type NodeResponse } from "./node_call.ts";
 import { certificateOf } from "./peer_certificate.ts";
 import { oldAge } from "./session_guard.ts";
+import { Turns } from "./turns.ts";
 
 /** How a router is served. */
 export interface RpcHandlerOptions extends Omit<GateOptions, "attempts"> {
@@ -71,11 +72,11 @@ export function createRpcHandler(options: RpcHandlerOptions): NodeHandler {
       hangUp(response);
     });
   };
+  const later = new Turns();
   return (request, response) => {
     if (!options.calls.enter(request, response)) return;
     if (!("stream" in request)) return begin(request, response);
-    // Hundreds of requests and their resets fit into one read: what is gone when it ends costs nothing more.
-    setImmediate(() => {
+    later.add(() => {
       if (!request.stream.destroyed && !request.stream.closed) begin(request, response);
     });
   };

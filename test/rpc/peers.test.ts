@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { paced } from "../../server/rpc/paced.ts";
 import { PeerCounts } from "../../server/rpc/peer_counts.ts";
 import { peerGroup } from "../../server/rpc/peer_group.ts";
+import { Turns } from "../../server/rpc/turns.ts";
 import { manualClock } from "./manual_clock.ts";
 
 test.each([
@@ -31,6 +32,19 @@ test("a peer has its share, everybody together the whole", () => {
   expect([counts.enter("10.0.0.1"), counts.enter("10.0.0.2")]).toEqual([undefined, "in all"]);
   counts.leave("::2");
   expect([counts.enter("10.0.0.2"), counts.enter("::1")]).toEqual([undefined, "in all"]);
+});
+
+test("calls that come together begin a few in a turn of the event loop, in their order", async () => {
+  const turns = new Turns();
+  const begun: number[] = [];
+  for (let number = 0; number < 40; number += 1) turns.add(() => void begun.push(number));
+  const seen: number[] = [];
+  while (begun.length < 40) {
+    await new Promise((resolve) => setImmediate(resolve));
+    seen.push(begun.length);
+  }
+  expect(seen).toEqual([16, 32, 40]);
+  expect(begun).toEqual(Array.from({ length: 40 }, (_, number) => number));
 });
 
 test("messages come a few in a turn of the event loop, and no faster than their rate", async () => {
