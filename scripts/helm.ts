@@ -29,7 +29,7 @@ export async function hasHelm(): Promise<boolean> {
 
 /** What `helm template` prints. @throws Error with what helm says */
 export function helmTemplate(...settings: readonly string[]): Promise<string> {
-  return mustRun("helm", ["template", "orloj", CHART, "--namespace", "orloj", ...settings]);
+  return mustRun("helm", ["template", "orloj", CHART, "--namespace=orloj", "--kube-version=1.29.0", ...settings]);
 }
 
 /** The files, by path below deploy/kubernetes. @throws Error with what helm says */
