@@ -31,6 +31,8 @@ export interface CliHost {
 /** Options that every client verb takes. */
 export interface GlobalOptions extends ConnectionFlags {
   readonly output?: string;
+  /** False with --no-color. */
+  readonly color?: boolean;
 }
 
 /** See the file header. */
@@ -58,7 +60,8 @@ export class Context {
 
   /** True when standard output is a terminal that shows colours. */
   get colour(): boolean {
-    return this.host.terminal() !== undefined && !this.host.env["NO_COLOR"] && this.host.env["TERM"] !== "dumb";
+    if (this.#options().color === false || this.host.env["NO_COLOR"] || this.host.env["TERM"] === "dumb") return false;
+    return this.host.terminal() !== undefined;
   }
 
   /** Paints for standard output. */

@@ -3,7 +3,6 @@
 // A run: its facts, graph, tasks, tool calls, and the timeline of its audit records.
 
 import type { Command } from "commander";
-import { stringify } from "yaml";
 import {
   AuditRecordSchema,
   GetTaskResponseSchema,
@@ -31,6 +30,7 @@ import { safeLine, safeText } from "./sanitize.ts";
 import { tasksOf, taskTable } from "./tasks.ts";
 import { timelineLines, toolCallTable } from "./timeline.ts";
 import { workerTable } from "./workers.ts";
+import { manifestYaml } from "./yaml_output.ts";
 
 const RECORDS_MAX = 10_000;
 const TASKS_WITH_CALLS_MAX = 200;
@@ -194,6 +194,7 @@ async function describeResource(context: Context, kindName: string, name: string
         ["Labels", safeLine(pairs(resource.labels))],
         ["Created", instant(resource.createTime)],
         ["Updated", instant(resource.updateTime)],
+        ["Set", safeLine(resource.set)],
       ],
       context.paint,
     ),
@@ -201,19 +202,11 @@ async function describeResource(context: Context, kindName: string, name: string
   section(
     context,
     "Manifest",
-    safeText(yamlOf(resource.manifestJson))
+    manifestYaml(resource.manifestJson)
       .trimEnd()
       .split("\n")
       .map((line) => `  ${line}`),
   );
-}
-
-function yamlOf(json: string): string {
-  try {
-    return stringify(JSON.parse(json), { lineWidth: 0 });
-  } catch {
-    return json;
-  }
 }
 
 function jsonLines(json: string): string[] {

@@ -82,7 +82,22 @@ const EXIT_BY_CODE: Readonly<Record<Code, number>> = {
   [Code.Unauthenticated]: EXIT.denied,
 };
 
+/** What to do about a command line that is wrong, when nothing better is known. */
+export const HELP = "orloj --help, or orloj VERB --help";
+const UNKNOWN = "look at the server's log, and try again";
+
 const NEXT: Readonly<Record<string, string>> = {
+  REQUEST_INVALID: "correct what the message names; --help lists the options",
+  PAGE_TOKEN_INVALID: "leave the page token away, and begin at the first page",
+  DEAD_LETTER_NOT_FOUND: "orloj dead-letters list --all",
+  DEAD_LETTER_RESOLVED: "orloj dead-letters show TASK shows what was decided",
+  OUTCOME_UNKNOWN:
+    "find out, then --result REQUEST_ID=JSON if it had its effect, --repeat-effects if it may be sent again",
+  EFFECTS_RECORDED: "pass --repeat-effects if the calls may be made again",
+  TOO_MANY: "send fewer at a time, or wait a moment",
+  CONCURRENCY_LIMIT: "invoke again once a run has ended; orloj runs -s RUNNING lists them",
+  CONFIG_INVALID: "correct the setting that the message names, on the server",
+  INVARIANT_BROKEN: "report it with what the server's log says; trying again may help",
   MANIFEST_INVALID: "correct the lines above and try again",
   MANIFEST_TOO_SLOW: "split the file or make its expressions smaller",
   PARAMS_INVALID: "orloj describe workflow NAME shows the parameters",
@@ -100,18 +115,21 @@ const NEXT: Readonly<Record<string, string>> = {
   IDEMPOTENCY_CONFLICT: "use another --idempotency-key, or the same parameters as the first time",
   RUN_FINISHED: "orloj describe run RUN shows how it ended",
   RESOURCE_IN_USE: "delete what refers to it first, or pass --force",
+  SET_CONFLICT: "orloj get all -A -o json shows the set of each resource; --adopt takes it over",
   VERSION_CHANGED: "try again",
   PAYLOAD_TOO_LARGE: "send less at a time",
   RESOURCE_EXHAUSTED: "send less at a time; a whole request has at most 4 MiB",
+  PROCESS_ENDED: "correct what the lines above say, and start it again",
   SHUTTING_DOWN: "try again in a moment",
   IDENTITY_UNAVAILABLE: "try again in a moment; the server's log says why the keys of the issuer cannot be read",
   STORAGE_UNAVAILABLE: "try again in a moment; the server's log says what its database answers",
 };
 
-/** How an error is shown and what the process exits with. */
-export function showError(error: unknown, endpoint: string): Shown {
+/** How an error is shown and what the process exits with. @param help where to read more about the verb */
+export function showError(error: unknown, endpoint: string, help = HELP): Shown {
   if (error instanceof UsageError) {
-    return { code: "E-USAGE", message: error.message, next: error.next, exitCode: EXIT.usage, diagnostics: [] };
+    const next = error.next || help;
+    return { code: "E-USAGE", message: error.message, next, exitCode: EXIT.usage, diagnostics: [] };
   }
   if (!(error instanceof Error)) return bug(String(error));
   if (!(error instanceof OrlojError) && error.name !== "ConnectError") return bug(error.message);
@@ -153,12 +171,13 @@ function exitCodeOf(failure: OrlojError): number {
 function nextStep(failure: OrlojError): string {
   const run = failure.metadata["run"] ?? failure.metadata["runId"] ?? failure.metadata["run_id"];
   if (failure instanceof RunFailedError) return `orloj describe run ${failure.runId}`;
-  const next = NEXT[failure.reason] ?? "";
+  const next = NEXT[failure.reason] ?? UNKNOWN;
   return run === undefined ? next : next.replace("RUN", run);
 }
 
 function bug(message: string): Shown {
-  return { code: "E-INTERNAL", message, next: "", exitCode: EXIT.internal, diagnostics: [] };
+  const next = "report it, with what orloj version says";
+  return { code: "E-INTERNAL", message, next, exitCode: EXIT.internal, diagnostics: [] };
 }
 
 function rootMessage(error: Error): string {

@@ -1,6 +1,6 @@
 // The verb `orloj get`: lists resources of a kind (or of all), or shows one.
 // Called by main.ts.
-// JSON: one resource with its manifest, or {"items": […]} with the manifests.
+// JSON: one resource with its manifest, or {"items": […]} with the manifests. YAML: the manifests alone, as apply takes them.
 
 import type { Command } from "commander";
 import { type Resource, ResourceSchema } from "../sdk/index.ts";
@@ -9,6 +9,7 @@ import { age, pairs, table } from "./format.ts";
 import { presentable } from "./json_output.ts";
 import { kindOf, splitKindName } from "./kinds.ts";
 import { allPages } from "./pages.ts";
+import { manifestsYaml, manifestYaml } from "./yaml_output.ts";
 
 interface Options {
   readonly namespace?: string;
@@ -34,6 +35,7 @@ export function register(program: Command, context: Context): void {
       });
       if (resource === undefined) return;
       if (context.json) context.printJson(presentable(ResourceSchema, resource));
+      else if (context.format === "yaml") context.host.out(manifestYaml(resource.manifestJson));
       else printTable(context, [resource]);
     });
 }
@@ -42,15 +44,20 @@ async function list(context: Context, kindName: string, options: Options): Promi
   const filter = {
     kind: kindName === "all" ? "" : kindOf(kindName),
     namespace: options.allNamespaces ? "" : (options.namespace ?? "default"),
-    full: context.json,
+    full: context.json || context.format === "yaml",
   };
-  const { items } = await allPages(async (pageToken, pageSize) => {
+  const { items, more } = await allPages(async (pageToken, pageSize) => {
     const page = await context.client.manifests.listResources({ ...filter, pageToken, pageSize });
     return { items: page.resources, nextPageToken: page.nextPageToken };
   });
   if (context.json) {
     context.printJson({ items: items.map((item) => presentable(ResourceSchema, item)) });
     return;
+  }
+  if (context.format === "yaml") {
+    if (more)
+      context.note(`There are more than these ${items.length} resources: narrow them with a kind or a namespace.`);
+    return context.host.out(manifestsYaml(items.map(({ manifestJson }) => manifestJson)));
   }
   if (items.length > 0) return printTable(context, items);
   context.note(`No resources found${filter.namespace === "" ? "" : ` in namespace ${filter.namespace}`}.`);

@@ -9,7 +9,6 @@ import {
   AuditRecordSchema,
   Code,
   type InvokeOptions,
-  NodeState,
   OrlojError,
   type Run,
   type RunHandle,
@@ -26,7 +25,7 @@ import { collect, collectPairs } from "./options.ts";
 import { parametersFrom, splitParameter } from "./parameters.ts";
 import { renderEnd, renderHead } from "./run_view.ts";
 import { safeLine } from "./sanitize.ts";
-import { watchRun } from "./watch_run.ts";
+import { isStuck, untilStuck, watchRun } from "./watch_run.ts";
 
 interface Options {
   readonly namespace?: string;
@@ -64,7 +63,7 @@ export function register(program: Command, context: Context): void {
     .action(async (workflow: string, options: Options) => {
       const handle = await context.client
         .workflow(workflow, { namespace: options.namespace ?? "" })
-        .invoke(await parameters(context, workflow, options), {
+        .invoke(await parametersOf(context, workflow, options), {
           tags: options.tag ?? {},
           metadata: options.metadata ?? {},
           ...(options.idempotencyKey === undefined ? {} : { idempotencyKey: options.idempotencyKey }),
@@ -81,7 +80,12 @@ function personOf({ as: id, asGroup: groups = [], asClaim: claims = {} }: Option
   throw new UsageError("--as-group and --as-claim say something of a person, and none is named", "name it with --as");
 }
 
-async function parameters(context: Context, workflow: string, options: Options): Promise<JsonObject> {
+/** Parameters as -p and --params-file give them, typed by the template's schema. @throws UsageError, OrlojError WORKFLOW_NOT_FOUND */
+export async function parametersOf(
+  context: Context,
+  workflow: string,
+  options: Pick<Options, "namespace" | "param" | "paramsFile">,
+): Promise<JsonObject> {
   const words = (options.param ?? []).map(splitParameter);
   const base = options.paramsFile === undefined ? {} : await readParams(context, options.paramsFile);
   const schema = words.some((word) => !word.isJson) ? await parameterSchema(context, workflow, options) : undefined;
@@ -105,7 +109,11 @@ async function readParams(context: Context, file: string): Promise<JsonObject> {
 }
 
 // Who may invoke but not read templates passes strings, or := for the rest.
-async function parameterSchema(context: Context, name: string, options: Options): Promise<JsonObject | undefined> {
+async function parameterSchema(
+  context: Context,
+  name: string,
+  options: Pick<Options, "namespace">,
+): Promise<JsonObject | undefined> {
   try {
     const { resource } = await context.client.manifests.getResource({
       kind: "WorkflowTemplate",
@@ -193,19 +201,6 @@ async function waitUntilDone(context: Context, handle: RunHandle, signal: AbortS
 
 function isQueued(run: Run): boolean {
   return run.conditions.includes("Queued");
-}
-
-// A parked run with nothing at work ends only when somebody acts: to wait for it would be to hang.
-function isStuck(run: Run): boolean {
-  return run.conditions.includes("Parked") && !run.nodes.some((node) => node.state === NodeState.ACTIVE);
-}
-
-/** Snapshots until the run is finished, or stuck. */
-async function* untilStuck(snapshots: AsyncIterable<RunSnapshot>): AsyncGenerator<RunSnapshot> {
-  for await (const snapshot of snapshots) {
-    yield snapshot;
-    if (isStuck(snapshot.run)) return;
-  }
 }
 
 function snapshotJson(snapshot: RunSnapshot): JsonObject {

@@ -1,7 +1,8 @@
 // Names of the kinds as people type them: Tool, tool, tools; system for AgentSystem, workflow for WorkflowTemplate.
-// Called by get, describe and delete. Pure.
+// Called by every verb that takes a kind. Pure.
 // Unknown names are a usage error that lists the known ones.
 
+import { didYouMean } from "../server/manifests/diagnostics.ts";
 import { UsageError } from "./failure.ts";
 
 const NAMES: Readonly<Record<string, string>> = {
@@ -25,7 +26,8 @@ const NAMES: Readonly<Record<string, string>> = {
 export function kindOf(name: string): string {
   const kind = Object.hasOwn(NAMES, name.toLowerCase()) ? NAMES[name.toLowerCase()] : undefined;
   if (kind === undefined) {
-    throw new UsageError(`"${name}" is no kind`, "use agent, system, tool, policy or workflow");
+    const near = didYouMean(name, Object.keys(NAMES));
+    throw new UsageError(`"${name}" is no kind`, near || "use agent, system, tool, policy or workflow");
   }
   return kind;
 }

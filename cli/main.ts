@@ -5,7 +5,8 @@
 import { Command, CommanderError, Option } from "commander";
 import { systemClock } from "../kit/clock.ts";
 import { type CliHost, Context, type GlobalOptions } from "./context.ts";
-import { diagnosticLine, EXIT, errorLine, showError } from "./failure.ts";
+import { addExamples } from "./examples.ts";
+import { diagnosticLine, EXIT, errorLine, HELP, showError } from "./failure.ts";
 
 interface Verb {
   readonly summary: string;
@@ -25,14 +26,27 @@ const VERBS: Readonly<Record<string, Verb>> = {
   init: { summary: "make a folder of manifests from a blueprint", load: () => import("./init.ts") },
   apply: { summary: "validate manifests and store them, all or none", load: () => import("./apply.ts") },
   validate: { summary: "validate manifests and store nothing", load: () => import("./validate.ts") },
-  get: { summary: "list resources, or show one", load: () => import("./get.ts") },
+  diff: { summary: "show what apply would change", load: () => import("./diff.ts") },
+  get: {
+    summary: "list resources, or show one",
+    load: () => import("./get.ts"),
+    formats: ["table", "json", "yaml"],
+  },
   describe: { summary: "everything about a resource, run, task or worker", load: () => import("./describe.ts") },
   graph: {
     summary: "draw a system or a run",
     load: () => import("./graph.ts"),
     formats: ["terminal", "mermaid", "dot", "svg", "json"],
   },
+  edit: { summary: "change a stored manifest in your editor", load: () => import("./edit.ts") },
   delete: { summary: "delete a resource", load: () => import("./delete.ts") },
+  explain: { summary: "say what a kind or a field of a manifest means", load: () => import("./explain.ts") },
+  schema: { summary: "write JSON Schemas of manifests for editors", load: () => import("./schema.ts") },
+  dev: {
+    summary: "run everything here, and apply a folder whenever it changes",
+    load: () => import("./dev.ts"),
+    formats: ["text"],
+  },
   invoke: { summary: "start a run of a workflow", load: () => import("./invoke.ts") },
   runs: { summary: "list runs, newest first", load: () => import("./runs.ts") },
   tasks: { summary: "list the tasks of a run", load: () => import("./tasks.ts") },
@@ -68,6 +82,7 @@ export async function runCli(argv: readonly string[], host: CliHost): Promise<nu
     .option("--cert <file>", "client certificate (ORLOJ_CERT)")
     .option("--key <file>", "its key (ORLOJ_KEY)")
     .addOption(new Option("-o, --output <format>", `output format, ${formats[0]} unless given`).choices(formats))
+    .option("--no-color", "no colours, as with NO_COLOR and where there is no terminal")
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({ writeOut: host.out, writeErr: host.err, outputError: (text) => tellUsage(text, context) })
     .showSuggestionAfterError()
@@ -78,13 +93,33 @@ export async function runCli(argv: readonly string[], host: CliHost): Promise<nu
     else program.command(name).description(verb.summary).allowUnknownOption();
   }
   for (const command of program.commands) command.exitOverride();
+  addExamples(program);
   try {
     if (argv.length === 0) program.outputHelp();
     else await program.parseAsync([...argv], { from: "user" });
     return context.exitCode;
   } catch (error) {
-    return report(error, context);
+    return report(error, context, chosen);
   }
+}
+
+/** Every verb that this command runs itself with all of its commands and options. */
+export async function allVerbs(host: CliHost): Promise<ReadonlyMap<string, WholeVerb>> {
+  const verbs = new Map<string, WholeVerb>();
+  for (const [name, { summary, load, formats = FORMATS }] of Object.entries(VERBS)) {
+    const program = new Command("orloj");
+    (await load?.())?.register(program, new Context(host, () => ({})));
+    verbs.set(name, { summary, formats, command: program.commands[0] });
+  }
+  return verbs;
+}
+
+/** A verb as the reference shows it. */
+export interface WholeVerb {
+  readonly summary: string;
+  readonly formats: readonly string[];
+  /** Absent: bin/orloj.ts starts a program that reads its own options. */
+  readonly command: Command | undefined;
 }
 
 // Flags may stand before the verb; each of these takes a value.
@@ -99,9 +134,9 @@ function chosenVerb(argv: readonly string[]): string | undefined {
   return undefined;
 }
 
-function report(error: unknown, context: Context): number {
+function report(error: unknown, context: Context, verb: string | undefined): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-  const shown = showError(error, endpointOf(context));
+  const shown = showError(error, endpointOf(context), verb === undefined ? HELP : `orloj ${verb} --help`);
   if (context.json) {
     const { code, message, next } = shown;
     const diagnostics = shown.diagnostics.map(({ $typeName: _, ...finding }) => finding);
@@ -118,7 +153,7 @@ function tellUsage(text: string, context: Context): void {
     .trim()
     .replace(/^error: /, "")
     .replaceAll("\n", " ");
-  const next = "orloj --help, or orloj VERB --help";
+  const next = HELP;
   if (context.json) context.note(JSON.stringify({ error: { code: "E-USAGE", message, next, diagnostics: [] } }));
   else context.note(errorLine({ code: "E-USAGE", message, next, exitCode: EXIT.usage, diagnostics: [] }));
 }
@@ -152,8 +187,16 @@ function processHost(): CliHost {
     },
     terminal: () => (stdout.isTTY ? { columns: stdout.columns || 80, rows: stdout.rows || 24 } : undefined),
     onInterrupt(callback) {
-      process.once("SIGINT", callback);
-      return () => process.off("SIGINT", callback);
+      const signals = ["SIGINT", "SIGTERM"] as const;
+      const stop = () => {
+        for (const signal of signals) process.off(signal, called);
+      };
+      const called = () => {
+        stop();
+        callback();
+      };
+      for (const signal of signals) process.on(signal, called);
+      return stop;
     },
   };
 }

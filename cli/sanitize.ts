@@ -19,6 +19,11 @@ export function safeText(text: string): string {
   return text.toWellFormed().replace(/\r\n/g, "\n").replace(/\t/g, "  ").replace(UNSAFE_LINES, visible);
 }
 
+/** True for a text with something that safeText would change. */
+export function isUnsafe(text: string): boolean {
+  return text.search(UNSAFE_LINES) >= 0 || !text.isWellFormed();
+}
+
 /** JSON text with unsafe characters as JSON escapes; the value stays the same. */
 export function safeJson(text: string): string {
   return text.replace(UNSAFE_LINES, (unsafe) => `\\u${hex(unsafe, 4)}`);

@@ -1,10 +1,10 @@
 // Shows a run while it goes on: drawn in place on a terminal, a line a transition elsewhere.
-// Called by invoke --watch and the demo.
+// Called by invoke --watch, dev, and the demo.
 // Reads snapshots only; stopping to watch does not touch the run.
 
 import type { Clock } from "../kit/clock.ts";
 import { SECOND } from "../kit/units.ts";
-import type { RunSnapshot } from "../sdk/index.ts";
+import { NodeState, type Run, type RunSnapshot } from "../sdk/index.ts";
 import { LiveArea, type Screen } from "./live.ts";
 import { mergeSnapshot, type RunView, renderEnd, renderRun, transitionLines } from "./run_view.ts";
 import { type Paint, palette } from "./style.ts";
@@ -69,4 +69,17 @@ async function watchInPlace(
     area.finish(view === undefined ? [] : render(view));
   }
   return view;
+}
+
+/** True for a parked run with nothing at work: it ends only when somebody acts, and to wait for it would be to hang. */
+export function isStuck(run: Run): boolean {
+  return run.conditions.includes("Parked") && !run.nodes.some((node) => node.state === NodeState.ACTIVE);
+}
+
+/** Snapshots until the run is finished, or stuck. */
+export async function* untilStuck(snapshots: AsyncIterable<RunSnapshot>): AsyncGenerator<RunSnapshot> {
+  for await (const snapshot of snapshots) {
+    yield snapshot;
+    if (isStuck(snapshot.run)) return;
+  }
 }

@@ -6,10 +6,10 @@ import { randomBytes } from "node:crypto";
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { launch, type Running } from "../cli/processes.ts";
 import type { Clock } from "../kit/clock.ts";
 import { type Sandbox, secretsOf, startSandbox } from "../sandbox/service.ts";
 import { LIVE_KEY_VARIABLE, type LiveModel } from "./manifests.ts";
-import { launch, type Running } from "./processes.ts";
 
 /** Workers of the demo. One slot each: two branches of a run can only be in flight together on two workers. */
 export const WORKER_NAMES = ["demo-worker-1", "demo-worker-2"] as const;

@@ -24,6 +24,10 @@ Options:
   --token TOKEN            bearer token of its callers (default ${TOKEN})
   --signing-secret SECRET  whsec_ and base64: what webhooks are signed with (default: one that is the same everywhere)
   --help                   this text
+
+Examples:
+  orloj sandbox
+  eval "$(orloj sandbox --env)" && orloj server
 `;
 
 /** Runs the sandbox until a signal stops it. @returns the exit code: 0 stopped, 1 could not start, 2 bad flags */

@@ -102,6 +102,10 @@ ${WORKER_LISTENER_HELP}  --database-url URL   Postgres to use instead (ORLOJ_DAT
 
 ORLOJ_TRACING=otlp sends traces to OTEL_EXPORTER_OTLP_ENDPOINT; default off.
 Workers without certificates are served on 127.0.0.1 only.
+
+Examples:
+  orloj server
+  orloj server --database-url postgres://orloj@db.example/orloj --migrate check
 `;
 
 /** Reads the configuration. @throws CONFIG_INVALID saying which value and what it may be */

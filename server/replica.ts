@@ -19,6 +19,7 @@ import type { ControlPlane, InvokeInput } from "./commands/control_plane.ts";
 import { deleteResource } from "./commands/delete_resource.ts";
 import { explainDecisions } from "./commands/explain_decisions.ts";
 import { createToken, listTokens, revokeToken } from "./commands/manage_tokens.ts";
+import { planApply } from "./commands/plan_apply.ts";
 import { type QuotaSettings, Quotas } from "./commands/quotas.ts";
 import { exportedAudit, listAudit, watchAudit } from "./commands/read_audit.ts";
 import { listDeadLetters, readDeadLetter } from "./commands/read_dead_letters.ts";
@@ -268,6 +269,7 @@ function createControlPlane({
       : tracer.invocation(input, (sampled) => start(principal, { ...input, sampled }));
   return {
     apply: (principal, input) => apply({ ...context, pool: manifests, quotas }, principal, input),
+    planApply: (principal, input) => planApply({ ...context, pool: manifests }, principal, input),
     validate: (_principal, input) => validateManifests({ ...context, pool: manifests }, input),
     getResource: (kind, namespace, name) => readResource(context, kind, namespace, name),
     listResources: (filter, page) => listResources(context, filter, page),

@@ -24,6 +24,10 @@ Options:
   --maintenance-role NAME role of audit retention: removes old audit records, and nothing else
   --check                 change nothing; exit 1 if something is missing
   -h, --help              this text
+
+Examples:
+  orloj migrate --database-url postgres://owner@db.example/orloj
+  orloj migrate --database-url postgres://owner@db.example/orloj --check
 `;
 
 /**

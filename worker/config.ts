@@ -64,6 +64,10 @@ Environment:
   ORLOJ_LOG_FORMAT         json or text (default text)
   ORLOJ_TASK_LOGS          least level of the lines that tasks keep for orloj logs: debug, info, warn, error, or off (default info)
   ORLOJ_TRACING            otlp sends traces to OTEL_EXPORTER_OTLP_ENDPOINT (default off)
+
+Examples:
+  orloj worker
+  orloj worker --name gpu-1 --slots 8 --label region=eu
 `;
 
 /**

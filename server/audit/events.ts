@@ -241,11 +241,15 @@ export type AuditDetails = {
   "resource.applied": {
     readonly kind: string;
     readonly name: string;
-    readonly action: "created" | "configured";
+    /** recorded: it got another set, and is otherwise as it was. */
+    readonly action: "created" | "configured" | "recorded";
     readonly generation: number;
     readonly digest: string;
     readonly previousDigest?: string;
     readonly previousGeneration?: number;
+    /** The set of manifests that it belongs to. */
+    readonly set?: string;
+    readonly previousSet?: string;
   };
   "resource.deleted": {
     readonly kind: string;
@@ -253,6 +257,8 @@ export type AuditDetails = {
     readonly generation: number;
     readonly digest: string;
     readonly forced: boolean;
+    /** The set whose files do not hold it any more. */
+    readonly prunedFrom?: string;
     readonly referrers?: readonly string[];
   };
 

@@ -24,6 +24,7 @@ import type {
   LeaseView,
   Page,
   PageRequest,
+  PlannedChangeView,
   Principal,
   ReplayHow,
   ReplayResult,
@@ -47,6 +48,14 @@ export interface ApplyInput {
   readonly files: readonly ManifestFileInput[];
   readonly defaultNamespace: string;
   readonly strict: boolean;
+  /** Records every document as one of this set. */
+  readonly set?: string;
+  /** Deletes what is in the set and not in the files. */
+  readonly prune?: boolean;
+  /** Takes documents over that are in another set. */
+  readonly adopt?: boolean;
+  /** Generation that the one document in the files must have now. */
+  readonly expectedGeneration?: number;
   /** Namespaces that the caller may touch; absent: every one. */
   readonly within?: ReadonlySet<string>;
 }
@@ -81,6 +90,11 @@ export interface ControlPlane {
     principal: Principal,
     input: ApplyInput,
   ): Promise<{ results: ApplyResultView[]; diagnostics: DiagnosticView[] }>;
+  /** What apply would do; stores nothing. Findings are the result. @throws MANIFEST_TOO_SLOW, PERMISSION_DENIED */
+  planApply(
+    principal: Principal,
+    input: ApplyInput,
+  ): Promise<{ valid: boolean; changes: PlannedChangeView[]; diagnostics: DiagnosticView[] }>;
   /** Findings are the result. @throws MANIFEST_TOO_SLOW */
   validate(principal: Principal, input: ApplyInput): Promise<{ valid: boolean; diagnostics: DiagnosticView[] }>;
   /** @throws RESOURCE_NOT_FOUND */

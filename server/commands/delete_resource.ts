@@ -2,21 +2,19 @@
 // Called by rpc/manifest_service. Holds the catalog's revision row, so that no apply adds a reference meanwhile.
 // Revisions stay: a resource of that name goes on counting its generations if it is applied again.
 
-import { DomainError } from "../../kit/errors.ts";
 import { auditRecord } from "../audit/record.ts";
-import { referrersOf, SYSTEM_NAMESPACE } from "../manifests/references.ts";
-import { type Kind, manifestKey } from "../manifests/specs.ts";
+import { SYSTEM_NAMESPACE } from "../manifests/references.ts";
+import type { Kind } from "../manifests/specs.ts";
 import { resourceQueries } from "../storage/resources.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import { callTrace } from "./call_trace.ts";
 import type { CommandContext } from "./context.ts";
 import { manifestOf } from "./manifest_checks.ts";
+import { deleteRight } from "./planned_changes.ts";
 import { resourceNotFound } from "./read_resources.ts";
+import { inUse, referrersAmong } from "./referrers.ts";
 import { requireRight } from "./rights.ts";
 import type { Principal } from "./views.ts";
-
-/** Referrers named in the message at most; metadata holds their number. */
-const NAMED_MAX = 10;
 
 /** See the file header. @throws RESOURCE_NOT_FOUND, RESOURCE_IN_USE, PERMISSION_DENIED */
 export async function deleteResource(
@@ -28,15 +26,16 @@ export async function deleteResource(
   force: boolean,
 ): Promise<void> {
   const key = { kind, namespace, name };
-  const right = kind === "Policy" ? "policies.delete" : "operator";
-  requireRight(principal, right, namespace, `delete the ${kind} ${name}`);
+  requireRight(principal, deleteRight(kind), namespace, `delete the ${kind} ${name}`);
   await context.store.transaction(async (tx) => {
     const resources = resourceQueries(tx.db);
     await resources.lockCatalog();
     const row = await resources.get(key);
     if (row === undefined) throw resourceNotFound(kind, namespace, name);
     const referrers = await findReferrers(tx, key);
-    if (referrers.length > 0 && !force) throw inUse(key, referrers);
+    if (referrers.length > 0 && !force) {
+      throw inUse(key, referrers, "delete or change those first, or force the deletion");
+    }
     await resources.remove(key);
     await resources.bumpRevisions();
     const record = auditRecord({
@@ -63,15 +62,5 @@ async function findReferrers(
     key.namespace === SYSTEM_NAMESPACE
       ? await resources.all()
       : await resources.ofNamespaces([key.namespace, SYSTEM_NAMESPACE]);
-  return referrersOf(key, rows.map(manifestOf)).map((referrer) =>
-    manifestKey(referrer.kind, referrer.namespace, referrer.name),
-  );
-}
-
-function inUse(key: { kind: Kind; namespace: string; name: string }, referrers: readonly string[]): DomainError {
-  const more = referrers.length > NAMED_MAX ? ` and ${referrers.length - NAMED_MAX} more` : "";
-  const message =
-    `${key.kind} ${key.namespace}/${key.name} is used by ${referrers.slice(0, NAMED_MAX).join(", ")}${more}; ` +
-    "delete or change those first, or force the deletion";
-  return new DomainError("RESOURCE_IN_USE", message, { ...key, referrers: String(referrers.length) });
+  return referrersAmong(key, rows.map(manifestOf));
 }

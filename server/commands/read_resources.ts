@@ -59,6 +59,7 @@ function resourceView(row: ResourceRow, full: boolean): ResourceView {
     labels: row.labels,
     createTime: row.create_time,
     updateTime: row.update_time,
+    set: row.apply_set ?? "",
     ...(full && { manifestJson: row.document }),
   };
 }

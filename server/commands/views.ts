@@ -172,16 +172,37 @@ export interface ResourceView {
   readonly updateTime: Date;
   /** Absent unless asked for. */
   readonly manifestJson?: string;
+  /** The set of manifests that it was last applied with; empty: none. */
+  readonly set: string;
 }
 
-/** What apply did with one document. */
+/** What becomes of a resource: `recorded` gets a set and is otherwise as it was, `pruned` is deleted. */
+export type ApplyAction = "created" | "configured" | "recorded" | "unchanged" | "pruned";
+
+/** What apply did with one document, or with a resource that has none any more. */
 export interface ApplyResultView {
   readonly kind: Kind;
   readonly namespace: string;
   readonly name: string;
-  readonly action: "created" | "configured" | "unchanged";
+  readonly action: ApplyAction;
   readonly generation: number;
   readonly digest: string;
+}
+
+/** What apply would do with one resource. */
+export interface PlannedChangeView {
+  readonly kind: Kind;
+  readonly namespace: string;
+  readonly name: string;
+  readonly action: ApplyAction;
+  /** Generation that is stored now; 0: none. */
+  readonly generation: number;
+  /** The manifest that is stored now; empty: none. */
+  readonly currentJson: string;
+  /** The manifest that would be; empty for one that is pruned. */
+  readonly plannedJson: string;
+  /** Why apply would refuse; absent: it would not. */
+  readonly refusal?: { readonly reason: string; readonly message: string };
 }
 
 /** What went wrong. */

@@ -21,7 +21,7 @@ const CONDITION_KEYS = ["all", "any", "not", "match", "time", "cel", "exists", "
 const DEPTH_MAX = 16;
 
 /** Matchers with a plain list of values; true: any string is a value, else only these words or names. */
-const LIST_MATCHERS: Readonly<Record<string, readonly string[] | "name" | "text">> = {
+export const LIST_MATCHERS: Readonly<Record<string, readonly string[] | "name" | "text">> = {
   "requester.ids": "text",
   "requester.kinds": ["user", "service", "worker"],
   "requester.groups": "text",
@@ -31,7 +31,8 @@ const LIST_MATCHERS: Readonly<Record<string, readonly string[] | "name" | "text"
   "tool.effects": ["read", "write", "destructive"],
   "workflow.names": "name",
 };
-const KEYED_MATCHERS = [
+/** Matchers with values by key. */
+export const KEYED_MATCHERS = [
   "requester.claims",
   "agent.labels",
   "tool.labels",

@@ -35,6 +35,7 @@ export const CODES: Readonly<Record<Reason, Code>> = Object.freeze({
   OUTCOME_UNKNOWN: Code.FailedPrecondition,
   EFFECTS_RECORDED: Code.FailedPrecondition,
   RESOURCE_IN_USE: Code.FailedPrecondition,
+  SET_CONFLICT: Code.FailedPrecondition,
   PROTOCOL_VIOLATION: Code.FailedPrecondition,
   CONFIG_INVALID: Code.FailedPrecondition,
   LEASE_LOST: Code.Aborted,

@@ -4,7 +4,12 @@
 
 import type { ServiceImpl } from "@connectrpc/connect";
 import { MIB } from "../../kit/units.ts";
-import type { ApplyRequest, ManifestService, ValidateRequest } from "../../proto/gen/orloj/v1/manifest_pb.ts";
+import type {
+  ApplyRequest,
+  ManifestService,
+  PlanApplyRequest,
+  ValidateRequest,
+} from "../../proto/gen/orloj/v1/manifest_pb.ts";
 import type { ApplyInput } from "../commands/control_plane.ts";
 import { LABEL, LABEL_RULE } from "../manifests/fields.ts";
 import { planeOf, principalOf } from "./call_context.ts";
@@ -17,7 +22,7 @@ import {
   pageOf,
   requiredText,
 } from "./request_checks.ts";
-import { applyResultToWire, resourceToWire } from "./to_wire.ts";
+import { applyResultToWire, plannedChangeToWire, resourceToWire } from "./to_wire.ts";
 
 const FILES_MAX = 1_000;
 const FILE_NAME_CHARS_MAX = 1_024;
@@ -28,8 +33,24 @@ const PAGE_SIZE_MAX = 500;
 export function manifestService(): ServiceImpl<typeof ManifestService> {
   return {
     async apply(request, context) {
-      const { results, diagnostics } = await planeOf(context).apply(principalOf(context), applyInput(request));
+      const expected = request.expectedGeneration;
+      if (expected !== undefined && expected < 0n) {
+        throw invalidField(
+          "expected_generation",
+          "is negative: give a generation, or 0 for a manifest that must be new",
+        );
+      }
+      const input = {
+        ...setInput(request, applyInput(request)),
+        ...(expected !== undefined && { expectedGeneration: Number(expected) }),
+      };
+      const { results, diagnostics } = await planeOf(context).apply(principalOf(context), input);
       return { results: results.map(applyResultToWire), diagnostics };
+    },
+    async planApply(request, context) {
+      const input = setInput(request, applyInput(request));
+      const { valid, changes, diagnostics } = await planeOf(context).planApply(principalOf(context), input);
+      return { valid, changes: changes.map(plannedChangeToWire), diagnostics };
     },
     async validate(request, context) {
       return planeOf(context).validate(principalOf(context), applyInput(request));
@@ -66,7 +87,16 @@ function defaultNamespace(value: string): string {
   return namespace;
 }
 
-function applyInput(request: ApplyRequest | ValidateRequest): ApplyInput {
+function setInput(request: ApplyRequest | PlanApplyRequest, input: ApplyInput): ApplyInput {
+  const { set, prune, adopt } = request;
+  if (set === "" && (prune || adopt)) {
+    throw invalidField("set", `is empty, and ${prune ? "prune" : "adopt"} is about the resources of a set: name it`);
+  }
+  if (set !== "" && !LABEL.test(set)) throw invalidField("set", `is not a name: use ${LABEL_RULE}`);
+  return set === "" ? input : { ...input, set, prune, adopt };
+}
+
+function applyInput(request: ApplyRequest | PlanApplyRequest | ValidateRequest): ApplyInput {
   itemCount("files", request.files.length, 1, FILES_MAX);
   return {
     files: request.files.map((file, index) => ({

@@ -59,6 +59,7 @@ export const RIGHTS: Readonly<Record<MethodName, Access>> = Object.freeze({
   "grpc.reflection.v1.ServerReflection/ServerReflectionInfo": "authenticated",
   "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": "authenticated",
   "orloj.v1.ManifestService/Apply": APPLY,
+  "orloj.v1.ManifestService/PlanApply": READ,
   "orloj.v1.ManifestService/Validate": CHECK,
   "orloj.v1.ManifestService/GetResource": READ,
   "orloj.v1.ManifestService/ListResources": READ,

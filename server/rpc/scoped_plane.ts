@@ -37,6 +37,9 @@ class ScopedPlane implements UseCases {
   async apply(principal: Principal, input: ApplyInput) {
     return await this.#plane.apply(principal, { ...input, within: this.#namespaces });
   }
+  async planApply(principal: Principal, input: ApplyInput) {
+    return await this.#plane.planApply(principal, { ...input, within: this.#namespaces });
+  }
   async validate(principal: Principal, input: ApplyInput) {
     return await this.#plane.validate(principal, { ...input, within: this.#namespaces });
   }

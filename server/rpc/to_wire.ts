@@ -6,7 +6,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { AuditRecordSchema } from "../../proto/gen/orloj/v1/common_pb.ts";
 import type { LeaseSchema, WorkerSchema } from "../../proto/gen/orloj/v1/fleet_pb.ts";
-import type { ApplyResultSchema, ResourceSchema } from "../../proto/gen/orloj/v1/manifest_pb.ts";
+import type { ApplyResultSchema, PlannedChangeSchema, ResourceSchema } from "../../proto/gen/orloj/v1/manifest_pb.ts";
 import * as wire from "../../proto/gen/orloj/v1/workflow_pb.ts";
 import type { TaskLogChunkView } from "../commands/task_log_views.ts";
 import type {
@@ -14,6 +14,7 @@ import type {
   AuditRecordView,
   LeaseView,
   NodeView,
+  PlannedChangeView,
   ResourceView,
   RunView,
   TaskView,
@@ -76,6 +77,15 @@ export function resourceToWire(view: ResourceView): MessageInitShape<typeof Reso
 /** What apply did with one document. */
 export function applyResultToWire(view: ApplyResultView): MessageInitShape<typeof ApplyResultSchema> {
   return { ...view, generation: BigInt(view.generation) };
+}
+
+/** What apply would do with one resource. */
+export function plannedChangeToWire({
+  refusal,
+  ...view
+}: PlannedChangeView): MessageInitShape<typeof PlannedChangeSchema> {
+  const refused = refusal && { refusalReason: refusal.reason, refusal: refusal.message };
+  return { ...view, generation: BigInt(view.generation), ...refused };
 }
 
 /** A run with its nodes and edges. */

@@ -19,6 +19,8 @@ export interface ResourceRow {
   readonly document: string;
   readonly create_time: Date;
   readonly update_time: Date;
+  /** The set of manifests that it was last applied with; null: none. */
+  readonly apply_set: string | null;
 }
 
 /** Identity of a resource. */
@@ -34,6 +36,7 @@ export interface ResourceWrite extends ResourceKey {
   readonly digest: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly document: string;
+  readonly apply_set: string | null;
 }
 
 const WRITE_COLUMNS: Columns = {
@@ -44,6 +47,7 @@ const WRITE_COLUMNS: Columns = {
   digest: "text",
   labels: "jsonb",
   document: "text",
+  apply_set: "text",
 };
 const REVISION_COLUMNS: Columns = {
   kind: "text",
@@ -64,6 +68,7 @@ const ALL = [
   "document",
   "create_time",
   "update_time",
+  "apply_set",
 ] as const;
 
 /** Queries of the resource, resource_revision and revision tables. */
@@ -117,14 +122,36 @@ export function resourceQueries(db: Queryable) {
         WRITE_COLUMNS,
         rows,
         `on conflict (kind, namespace, name) do update set generation = excluded.generation, digest = excluded.digest,
-          labels = excluded.labels, document = excluded.document, update_time = clock_timestamp()`,
+          labels = excluded.labels, document = excluded.document, apply_set = excluded.apply_set,
+          update_time = clock_timestamp()`,
       );
       await bulkInsert(
         db,
         "resource_revision",
         REVISION_COLUMNS,
-        rows.map(({ labels: _labels, ...row }) => ({ ...row, applied_by: appliedBy })),
+        rows.map(({ labels: _labels, apply_set: _set, ...row }) => ({ ...row, applied_by: appliedBy })),
       );
+    },
+
+    /** Notes the set of resources that stay as they are otherwise. */
+    async recordSet(keys: readonly ResourceKey[], set: string): Promise<void> {
+      if (keys.length === 0) return;
+      await sql`
+        update resource r set apply_set = ${set}
+        from json_to_recordset(${recordSet(keys)}::json) as x(kind text, namespace text, name text)
+        where r.kind = x.kind and r.namespace = x.namespace and r.name = x.name`.execute(db);
+    },
+
+    /** Every resource of a set, in key order, through its index. */
+    async ofSet(set: string): Promise<ResourceRow[]> {
+      return await db
+        .selectFrom("resource")
+        .select(ALL)
+        .where("apply_set", "=", set)
+        .orderBy("kind")
+        .orderBy("namespace")
+        .orderBy("name")
+        .execute();
     },
 
     /** The highest generation that each resource ever had, deleted ones included: a new one goes on counting. */

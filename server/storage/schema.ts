@@ -26,6 +26,8 @@ export interface ResourceTable {
   document: string;
   create_time: Time;
   update_time: Time;
+  /** The set of manifests that it was last applied with; null: none. */
+  apply_set: string | null;
 }
 
 /** Every generation of each resource. */

@@ -154,11 +154,13 @@ test("command lines that cannot be carried out say why, and write nothing", asyn
     codegen("--out", "out.ts"),
   ]);
   expect(answers).toEqual([
-    "2 error[E-USAGE] folder cannot be read: it is a folder\n",
+    "2 error[E-USAGE] folder cannot be read: it is a folder. Next: orloj codegen --help\n",
     "2 error[E-USAGE] nowhere/out.ts cannot be written: there is no such file. Next: name a file in a folder that is there\n",
     "2 error[E-USAGE] --check needs a file. Next: pass --out FILE\n",
     expect.stringMatching(/^2 error\[E-USAGE\] --all-namespaces does not go with -f/),
-    expect.stringMatching(/^2 error\[E-USAGE\] there is no WorkflowTemplate in .*offline_agent\.yaml\n$/),
+    expect.stringMatching(
+      /^2 error\[E-USAGE\] there is no WorkflowTemplate in .*offline_agent\.yaml\. Next: orloj codegen --help\n$/,
+    ),
     expect.stringMatching(/^5 error\[E-SERVER-UNREACHABLE\]/),
   ]);
   expect(existsSync(join(folder.path, "out.ts"))).toBe(false);

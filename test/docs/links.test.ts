@@ -16,7 +16,7 @@ const PAGES = [...pagesIn(ROOT, false), ...pagesIn(join(ROOT, "docs"), true), ..
 /** What a path in backticks ends in. A bare name may stand for a file beside the page or beside another one that is named there. */
 const FILE = /`([\w.@-]+(?:\/[\w.@-]+)*\.(?:ts|yaml|proto|md|json|sql))`/g;
 /** Made by programs or told as an example, not part of the tree. */
-const NOT_IN_TREE = new Set(["config.json", ".orloj/config.json"]);
+const NOT_IN_TREE = new Set(["config.json", ".orloj/config.json", "orloj.schema.json", ".vscode/settings.json"]);
 
 function pagesIn(folder: string, deep: boolean): string[] {
   return readdirSync(folder, { recursive: deep, encoding: "utf8" })

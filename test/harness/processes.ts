@@ -16,7 +16,7 @@ import { temporaryFolder } from "./folders.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const COMMAND = join(ROOT, "bin/orloj.ts");
-const READY_TIMEOUT_MS = 20_000;
+const READY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 15_000;
 
 /** How a process ended. */

@@ -5,8 +5,8 @@
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { launch } from "../../cli/processes.ts";
 import type { Cleanup } from "../../demo/fleet.ts";
-import { launch } from "../../demo/processes.ts";
 import type { Clock } from "../../kit/clock.ts";
 import { createClient, type OrlojClient } from "../../sdk/index.ts";
 import { agent, httpTool, policy, single, system, template } from "../e2e/documents.ts";

@@ -29,6 +29,7 @@ const RESOURCE: views.ResourceView = {
   labels: { l: "1" },
   createTime: time,
   updateTime: time,
+  set: "",
 };
 const WORKER: views.WorkerSessionView = {
   sessionId: "ses_1",
@@ -195,6 +196,9 @@ export class FakeControlPlane implements ControlPlane {
     const { kind, namespace, name, generation, digest } = RESOURCE;
     const results: views.ApplyResultView[] = [{ kind, namespace, name, generation, digest, action: "created" }];
     return this.#answer("apply", args, { results, diagnostics: [] });
+  }
+  planApply(...args: Parameters<ControlPlane["planApply"]>) {
+    return this.#answer("planApply", args, { valid: true, changes: [], diagnostics: [] });
   }
   validate(...args: Parameters<ControlPlane["validate"]>) {
     return this.#answer("validate", args, { valid: true, diagnostics: [] });

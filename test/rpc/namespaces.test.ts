@@ -51,6 +51,7 @@ const OTHERWISE = new Set([
   "DeadLetterService/ReplayDeadLetters",
   "DeadLetterService/DiscardDeadLetters",
   "ManifestService/Apply",
+  "ManifestService/PlanApply",
   "ManifestService/Validate",
   "AuditService/GetAuditKey",
 ]);
@@ -179,10 +180,10 @@ test("dead letters of others are neither replayed nor discarded, each with the a
 });
 
 test("files are checked within the namespaces of the caller", async () => {
-  for (const name of ["Apply", "Validate"]) {
+  for (const name of ["Apply", "PlanApply", "Validate"]) {
     const [method] = METHODS.filter((one) => one.name === name);
     expect((await call(transport, method!)).reason).toBe("OK");
-    const asked = rig.plane.calls.findLast((one) => one.method === name.toLowerCase());
+    const asked = rig.plane.calls.findLast((one) => one.method === name.replace(/^./, (first) => first.toLowerCase()));
     expect(asked?.args[1]).toMatchObject({ within: new Set(["default"]) });
   }
 });

@@ -6,6 +6,7 @@ import type { JsonValue } from "@bufbuild/protobuf";
 
 export const SAMPLE_REQUESTS: Readonly<Record<string, JsonValue>> = {
   "orloj.v1.ManifestService/Apply": { files: [{ name: "a.yaml", content: "kind: Agent" }] },
+  "orloj.v1.ManifestService/PlanApply": { files: [{ name: "a.yaml", content: "kind: Agent" }] },
   "orloj.v1.ManifestService/Validate": { files: [{ name: "a.yaml", content: "kind: Agent" }] },
   "orloj.v1.ManifestService/GetResource": { kind: "Agent", name: "a" },
   "orloj.v1.ManifestService/ListResources": {},

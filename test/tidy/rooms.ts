@@ -144,7 +144,7 @@ export const MAIN_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   "server/upgrade.ts": ["cli/migrate.ts", "server/main.ts"],
   "worker/main.ts": ["cli/worker.ts"],
   "sandbox/main.ts": ["cli/sandbox.ts"],
-  "cli/main.ts": ["bin/orloj.ts"],
+  "cli/main.ts": ["bin/orloj.ts", "scripts/reference_cli.ts"],
 };
 
 /** Room of a file, undefined outside the product. */

@@ -17,6 +17,7 @@ import { up as sessionHandlers } from "./0026_session_handlers.ts";
 import { up as nodeEdges } from "./0030_node_edges.ts";
 import { up as mapItems } from "./0031_map_items.ts";
 import { up as taskLogs } from "./0033_task_logs.ts";
+import { up as applySets } from "./0034_apply_sets.ts";
 
 /** One forward step of the schema; runs in a transaction of its own. */
 export interface Migration {
@@ -41,4 +42,5 @@ export const migrations: readonly Migration[] = [
   { name: "0030_node_edges", up: nodeEdges },
   { name: "0031_map_items", up: mapItems },
   { name: "0033_task_logs", up: taskLogs },
+  { name: "0034_apply_sets", up: applySets },
 ];

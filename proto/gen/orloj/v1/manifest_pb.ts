@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file orloj/v1/manifest.proto.
  */
 export const file_orloj_v1_manifest: GenFile = /*@__PURE__*/
-  fileDesc("Chdvcmxvai92MS9tYW5pZmVzdC5wcm90bxIIb3Jsb2oudjEiLQoMTWFuaWZlc3RGaWxlEgwKBG5hbWUYASABKAkSDwoHY29udGVudBgCIAEoCSK1AgoIUmVzb3VyY2USDAoEa2luZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEbmFtZRgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgDEg4KBmRpZ2VzdBgFIAEoCRIuCgZsYWJlbHMYBiADKAsyHi5vcmxvai52MS5SZXNvdXJjZS5MYWJlbHNFbnRyeRIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDW1hbmlmZXN0X2pzb24YCSABKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJwCgtBcHBseVJlc3VsdBIMCgRraW5kGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRIMCgRuYW1lGAMgASgJEg4KBmFjdGlvbhgEIAEoCRISCgpnZW5lcmF0aW9uGAUgASgDEg4KBmRpZ2VzdBgGIAEoCSJgCgxBcHBseVJlcXVlc3QSJQoFZmlsZXMYASADKAsyFi5vcmxvai52MS5NYW5pZmVzdEZpbGUSGQoRZGVmYXVsdF9uYW1lc3BhY2UYAiABKAkSDgoGc3RyaWN0GAMgASgIImIKDUFwcGx5UmVzcG9uc2USJgoHcmVzdWx0cxgBIAMoCzIVLm9ybG9qLnYxLkFwcGx5UmVzdWx0EikKC2RpYWdub3N0aWNzGAIgAygLMhQub3Jsb2oudjEuRGlhZ25vc3RpYyJjCg9WYWxpZGF0ZVJlcXVlc3QSJQoFZmlsZXMYASADKAsyFi5vcmxvai52MS5NYW5pZmVzdEZpbGUSGQoRZGVmYXVsdF9uYW1lc3BhY2UYAiABKAkSDgoGc3RyaWN0GAMgASgIIkwKEFZhbGlkYXRlUmVzcG9uc2USDQoFdmFsaWQYASABKAgSKQoLZGlhZ25vc3RpY3MYAiADKAsyFC5vcmxvai52MS5EaWFnbm9zdGljIkMKEkdldFJlc291cmNlUmVxdWVzdBIMCgRraW5kGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRIMCgRuYW1lGAMgASgJIjsKE0dldFJlc291cmNlUmVzcG9uc2USJAoIcmVzb3VyY2UYASABKAsyEi5vcmxvai52MS5SZXNvdXJjZSJsChRMaXN0UmVzb3VyY2VzUmVxdWVzdBIMCgRraW5kGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCRIMCgRmdWxsGAUgASgIIlcKFUxpc3RSZXNvdXJjZXNSZXNwb25zZRIlCglyZXNvdXJjZXMYASADKAsyEi5vcmxvai52MS5SZXNvdXJjZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiVQoVRGVsZXRlUmVzb3VyY2VSZXF1ZXN0EgwKBGtpbmQYASABKAkSEQoJbmFtZXNwYWNlGAIgASgJEgwKBG5hbWUYAyABKAkSDQoFZm9yY2UYBCABKAgiGAoWRGVsZXRlUmVzb3VyY2VSZXNwb25zZTKBAwoPTWFuaWZlc3RTZXJ2aWNlEjgKBUFwcGx5EhYub3Jsb2oudjEuQXBwbHlSZXF1ZXN0Ghcub3Jsb2oudjEuQXBwbHlSZXNwb25zZRJBCghWYWxpZGF0ZRIZLm9ybG9qLnYxLlZhbGlkYXRlUmVxdWVzdBoaLm9ybG9qLnYxLlZhbGlkYXRlUmVzcG9uc2USSgoLR2V0UmVzb3VyY2USHC5vcmxvai52MS5HZXRSZXNvdXJjZVJlcXVlc3QaHS5vcmxvai52MS5HZXRSZXNvdXJjZVJlc3BvbnNlElAKDUxpc3RSZXNvdXJjZXMSHi5vcmxvai52MS5MaXN0UmVzb3VyY2VzUmVxdWVzdBofLm9ybG9qLnYxLkxpc3RSZXNvdXJjZXNSZXNwb25zZRJTCg5EZWxldGVSZXNvdXJjZRIfLm9ybG9qLnYxLkRlbGV0ZVJlc291cmNlUmVxdWVzdBogLm9ybG9qLnYxLkRlbGV0ZVJlc291cmNlUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_orloj_v1_error]);
+  fileDesc("Chdvcmxvai92MS9tYW5pZmVzdC5wcm90bxIIb3Jsb2oudjEiLQoMTWFuaWZlc3RGaWxlEgwKBG5hbWUYASABKAkSDwoHY29udGVudBgCIAEoCSLCAgoIUmVzb3VyY2USDAoEa2luZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEbmFtZRgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgDEg4KBmRpZ2VzdBgFIAEoCRIuCgZsYWJlbHMYBiADKAsyHi5vcmxvai52MS5SZXNvdXJjZS5MYWJlbHNFbnRyeRIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDW1hbmlmZXN0X2pzb24YCSABKAkSCwoDc2V0GAogASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEicAoLQXBwbHlSZXN1bHQSDAoEa2luZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEbmFtZRgDIAEoCRIOCgZhY3Rpb24YBCABKAkSEgoKZ2VuZXJhdGlvbhgFIAEoAxIOCgZkaWdlc3QYBiABKAkixQEKDEFwcGx5UmVxdWVzdBIlCgVmaWxlcxgBIAMoCzIWLm9ybG9qLnYxLk1hbmlmZXN0RmlsZRIZChFkZWZhdWx0X25hbWVzcGFjZRgCIAEoCRIOCgZzdHJpY3QYAyABKAgSCwoDc2V0GAQgASgJEg0KBXBydW5lGAUgASgIEg0KBWFkb3B0GAYgASgIEiAKE2V4cGVjdGVkX2dlbmVyYXRpb24YByABKANIAIgBAUIWChRfZXhwZWN0ZWRfZ2VuZXJhdGlvbiJiCg1BcHBseVJlc3BvbnNlEiYKB3Jlc3VsdHMYASADKAsyFS5vcmxvai52MS5BcHBseVJlc3VsdBIpCgtkaWFnbm9zdGljcxgCIAMoCzIULm9ybG9qLnYxLkRpYWdub3N0aWMitwEKDVBsYW5uZWRDaGFuZ2USDAoEa2luZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEbmFtZRgDIAEoCRIOCgZhY3Rpb24YBCABKAkSEgoKZ2VuZXJhdGlvbhgFIAEoAxIUCgxjdXJyZW50X2pzb24YBiABKAkSFAoMcGxhbm5lZF9qc29uGAcgASgJEhYKDnJlZnVzYWxfcmVhc29uGAggASgJEg8KB3JlZnVzYWwYCSABKAkijwEKEFBsYW5BcHBseVJlcXVlc3QSJQoFZmlsZXMYASADKAsyFi5vcmxvai52MS5NYW5pZmVzdEZpbGUSGQoRZGVmYXVsdF9uYW1lc3BhY2UYAiABKAkSDgoGc3RyaWN0GAMgASgIEgsKA3NldBgEIAEoCRINCgVwcnVuZRgFIAEoCBINCgVhZG9wdBgGIAEoCCJ3ChFQbGFuQXBwbHlSZXNwb25zZRINCgV2YWxpZBgBIAEoCBIoCgdjaGFuZ2VzGAIgAygLMhcub3Jsb2oudjEuUGxhbm5lZENoYW5nZRIpCgtkaWFnbm9zdGljcxgDIAMoCzIULm9ybG9qLnYxLkRpYWdub3N0aWMiYwoPVmFsaWRhdGVSZXF1ZXN0EiUKBWZpbGVzGAEgAygLMhYub3Jsb2oudjEuTWFuaWZlc3RGaWxlEhkKEWRlZmF1bHRfbmFtZXNwYWNlGAIgASgJEg4KBnN0cmljdBgDIAEoCCJMChBWYWxpZGF0ZVJlc3BvbnNlEg0KBXZhbGlkGAEgASgIEikKC2RpYWdub3N0aWNzGAIgAygLMhQub3Jsb2oudjEuRGlhZ25vc3RpYyJDChJHZXRSZXNvdXJjZVJlcXVlc3QSDAoEa2luZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEbmFtZRgDIAEoCSI7ChNHZXRSZXNvdXJjZVJlc3BvbnNlEiQKCHJlc291cmNlGAEgASgLMhIub3Jsb2oudjEuUmVzb3VyY2UibAoUTGlzdFJlc291cmNlc1JlcXVlc3QSDAoEa2luZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkSDAoEZnVsbBgFIAEoCCJXChVMaXN0UmVzb3VyY2VzUmVzcG9uc2USJQoJcmVzb3VyY2VzGAEgAygLMhIub3Jsb2oudjEuUmVzb3VyY2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlUKFURlbGV0ZVJlc291cmNlUmVxdWVzdBIMCgRraW5kGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRIMCgRuYW1lGAMgASgJEg0KBWZvcmNlGAQgASgIIhgKFkRlbGV0ZVJlc291cmNlUmVzcG9uc2UyxwMKD01hbmlmZXN0U2VydmljZRI4CgVBcHBseRIWLm9ybG9qLnYxLkFwcGx5UmVxdWVzdBoXLm9ybG9qLnYxLkFwcGx5UmVzcG9uc2USQQoIVmFsaWRhdGUSGS5vcmxvai52MS5WYWxpZGF0ZVJlcXVlc3QaGi5vcmxvai52MS5WYWxpZGF0ZVJlc3BvbnNlEkQKCVBsYW5BcHBseRIaLm9ybG9qLnYxLlBsYW5BcHBseVJlcXVlc3QaGy5vcmxvai52MS5QbGFuQXBwbHlSZXNwb25zZRJKCgtHZXRSZXNvdXJjZRIcLm9ybG9qLnYxLkdldFJlc291cmNlUmVxdWVzdBodLm9ybG9qLnYxLkdldFJlc291cmNlUmVzcG9uc2USUAoNTGlzdFJlc291cmNlcxIeLm9ybG9qLnYxLkxpc3RSZXNvdXJjZXNSZXF1ZXN0Gh8ub3Jsb2oudjEuTGlzdFJlc291cmNlc1Jlc3BvbnNlElMKDkRlbGV0ZVJlc291cmNlEh8ub3Jsb2oudjEuRGVsZXRlUmVzb3VyY2VSZXF1ZXN0GiAub3Jsb2oudjEuRGVsZXRlUmVzb3VyY2VSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_orloj_v1_error]);
 
 /**
  * One YAML file, read by the caller.
@@ -104,6 +104,13 @@ export type Resource = Message<"orloj.v1.Resource"> & {
    * @generated from field: string manifest_json = 9;
    */
   manifestJson: string;
+
+  /**
+   * The set of manifests that it was last applied with; empty: none.
+   *
+   * @generated from field: string set = 10;
+   */
+  set: string;
 };
 
 /**
@@ -114,7 +121,7 @@ export const ResourceSchema: GenMessage<Resource> = /*@__PURE__*/
   messageDesc(file_orloj_v1_manifest, 1);
 
 /**
- * What Apply did with one document.
+ * What Apply did with one document, or with a resource of the set that has none any more.
  *
  * @generated from message orloj.v1.ApplyResult
  */
@@ -135,7 +142,7 @@ export type ApplyResult = Message<"orloj.v1.ApplyResult"> & {
   name: string;
 
   /**
-   * "created", "configured" or "unchanged".
+   * "created", "configured", "unchanged", "recorded" (it got another set, and is otherwise as it was) or "pruned".
    *
    * @generated from field: string action = 4;
    */
@@ -183,6 +190,34 @@ export type ApplyRequest = Message<"orloj.v1.ApplyRequest"> & {
    * @generated from field: bool strict = 3;
    */
   strict: boolean;
+
+  /**
+   * Records every document as one of this set: lower-case letters, digits and dashes, at most 63. Empty: sets stay as they are.
+   *
+   * @generated from field: string set = 4;
+   */
+  set: string;
+
+  /**
+   * Deletes what is in the set and not in the files, in the same transaction. Needs set, and at least one document.
+   *
+   * @generated from field: bool prune = 5;
+   */
+  prune: boolean;
+
+  /**
+   * Takes over documents that are in another set; without it they are refused with SET_CONFLICT.
+   *
+   * @generated from field: bool adopt = 6;
+   */
+  adopt: boolean;
+
+  /**
+   * Generation that the one document in the files must have now, 0 if it must be new; else VERSION_CHANGED. Absent: any.
+   *
+   * @generated from field: optional int64 expected_generation = 7;
+   */
+  expectedGeneration?: bigint | undefined;
 };
 
 /**
@@ -217,6 +252,150 @@ export const ApplyResponseSchema: GenMessage<ApplyResponse> = /*@__PURE__*/
   messageDesc(file_orloj_v1_manifest, 4);
 
 /**
+ * What Apply would do with one resource.
+ *
+ * @generated from message orloj.v1.PlannedChange
+ */
+export type PlannedChange = Message<"orloj.v1.PlannedChange"> & {
+  /**
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * @generated from field: string namespace = 2;
+   */
+  namespace: string;
+
+  /**
+   * @generated from field: string name = 3;
+   */
+  name: string;
+
+  /**
+   * As in ApplyResult.
+   *
+   * @generated from field: string action = 4;
+   */
+  action: string;
+
+  /**
+   * Generation that is stored now; 0: none.
+   *
+   * @generated from field: int64 generation = 5;
+   */
+  generation: bigint;
+
+  /**
+   * The manifest that is stored now, as canonical JSON; empty: none.
+   *
+   * @generated from field: string current_json = 6;
+   */
+  currentJson: string;
+
+  /**
+   * The manifest that would be stored; empty for one that would be pruned.
+   *
+   * @generated from field: string planned_json = 7;
+   */
+  plannedJson: string;
+
+  /**
+   * Reason and message with which Apply would refuse; empty: it would not.
+   *
+   * @generated from field: string refusal_reason = 8;
+   */
+  refusalReason: string;
+
+  /**
+   * @generated from field: string refusal = 9;
+   */
+  refusal: string;
+};
+
+/**
+ * Describes the message orloj.v1.PlannedChange.
+ * Use `create(PlannedChangeSchema)` to create a new message.
+ */
+export const PlannedChangeSchema: GenMessage<PlannedChange> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_manifest, 5);
+
+/**
+ * @generated from message orloj.v1.PlanApplyRequest
+ */
+export type PlanApplyRequest = Message<"orloj.v1.PlanApplyRequest"> & {
+  /**
+   * These are as in ApplyRequest.
+   *
+   * @generated from field: repeated orloj.v1.ManifestFile files = 1;
+   */
+  files: ManifestFile[];
+
+  /**
+   * @generated from field: string default_namespace = 2;
+   */
+  defaultNamespace: string;
+
+  /**
+   * @generated from field: bool strict = 3;
+   */
+  strict: boolean;
+
+  /**
+   * @generated from field: string set = 4;
+   */
+  set: string;
+
+  /**
+   * @generated from field: bool prune = 5;
+   */
+  prune: boolean;
+
+  /**
+   * @generated from field: bool adopt = 6;
+   */
+  adopt: boolean;
+};
+
+/**
+ * Describes the message orloj.v1.PlanApplyRequest.
+ * Use `create(PlanApplyRequestSchema)` to create a new message.
+ */
+export const PlanApplyRequestSchema: GenMessage<PlanApplyRequest> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_manifest, 6);
+
+/**
+ * @generated from message orloj.v1.PlanApplyResponse
+ */
+export type PlanApplyResponse = Message<"orloj.v1.PlanApplyResponse"> & {
+  /**
+   * True when the files have no errors; else nothing is planned.
+   *
+   * @generated from field: bool valid = 1;
+   */
+  valid: boolean;
+
+  /**
+   * In file order, then what would be pruned.
+   *
+   * @generated from field: repeated orloj.v1.PlannedChange changes = 2;
+   */
+  changes: PlannedChange[];
+
+  /**
+   * @generated from field: repeated orloj.v1.Diagnostic diagnostics = 3;
+   */
+  diagnostics: Diagnostic[];
+};
+
+/**
+ * Describes the message orloj.v1.PlanApplyResponse.
+ * Use `create(PlanApplyResponseSchema)` to create a new message.
+ */
+export const PlanApplyResponseSchema: GenMessage<PlanApplyResponse> = /*@__PURE__*/
+  messageDesc(file_orloj_v1_manifest, 7);
+
+/**
  * @generated from message orloj.v1.ValidateRequest
  */
 export type ValidateRequest = Message<"orloj.v1.ValidateRequest"> & {
@@ -241,7 +420,7 @@ export type ValidateRequest = Message<"orloj.v1.ValidateRequest"> & {
  * Use `create(ValidateRequestSchema)` to create a new message.
  */
 export const ValidateRequestSchema: GenMessage<ValidateRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_manifest, 5);
+  messageDesc(file_orloj_v1_manifest, 8);
 
 /**
  * @generated from message orloj.v1.ValidateResponse
@@ -265,7 +444,7 @@ export type ValidateResponse = Message<"orloj.v1.ValidateResponse"> & {
  * Use `create(ValidateResponseSchema)` to create a new message.
  */
 export const ValidateResponseSchema: GenMessage<ValidateResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_manifest, 6);
+  messageDesc(file_orloj_v1_manifest, 9);
 
 /**
  * @generated from message orloj.v1.GetResourceRequest
@@ -294,7 +473,7 @@ export type GetResourceRequest = Message<"orloj.v1.GetResourceRequest"> & {
  * Use `create(GetResourceRequestSchema)` to create a new message.
  */
 export const GetResourceRequestSchema: GenMessage<GetResourceRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_manifest, 7);
+  messageDesc(file_orloj_v1_manifest, 10);
 
 /**
  * @generated from message orloj.v1.GetResourceResponse
@@ -311,7 +490,7 @@ export type GetResourceResponse = Message<"orloj.v1.GetResourceResponse"> & {
  * Use `create(GetResourceResponseSchema)` to create a new message.
  */
 export const GetResourceResponseSchema: GenMessage<GetResourceResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_manifest, 8);
+  messageDesc(file_orloj_v1_manifest, 11);
 
 /**
  * @generated from message orloj.v1.ListResourcesRequest
@@ -356,7 +535,7 @@ export type ListResourcesRequest = Message<"orloj.v1.ListResourcesRequest"> & {
  * Use `create(ListResourcesRequestSchema)` to create a new message.
  */
 export const ListResourcesRequestSchema: GenMessage<ListResourcesRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_manifest, 9);
+  messageDesc(file_orloj_v1_manifest, 12);
 
 /**
  * @generated from message orloj.v1.ListResourcesResponse
@@ -380,7 +559,7 @@ export type ListResourcesResponse = Message<"orloj.v1.ListResourcesResponse"> & 
  * Use `create(ListResourcesResponseSchema)` to create a new message.
  */
 export const ListResourcesResponseSchema: GenMessage<ListResourcesResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_manifest, 10);
+  messageDesc(file_orloj_v1_manifest, 13);
 
 /**
  * @generated from message orloj.v1.DeleteResourceRequest
@@ -414,7 +593,7 @@ export type DeleteResourceRequest = Message<"orloj.v1.DeleteResourceRequest"> & 
  * Use `create(DeleteResourceRequestSchema)` to create a new message.
  */
 export const DeleteResourceRequestSchema: GenMessage<DeleteResourceRequest> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_manifest, 11);
+  messageDesc(file_orloj_v1_manifest, 14);
 
 /**
  * @generated from message orloj.v1.DeleteResourceResponse
@@ -427,7 +606,7 @@ export type DeleteResourceResponse = Message<"orloj.v1.DeleteResourceResponse"> 
  * Use `create(DeleteResourceResponseSchema)` to create a new message.
  */
 export const DeleteResourceResponseSchema: GenMessage<DeleteResourceResponse> = /*@__PURE__*/
-  messageDesc(file_orloj_v1_manifest, 12);
+  messageDesc(file_orloj_v1_manifest, 15);
 
 /**
  * Stores and serves manifests.
@@ -454,6 +633,16 @@ export const ManifestService: GenService<{
     methodKind: "unary";
     input: typeof ValidateRequestSchema;
     output: typeof ValidateResponseSchema;
+  },
+  /**
+   * Says what Apply would do, resource by resource, and why it would refuse; stores nothing.
+   *
+   * @generated from rpc orloj.v1.ManifestService.PlanApply
+   */
+  planApply: {
+    methodKind: "unary";
+    input: typeof PlanApplyRequestSchema;
+    output: typeof PlanApplyResponseSchema;
   },
   /**
    * Returns one stored resource.

@@ -1,5 +1,5 @@
 // Starts a process, waits for the line in which it says that it is ready, and stops it.
-// Called by demo/fleet.ts for the server and the workers.
+// Called by dev_fleet.ts and by demo/fleet.ts, for the server and the workers.
 // Never leaves a process behind: a stop that is not heeded ends with SIGKILL.
 
 import { type ChildProcess, spawn } from "node:child_process";
@@ -21,6 +21,10 @@ export interface Launch {
   readonly env: NodeJS.ProcessEnv;
   /** What the ready line looks like. */
   readonly ready: RegExp;
+  /** In a process group of its own: Ctrl-C in the terminal does not reach it, so whoever started it says in which order things end. */
+  readonly detached?: boolean;
+  /** Called with each line that it writes. */
+  readonly onLine?: (line: string) => void;
 }
 
 /** A running process. */
@@ -30,6 +34,8 @@ export interface Running {
   readonly match: RegExpExecArray;
   /** The last lines that it wrote besides its ready line, oldest first. */
   readonly tail: readonly string[];
+  /** Resolves when it has ended. */
+  readonly ended: Promise<void>;
 }
 
 /**
@@ -42,7 +48,10 @@ export async function launch(
   clock: Clock,
   onStart: (stop: () => Promise<void>) => void,
 ): Promise<Running> {
-  const child = spawn(process.execPath, options.args, { env: options.env, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, options.args, {
+    ...{ env: options.env, stdio: ["ignore", "pipe", "pipe"] },
+    detached: options.detached === true,
+  });
   const exited = new Promise<void>((done) => {
     child.once("exit", () => done());
     child.once("error", () => done());
@@ -54,6 +63,7 @@ export async function launch(
   try {
     const match = await new Promise<RegExpExecArray>((ready, failed) => {
       const onLine = (line: string) => {
+        options.onLine?.(line);
         const found = options.ready.exec(line);
         if (found !== null) ready(found);
         else if (tail.push(line) > TAIL_LINES_MAX) tail.shift();
@@ -65,7 +75,7 @@ export async function launch(
       const cancel = clock.after(READY_MS, () => failed(why(`was not ready within ${READY_MS / SECOND} s`)));
       deadline.signal.addEventListener("abort", cancel, { once: true });
     });
-    return { pid: child.pid as number, match, tail };
+    return { pid: child.pid as number, match, tail, ended: exited };
   } catch (error) {
     await stop();
     throw error;
