@@ -21,15 +21,8 @@ export { RUN, TASK } from "./run_views.ts";
 const time = new Date("2026-01-02T03:04:05.678Z");
 
 const RESOURCE: views.ResourceView = {
-  kind: "Agent",
-  namespace: "default",
-  name: "a",
-  generation: 3,
-  digest: "sha256:1",
-  labels: { l: "1" },
-  createTime: time,
-  updateTime: time,
-  set: "",
+  ...{ kind: "Agent", namespace: "default", name: "a", generation: 3, digest: "sha256:1", labels: { l: "1" } },
+  ...{ createTime: time, updateTime: time, set: "" },
 };
 const WORKER: views.WorkerSessionView = {
   sessionId: "ses_1",
@@ -48,16 +41,8 @@ const WORKER: views.WorkerSessionView = {
   version: "0.1.0",
 };
 const LEASE: views.LeaseView = {
-  taskId: "task_1",
-  runId: "run_1",
-  node: "n",
-  sessionId: "ses_1",
-  worker: "w",
-  attempt: 1,
-  delivery: 1,
-  accepted: true,
-  claimTime: time,
-  expireTime: time,
+  ...{ taskId: "task_1", runId: "run_1", node: "n", sessionId: "ses_1", worker: "w", attempt: 1, delivery: 1 },
+  ...{ accepted: true, claimTime: time, expireTime: time },
 };
 export const LETTER: views.DeadLetterView = {
   ...{ taskId: "task_1", runId: "run_1", namespace: "default", workflow: "hello", node: "n", agent: "agent" },
