@@ -11,10 +11,11 @@ import { describeRecord } from "./audit_text.ts";
 import { registerVerify } from "./audit_verify.ts";
 import type { Context } from "./context.ts";
 import { EXIT } from "./failure.ts";
-import { instant, table } from "./format.ts";
+import { instant } from "./format.ts";
 import { presentable } from "./json_output.ts";
+import { type Listing, showListing } from "./listing.ts";
 import { collect, parseLimit, parseMoment } from "./options.ts";
-import { allPages } from "./pages.ts";
+import { allPages, type Pages } from "./pages.ts";
 import { safeLine } from "./sanitize.ts";
 
 interface Options {
@@ -25,6 +26,7 @@ interface Options {
   readonly since?: string;
   readonly until?: string;
   readonly limit: number;
+  readonly pageToken?: string;
   readonly follow?: boolean;
 }
 
@@ -44,6 +46,7 @@ export function register(program: Command, context: Context): void {
     .option("--since <time>", "from this time: a duration back such as 15m, or RFC 3339")
     .option("--until <time>", "before this time")
     .option("--limit <count>", "records at most", parseLimit, 1_000)
+    .option("--page-token <token>", "go on where an earlier call ended")
     .option("--follow", "go on with new records until interrupted")
     .action((options: Options) => (options.follow ? follow(context, options) : list(context, options)));
   registerExport(audit, context);
@@ -56,7 +59,8 @@ export async function auditRecords(
   context: Context,
   filter: ReturnType<typeof filterOf>,
   limit: number,
-): Promise<{ items: AuditRecord[]; more: boolean }> {
+  startToken = "",
+): Promise<Pages<AuditRecord>> {
   return allPages(
     async (pageToken, pageSize) => {
       const page = await context.client.audit.listAuditRecords({ filter, pageToken, pageSize });
@@ -64,6 +68,7 @@ export async function auditRecords(
     },
     limit,
     1_000,
+    startToken,
   );
 }
 
@@ -85,31 +90,32 @@ export function filterOfRun(runId: string): ReturnType<typeof filterOf> {
 }
 
 async function list(context: Context, options: Options): Promise<void> {
-  const { items, more } = await auditRecords(context, filterOf(options, context.host.clock.now()), options.limit);
-  if (context.json) {
-    context.printJson({ items: items.map((record) => presentable(AuditRecordSchema, record)), more });
-    return;
-  }
-  if (items.length === 0) {
-    context.note("No audit records found.");
-    return;
-  }
-  const rows = items.map((record) => {
-    const { kind, subject, actor, ...words } = describeRecord(record, new Map());
-    const detail = [words.detail, ...words.transitions].filter((part) => part !== "").join("; ");
-    return [
-      String(record.id),
-      instant(record.time),
-      kind,
-      record.runId || record.namespace || "-",
-      subject || "-",
-      actor,
-      detail,
-    ];
-  });
-  context.print(...table(["ID", "TIME", "KIND", "RUN", "SUBJECT", "ACTOR", "DETAIL"], rows, context.paint, 100));
-  if (more) context.note(`More than ${options.limit} records; narrow with --run, --kind or --since, or raise --limit.`);
+  const filter = filterOf(options, context.host.clock.now());
+  await showListing(context, RECORDS, options, (limit, pageToken) => auditRecords(context, filter, limit, pageToken));
 }
+
+function detailOf(record: AuditRecord): string {
+  const { detail, transitions } = describeRecord(record, new Map());
+  return [detail, ...transitions].filter((part) => part !== "").join("; ");
+}
+
+const RECORDS: Listing<AuditRecord> = {
+  what: "records",
+  widest: 100,
+  columns: [
+    { header: "ID", cell: (record) => String(record.id) },
+    { header: "TIME", cell: (record) => instant(record.time) },
+    { header: "KIND", cell: (record) => describeRecord(record, new Map()).kind },
+    { header: "RUN", cell: (record) => record.runId || record.namespace || "-" },
+    { header: "SUBJECT", cell: (record) => describeRecord(record, new Map()).subject || "-" },
+    { header: "ACTOR", cell: (record) => describeRecord(record, new Map()).actor },
+    { header: "TRACE", wide: true, cell: (record) => record.traceId || "-" },
+    { header: "DETAIL", cell: detailOf },
+  ],
+  name: (record) => String(record.id),
+  json: (record) => presentable(AuditRecordSchema, record),
+  none: "No audit records found.",
+};
 
 async function follow(context: Context, options: Options): Promise<void> {
   const filter = filterOf(options, context.host.clock.now());

@@ -5,7 +5,7 @@
 import type { Clock } from "../kit/clock.ts";
 import type { Json } from "../kit/json.ts";
 import { createClient, type OrlojClient } from "../sdk/index.ts";
-import { type ConnectionFlags, resolveConnection } from "./connection.ts";
+import { type ConnectionFlags, resolveConnection, resolveEndpoint } from "./connection.ts";
 import { jsonText } from "./json_output.ts";
 import { type Paint, palette } from "./style.ts";
 
@@ -48,6 +48,11 @@ export class Context {
     this.#options = options;
   }
 
+  /** Flags that name a server, as they were given. */
+  get connectionFlags(): ConnectionFlags {
+    return this.#options();
+  }
+
   /** What `-o` says. */
   get format(): string | undefined {
     return this.#options().output;
@@ -71,7 +76,7 @@ export class Context {
 
   /** Where the server is. @throws UsageError */
   get endpoint(): string {
-    return resolveConnection(this.#options(), this.host.env, this.host.directory).endpoint;
+    return resolveEndpoint(this.#options(), this.host.env, this.host.directory);
   }
 
   /** The client; connects with its first call. @throws UsageError */

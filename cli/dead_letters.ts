@@ -15,10 +15,11 @@ import {
 } from "../sdk/index.ts";
 import type { Context } from "./context.ts";
 import { EXIT, UsageError } from "./failure.ts";
-import { age, facts, instant, pairs, table } from "./format.ts";
+import { age, facts, instant, millis, pairs, table } from "./format.ts";
 import { presentable } from "./json_output.ts";
+import { type Listing, type ListOptions, listOptions, print, showListing } from "./listing.ts";
 import { collect, parseMoment } from "./options.ts";
-import { allPages } from "./pages.ts";
+import { allPages, type Pages } from "./pages.ts";
 import { safeLine } from "./sanitize.ts";
 
 interface FilterOptions {
@@ -37,6 +38,10 @@ interface SelectOptions extends FilterOptions {
   readonly dryRun?: boolean;
 }
 
+interface ListLettersOptions extends FilterOptions, ListOptions {
+  readonly all?: boolean;
+}
+
 interface ReplayOptions extends SelectOptions {
   readonly input?: string;
   readonly currentManifests?: boolean;
@@ -49,9 +54,12 @@ export function register(program: Command, context: Context): void {
   const verb = program
     .command("dead-letters")
     .description("Tasks that were parked for a person: look, replay, give up.");
-  filters(verb.command("list").description("List dead letters, oldest first."))
-    .option("--all", "also those that were replayed or discarded")
-    .action((options: SelectOptions) => list(context, options));
+  listOptions(
+    filters(verb.command("list").description("List dead letters, oldest first.")).option(
+      "--all",
+      "also those that were replayed or discarded",
+    ),
+  ).action((options: ListLettersOptions) => list(context, options));
   verb
     .command("show")
     .description("Everything that was kept of a dead letter.")
@@ -99,32 +107,60 @@ function filterOf(options: FilterOptions, nowMs: number) {
   };
 }
 
-async function lettersOf(context: Context, options: FilterOptions, includeResolved: boolean): Promise<DeadLetter[]> {
+async function letterPages(
+  context: Context,
+  options: FilterOptions,
+  includeResolved: boolean,
+  limit?: number,
+  startToken?: string,
+): Promise<Pages<DeadLetter>> {
   const filter = filterOf(options, context.host.clock.now());
-  const { items } = await allPages(async (pageToken, pageSize) => {
-    const page = await context.client.deadLetters.listDeadLetters({ filter, includeResolved, pageToken, pageSize });
-    return { items: page.deadLetters, nextPageToken: page.nextPageToken };
+  return await allPages(
+    async (pageToken, pageSize) => {
+      const page = await context.client.deadLetters.listDeadLetters({ filter, includeResolved, pageToken, pageSize });
+      return { items: page.deadLetters, nextPageToken: page.nextPageToken };
+    },
+    limit,
+    undefined,
+    startToken,
+  );
+}
+
+async function list(context: Context, options: ListLettersOptions): Promise<void> {
+  let open = false;
+  await showListing(context, LETTERS, options, async (limit, startToken) => {
+    const pages = await letterPages(context, options, options.all === true, limit, startToken);
+    open = pages.items.some(({ state }) => state === "open");
+    return pages;
   });
-  return items;
+  if (open && options.watch !== true && context.format !== "name") context.next("orloj dead-letters show TASK");
 }
 
-async function list(context: Context, options: SelectOptions): Promise<void> {
-  const items = await lettersOf(context, options, options.all === true);
-  if (context.json) context.printJson({ items: items.map((item) => presentable(DeadLetterSchema, item)) });
-  else if (items.length > 0) context.print(...letterTable(items, context));
-  else context.note("No task is parked.");
-  if (items.some(({ state }) => state === "open")) context.next("orloj dead-letters show TASK");
-}
-
-function letterTable(items: readonly DeadLetter[], context: Context): string[] {
-  const nowMs = context.host.clock.now();
-  const headers = ["TASK", "RUN", "WORKFLOW", "NODE", "AGENT", "CAUSE", "FAILURE", "ATTEMPT", "AGE", "STATE"];
-  const rows = items.map((item) => [
-    ...[item.taskId, item.runId, `${item.namespace}/${item.workflow}`, item.node, item.agent, item.cause],
-    ...[item.failure?.class ?? "", String(item.attempt), age(item.parkTime, nowMs), stateOf(item)],
-  ]);
-  return table(headers, rows, context.paint);
-}
+const LETTERS: Listing<DeadLetter> = {
+  what: "dead letters",
+  columns: [
+    { header: "TASK", cell: (letter) => letter.taskId },
+    { header: "RUN", cell: (letter) => letter.runId },
+    { header: "WORKFLOW", cell: ({ namespace, workflow }) => `${namespace}/${workflow}` },
+    { header: "NODE", cell: (letter) => letter.node },
+    { header: "AGENT", cell: (letter) => letter.agent },
+    { header: "CAUSE", cell: (letter) => letter.cause },
+    { header: "FAILURE", cell: (letter) => letter.failure?.class ?? "" },
+    { header: "ATTEMPT", cell: (letter) => String(letter.attempt) },
+    {
+      ...{ header: "AGE", moving: true as const },
+      cell: (letter, nowMs) => age(letter.parkTime, nowMs),
+      sortBy: (letter) => -(millis(letter.parkTime) ?? 0),
+    },
+    { header: "STATE", cell: stateOf },
+    { header: "MESSAGE", wide: true, cell: (letter) => letter.failure?.message || "-" },
+    { header: "PARKED", wide: true, cell: (letter) => instant(letter.parkTime) },
+    { header: "RESOLVED BY", wide: true, cell: (letter) => letter.resolvedBy || "-" },
+  ],
+  name: (letter) => letter.taskId,
+  json: (letter) => presentable(DeadLetterSchema, letter),
+  none: "No task is parked.",
+};
 
 function stateOf({ state, replayTaskId }: DeadLetter): string {
   return state === "replayed" ? `replayed as ${replayTaskId}` : state;
@@ -232,10 +268,9 @@ async function select(context: Context, tasks: readonly string[], options: Selec
   if (tasks.length > 0 && options.all === true)
     throw new UsageError("tasks are named and --all is set: use one of them");
   if (options.dryRun === true) {
-    const items = await lettersOf(context, options, false);
+    const { items } = await letterPages(context, options, false);
     const chosen = tasks.length === 0 ? items : items.filter(({ taskId }) => tasks.includes(taskId));
-    if (context.json) context.printJson({ items: chosen.map((item) => presentable(DeadLetterSchema, item)) });
-    else context.print(...letterTable(chosen, context));
+    print(context, LETTERS, chosen);
     return undefined;
   }
   return tasks.length > 0 ? { taskIds: [...tasks] } : { filter: filterOf(options, context.host.clock.now()) };

@@ -22,6 +22,8 @@ export const EXIT = {
   conflict: 7,
   /** A bug of the server or of this command. */
   internal: 8,
+  /** The time of --timeout is over, as timeout(1) says it. */
+  timedOut: 124,
   interrupted: 130,
 } as const;
 
@@ -34,6 +36,20 @@ export class UsageError extends Error {
   constructor(message: string, next = "") {
     super(message);
     this.next = next;
+  }
+}
+
+/** A command that failed in this process, with its code; the message ends with what to do. */
+export class CommandFailure extends Error {
+  override readonly name = "CommandFailure";
+  /** "E-CONFIG-INVALID". */
+  readonly code: string;
+  readonly exitCode: number;
+
+  constructor(code: string, message: string, exitCode: number) {
+    super(message);
+    this.code = code;
+    this.exitCode = exitCode;
   }
 }
 
@@ -126,17 +142,23 @@ const NEXT: Readonly<Record<string, string>> = {
 };
 
 /** How an error is shown and what the process exits with. @param help where to read more about the verb */
-export function showError(error: unknown, endpoint: string, help = HELP): Shown {
+export function showError(thrown: unknown, endpoint: string, help = HELP): Shown {
+  const error = ownErrorIn(thrown) ?? thrown;
   if (error instanceof UsageError) {
     const next = error.next || help;
     return { code: "E-USAGE", message: error.message, next, exitCode: EXIT.usage, diagnostics: [] };
+  }
+  if (error instanceof CommandFailure) {
+    const { code, message, exitCode } = error;
+    return { code, message, next: "", exitCode, diagnostics: [] };
   }
   if (!(error instanceof Error)) return bug(String(error));
   if (!(error instanceof OrlojError) && error.name !== "ConnectError") return bug(error.message);
   const failure = OrlojError.from(error);
   if (failure.reason === "CONNECTION_LOST") {
     const message = `no server answers at ${endpoint}: ${rootMessage(failure)}`;
-    const next = "start one with: orloj server (or name another with --server or ORLOJ_SERVER)";
+    const next =
+      "start one with: orloj server (or name another with --server, ORLOJ_SERVER, or orloj config use-context)";
     return { code: "E-SERVER-UNREACHABLE", message, next, exitCode: EXIT.unavailable, diagnostics: [] };
   }
   return {
@@ -146,6 +168,16 @@ export function showError(error: unknown, endpoint: string, help = HELP): Shown 
     exitCode: exitCodeOf(failure),
     diagnostics: failure.diagnostics,
   };
+}
+
+// The transport wraps what its parts throw, such as a token that cannot be had.
+function ownErrorIn(thrown: unknown): UsageError | undefined {
+  let error: unknown = thrown;
+  for (let depth = 0; error instanceof Error && depth < 8; depth += 1) {
+    if (error instanceof UsageError) return error;
+    error = error.cause;
+  }
+  return undefined;
 }
 
 /** error[CODE] message. Next: step */

@@ -22,6 +22,9 @@ const NAMES: Readonly<Record<string, string>> = {
   workflowtemplates: "WorkflowTemplate",
 };
 
+/** Names that people use for lists. */
+export const KIND_WORDS: readonly string[] = ["agents", "systems", "tools", "policies", "workflows"];
+
 /** Kind of a name; @throws UsageError */
 export function kindOf(name: string): string {
   const kind = Object.hasOwn(NAMES, name.toLowerCase()) ? NAMES[name.toLowerCase()] : undefined;
@@ -30,6 +33,11 @@ export function kindOf(name: string): string {
     throw new UsageError(`"${name}" is no kind`, near || "use agent, system, tool, policy or workflow");
   }
   return kind;
+}
+
+/** The shortest name of a kind in the singular, as get takes it; the kind itself if it has none. */
+export function shortKindOf(kind: string): string {
+  return Object.entries(NAMES).find(([, known]) => known === kind)?.[0] ?? kind;
 }
 
 /** Splits KIND/NAME, or KIND and NAME. */

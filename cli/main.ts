@@ -4,9 +4,11 @@
 
 import { Command, CommanderError, Option } from "commander";
 import { systemClock } from "../kit/clock.ts";
+import { COMPLETE } from "./completion.ts";
 import { type CliHost, Context, type GlobalOptions } from "./context.ts";
 import { addExamples } from "./examples.ts";
 import { diagnosticLine, EXIT, errorLine, HELP, showError } from "./failure.ts";
+import { LIST_FORMATS } from "./listing.ts";
 
 interface Verb {
   readonly summary: string;
@@ -23,6 +25,9 @@ const VERBS: Readonly<Record<string, Verb>> = {
   worker: { summary: "run a worker (orloj worker --help)" },
   sandbox: { summary: "run a service for the examples to work on (orloj sandbox --help)" },
   migrate: { summary: "bring a database to this release (orloj migrate --help)" },
+  backup: { summary: "write a backup of the embedded database", load: () => import("./backup.ts") },
+  restore: { summary: "put a backup in its place", load: () => import("./restore.ts") },
+  upgrade: { summary: "bring the embedded database to this release", load: () => import("./upgrade.ts") },
   init: { summary: "make a folder of manifests from a blueprint", load: () => import("./init.ts") },
   apply: { summary: "validate manifests and store them, all or none", load: () => import("./apply.ts") },
   validate: { summary: "validate manifests and store nothing", load: () => import("./validate.ts") },
@@ -30,7 +35,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   get: {
     summary: "list resources, or show one",
     load: () => import("./get.ts"),
-    formats: ["table", "json", "yaml"],
+    formats: [...LIST_FORMATS, "yaml"],
   },
   describe: { summary: "everything about a resource, run, task or worker", load: () => import("./describe.ts") },
   graph: {
@@ -48,20 +53,33 @@ const VERBS: Readonly<Record<string, Verb>> = {
     formats: ["text"],
   },
   invoke: { summary: "start a run of a workflow", load: () => import("./invoke.ts") },
-  runs: { summary: "list runs, newest first", load: () => import("./runs.ts") },
-  tasks: { summary: "list the tasks of a run", load: () => import("./tasks.ts") },
+  runs: { summary: "list runs, newest first", load: () => import("./runs.ts"), formats: LIST_FORMATS },
+  wait: { summary: "wait until something is as it is wanted", load: () => import("./wait.ts") },
+  tasks: { summary: "list the tasks of a run", load: () => import("./tasks.ts"), formats: LIST_FORMATS },
   logs: { summary: "what was logged about the tasks of a run", load: () => import("./logs.ts") },
   cancel: { summary: "ask a run to stop", load: () => import("./cancel.ts") },
-  "dead-letters": { summary: "look at parked tasks, replay or discard them", load: () => import("./dead_letters.ts") },
-  workers: { summary: "list connected workers", load: () => import("./workers.ts") },
-  leases: { summary: "list live leases", load: () => import("./leases.ts") },
+  "dead-letters": {
+    summary: "look at parked tasks, replay or discard them",
+    load: () => import("./dead_letters.ts"),
+    formats: LIST_FORMATS,
+  },
+  workers: { summary: "list connected workers", load: () => import("./workers.ts"), formats: LIST_FORMATS },
+  leases: { summary: "list live leases", load: () => import("./leases.ts"), formats: LIST_FORMATS },
+  top: { summary: "show the fleet as it is now", load: () => import("./top.ts") },
+  doctor: { summary: "look for what is wrong, and say what to do", load: () => import("./doctor.ts") },
   drain: { summary: "let a worker finish and take nothing more", load: () => import("./drain.ts") },
   revoke: { summary: "take the lease of a task away", load: () => import("./revoke.ts") },
   codegen: { summary: "write TypeScript types of workflows", load: () => import("./codegen.ts") },
   policy: { summary: "explain decisions, try them, and test policies", load: () => import("./policy.ts") },
-  audit: { summary: "read the audit trail, export and verify it", load: () => import("./audit.ts") },
-  token: { summary: "make, list and revoke bearer tokens", load: () => import("./token.ts") },
+  audit: {
+    summary: "read the audit trail, export and verify it",
+    load: () => import("./audit.ts"),
+    formats: LIST_FORMATS,
+  },
+  token: { summary: "make, list and revoke bearer tokens", load: () => import("./token.ts"), formats: LIST_FORMATS },
   certs: { summary: "make, renew and revoke certificates", load: () => import("./certs.ts") },
+  config: { summary: "name servers, and choose one", load: () => import("./config.ts") },
+  completion: { summary: "print the script by which a shell completes orloj", load: () => import("./completion.ts") },
   version: { summary: "print the version", load: () => import("./version.ts") },
 };
 
@@ -72,28 +90,11 @@ export async function main(argv: readonly string[]): Promise<number> {
 
 /** Runs one command line; never throws. */
 export async function runCli(argv: readonly string[], host: CliHost): Promise<number> {
-  const chosen = chosenVerb(argv);
-  const formats = VERBS[chosen ?? ""]?.formats ?? FORMATS;
-  const program = new Command("orloj")
-    .description("Orchestration plane for multi-agent systems.")
-    .option("--server <url>", "API endpoint (ORLOJ_SERVER; then config.json under ORLOJ_HOME)")
-    .option("--token <token>", "bearer token (ORLOJ_TOKEN; then config.json under ORLOJ_HOME)")
-    .option("--ca <file>", "CA certificates that the server's is checked by (ORLOJ_CA)")
-    .option("--cert <file>", "client certificate (ORLOJ_CERT)")
-    .option("--key <file>", "its key (ORLOJ_KEY)")
-    .addOption(new Option("-o, --output <format>", `output format, ${formats[0]} unless given`).choices(formats))
-    .option("--no-color", "no colours, as with NO_COLOR and where there is no terminal")
-    .configureHelp({ showGlobalOptions: true })
-    .configureOutput({ writeOut: host.out, writeErr: host.err, outputError: (text) => tellUsage(text, context) })
-    .showSuggestionAfterError()
-    .exitOverride();
+  if (argv[0] === COMPLETE) return await complete(argv.slice(argv[1] === "--" ? 2 : 1), host);
+  let program = new Command("orloj");
   const context = new Context(host, () => program.opts<GlobalOptions>());
-  for (const [name, verb] of Object.entries(VERBS)) {
-    if (name === chosen && verb.load !== undefined) (await verb.load()).register(program, context);
-    else program.command(name).description(verb.summary).allowUnknownOption();
-  }
-  for (const command of program.commands) command.exitOverride();
-  addExamples(program);
+  const chosen = chosenVerb(argv);
+  program = await programFor(chosen, context);
   try {
     if (argv.length === 0) program.outputHelp();
     else await program.parseAsync([...argv], { from: "user" });
@@ -122,8 +123,43 @@ export interface WholeVerb {
   readonly command: Command | undefined;
 }
 
+// All verbs by name, and the chosen one with its options.
+async function programFor(chosen: string | undefined, context: Context): Promise<Command> {
+  const { host } = context;
+  const formats = VERBS[chosen ?? ""]?.formats ?? FORMATS;
+  const program = new Command("orloj")
+    .description("Orchestration plane for multi-agent systems.")
+    .option("--context <name>", "a server by its name (ORLOJ_CONTEXT; then orloj config use-context)")
+    .option("--server <url>", "API endpoint (ORLOJ_SERVER; then the context's)")
+    .option("--token <token>", "bearer token (ORLOJ_TOKEN; then the context's)")
+    .option("--ca <file>", "CA certificates that the server's is checked by (ORLOJ_CA)")
+    .option("--cert <file>", "client certificate (ORLOJ_CERT)")
+    .option("--key <file>", "its key (ORLOJ_KEY)")
+    .addOption(new Option("-o, --output <format>", `output format, ${formats[0]} unless given`).choices(formats))
+    .option("--no-color", "no colours, as with NO_COLOR and where there is no terminal")
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ writeOut: host.out, writeErr: host.err, outputError: (text) => tellUsage(text, context) })
+    .showSuggestionAfterError()
+    .exitOverride();
+  for (const [name, verb] of Object.entries(VERBS)) {
+    if (name === chosen && verb.load !== undefined) (await verb.load()).register(program, context);
+    else program.command(name).description(verb.summary).allowUnknownOption();
+  }
+  for (const command of program.commands) command.exitOverride();
+  addExamples(program);
+  return program;
+}
+
+async function complete(words: readonly string[], host: CliHost): Promise<number> {
+  const { completionLines } = await import("./complete.ts");
+  const context = new Context(host, () => ({}));
+  const lines = await completionLines(words, host, (verb) => programFor(verb, context)).catch(() => []);
+  context.print(...lines);
+  return EXIT.ok;
+}
+
 // Flags may stand before the verb; each of these takes a value.
-const VALUED = ["--server", "--token", "--ca", "--cert", "--key", "--output", "-o"];
+const VALUED = ["--context", "--server", "--token", "--ca", "--cert", "--key", "--output", "-o"];
 
 function chosenVerb(argv: readonly string[]): string | undefined {
   for (let index = 0; index < argv.length; index += 1) {

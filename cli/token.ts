@@ -1,6 +1,6 @@
 // The verbs `orloj token create`, `list` and `revoke`: bearer tokens of services and people.
 // Called by main.ts. A token is printed once, alone on standard output, so that a script can keep it; nothing else ever shows it.
-// JSON: create {"token": …, "accessToken": {…}}, list {"items": […]}, revoke {"items": […]}.
+// JSON: create {"token": …, "accessToken": {…}}, list {"items": […], "more": …, "nextPageToken": …}, revoke {"items": […]}.
 
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { Command } from "commander";
@@ -8,10 +8,11 @@ import { DAY, parseDuration, SECOND } from "../kit/units.ts";
 import { type AccessToken, AccessTokenSchema } from "../sdk/index.ts";
 import type { Context } from "./context.ts";
 import { UsageError } from "./failure.ts";
-import { age, millis, pairs, table } from "./format.ts";
+import { age, millis, pairs } from "./format.ts";
 import { presentable } from "./json_output.ts";
+import { type Listing, type ListOptions, listOptions, print, showListing } from "./listing.ts";
 import { collect, collectPairs } from "./options.ts";
-import { allPages } from "./pages.ts";
+import { allPages, type Pages } from "./pages.ts";
 
 interface CreateOptions {
   readonly name: string;
@@ -39,13 +40,16 @@ export function register(program: Command, context: Context): void {
     .option("-n, --namespace <name>", "roles and rights hold in this namespace alone; repeatable", collect)
     .option("--expires <duration>", "valid for this long, such as 90d (default: until it is revoked)")
     .action((options: CreateOptions) => create(context, options));
-  token
-    .command("list")
-    .description("List tokens, newest first; what they are is not known any more.")
-    .option("-a, --all", "those that expired or were revoked as well")
-    .action(async (options: { readonly all?: boolean }) => {
-      show(context, await tokens(context, options.all === true));
-    });
+  listOptions(
+    token
+      .command("list")
+      .description("List tokens, newest first; what they are is not known any more.")
+      .option("-a, --all", "those that expired or were revoked as well"),
+  ).action(async (options: ListOptions & { readonly all?: boolean }) => {
+    await showListing(context, tokenListing(context), options, (limit, startToken) =>
+      tokens(context, options.all === true, limit, startToken),
+    );
+  });
   token
     .command("revoke")
     .description("Revoke a token: no replica takes it from now on.")
@@ -53,7 +57,7 @@ export function register(program: Command, context: Context): void {
     .action(async (word: string) => {
       const tokenId = await idOf(context, word);
       const { accessToken } = await context.client.tokens.revokeToken({ tokenId });
-      if (accessToken !== undefined) show(context, [accessToken]);
+      if (accessToken !== undefined) print(context, tokenListing(context), [accessToken]);
     });
 }
 
@@ -79,17 +83,26 @@ async function create(context: Context, options: CreateOptions): Promise<void> {
   }
 }
 
-async function tokens(context: Context, includeEnded: boolean): Promise<AccessToken[]> {
-  const { items } = await allPages(async (pageToken, pageSize) => {
-    const page = await context.client.tokens.listTokens({ includeEnded, pageToken, pageSize });
-    return { items: page.accessTokens, nextPageToken: page.nextPageToken };
-  });
-  return items;
+function tokens(
+  context: Context,
+  includeEnded: boolean,
+  limit?: number,
+  startToken?: string,
+): Promise<Pages<AccessToken>> {
+  return allPages(
+    async (pageToken, pageSize) => {
+      const page = await context.client.tokens.listTokens({ includeEnded, pageToken, pageSize });
+      return { items: page.accessTokens, nextPageToken: page.nextPageToken };
+    },
+    limit,
+    undefined,
+    startToken,
+  );
 }
 
 async function idOf(context: Context, word: string): Promise<string> {
   if (word.startsWith("tok_")) return word;
-  const named = (await tokens(context, false)).filter(({ name }) => name === word);
+  const named = (await tokens(context, false)).items.filter(({ name }) => name === word);
   const [one] = named;
   if (one !== undefined && named.length === 1) return one.id;
   if (one === undefined) throw new UsageError(`no valid token has the name ${word}`, "orloj token list");
@@ -99,23 +112,29 @@ async function idOf(context: Context, word: string): Promise<string> {
   );
 }
 
-function show(context: Context, items: readonly AccessToken[]): void {
-  if (context.json) {
-    context.printJson({ items: items.map((item) => presentable(AccessTokenSchema, item)) });
-    return;
-  }
-  if (items.length === 0) {
-    context.note("There is no token.");
-    return;
-  }
-  const nowMs = context.host.clock.now();
-  const headers = ["ID", "NAME", "KIND", "ROLES", "NAMESPACES", "GROUPS", "CLAIMS", "MADE", "BY", "STATE"];
-  const rows = items.map((item) => [
-    ...[item.id, item.name, item.kind, [...item.roles, ...item.rights].join(",") || "-"],
-    ...[item.namespaces.join(",") || "all", item.groups.join(",") || "-", pairs(item.claims)],
-    ...[`${age(item.createTime, nowMs)} ago`, item.createdBy, stateOf(item, nowMs)],
-  ]);
-  context.print(...table(headers, rows, context.paint));
+function tokenListing(context: Context): Listing<AccessToken> {
+  return {
+    what: "tokens",
+    columns: [
+      { header: "ID", cell: (item) => item.id },
+      { header: "NAME", cell: (item) => item.name },
+      { header: "KIND", cell: (item) => item.kind },
+      { header: "ROLES", cell: (item) => [...item.roles, ...item.rights].join(",") || "-" },
+      { header: "NAMESPACES", cell: (item) => item.namespaces.join(",") || "all" },
+      { header: "GROUPS", cell: (item) => item.groups.join(",") || "-" },
+      { header: "CLAIMS", cell: (item) => pairs(item.claims) },
+      {
+        ...{ header: "MADE", moving: true as const },
+        cell: (item, nowMs) => `${age(item.createTime, nowMs)} ago`,
+        sortBy: (item) => -(millis(item.createTime) ?? 0),
+      },
+      { header: "BY", cell: (item) => item.createdBy },
+      { header: "STATE", cell: (item) => stateOf(item, context.host.clock.now()) },
+    ],
+    name: (item) => item.id,
+    json: (item) => presentable(AccessTokenSchema, item),
+    none: "There is no token.",
+  };
 }
 
 function stateOf(item: AccessToken, nowMs: number): string {

@@ -16,6 +16,7 @@ export const CONFIG_NAMES: readonly string[] = [
   "ORLOJ_WORKER_PORT",
   "ORLOJ_OPS_PORT",
   "ORLOJ_OPS_HOST",
+  "ORLOJ_CONTEXT",
   "ORLOJ_SERVER",
   "ORLOJ_TOKEN",
   "ORLOJ_CA",

@@ -36,6 +36,11 @@ export function createIds(clock: Clock, random: Random): Ids {
   };
 }
 
+/** What every id made at this time or later sorts after, or is; ms since the Unix epoch, not negative. */
+export function firstIdAt(prefix: IdPrefix, ms: number): string {
+  return `${prefix}_${base32(BigInt(Math.floor(ms)) << 80n)}`;
+}
+
 function base32(value: bigint): string {
   let text = "";
   for (let shift = 125n; shift >= 0n; shift -= 5n) text += ALPHABET[Number((value >> shift) & 31n)];

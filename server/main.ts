@@ -15,6 +15,7 @@ import { announce } from "./announce.ts";
 import { headSink, loadAuditKey } from "./audit_key.ts";
 import { type Environment, readServerConfig, SERVER_HELP, type ServerConfig } from "./config.ts";
 import { timingOf } from "./dispatch/timing.ts";
+import { type CertificateFile, hostFacts } from "./host_facts.ts";
 import { type ListenerRevocations, noRevocations } from "./identity/identify.ts";
 import { ListenerTls } from "./listener_tls.ts";
 import { type Databases, openDatabases } from "./open_databases.ts";
@@ -100,6 +101,7 @@ async function serve(config: ServerConfig, env: Environment, { log, redactor }: 
       unattached: config.unattached,
       audit,
       ...{ identity: config.identity, revocations },
+      host: hostFacts(home, certificatesOf(config)),
       secrets: new Secrets({ directory: config.secretsDirectory, environment: env }),
       ...{ allowances: new Allowances(config.secretAllowances), redactor },
     });
@@ -133,6 +135,20 @@ async function openTracer(
   const onTrouble = (error: string, spans: number) => parts.log.warn("trace.unsent", { spans, error });
   const sink = await openSpans(tracing, { clock: parts.clock, onTrouble });
   return new RunTracer({ ...parts, sink, sampling: tracing });
+}
+
+// What operators are told of before it expires.
+function certificatesOf({ tls, workers }: ServerConfig): CertificateFile[] {
+  const listeners = [
+    ["API", tls],
+    ["worker", workers.tls],
+  ] as const;
+  return listeners.flatMap(([name, files]) => {
+    if (files === undefined) return [];
+    const clients =
+      files.clientCa === undefined ? [] : [{ use: `CA of clients, ${name} listener`, file: files.clientCa }];
+    return [{ use: `${name} listener`, file: files.cert }, ...clients];
+  });
 }
 
 async function run(

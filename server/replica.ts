@@ -8,6 +8,7 @@ import { DomainError, messageOf } from "../kit/errors.ts";
 import type { Ids } from "../kit/ids.ts";
 import type { Random } from "../kit/random.ts";
 import type { Redactor } from "../kit/redactor.ts";
+import { RELEASE } from "../kit/release.ts";
 import { publicPem, type SigningKey } from "./audit/checkpoint.ts";
 import { apply } from "./commands/apply.ts";
 import { authenticate, refusalReason } from "./commands/authenticate.ts";
@@ -17,6 +18,8 @@ import { Changes } from "./commands/changes.ts";
 import type { CommandContext, Hints } from "./commands/context.ts";
 import type { ControlPlane, InvokeInput } from "./commands/control_plane.ts";
 import { deleteResource } from "./commands/delete_resource.ts";
+import { diagnose } from "./commands/diagnose.ts";
+import type { HostFacts } from "./commands/diagnose_host.ts";
 import { explainDecisions } from "./commands/explain_decisions.ts";
 import { createToken, listTokens, revokeToken } from "./commands/manage_tokens.ts";
 import { planApply } from "./commands/plan_apply.ts";
@@ -29,6 +32,7 @@ import { listResources, readResource } from "./commands/read_resources.ts";
 import { listRuns, listTasks, namespaceOf, readRun, readTask } from "./commands/read_runs.ts";
 import { listTaskLogs, watchTaskLogs } from "./commands/read_task_logs.ts";
 import { readTraces } from "./commands/read_traces.ts";
+import { StatusReader } from "./commands/read_status.ts";
 import { Refusals } from "./commands/record_refusal.ts";
 import type { RetentionSettings } from "./commands/remove_expired.ts";
 import { discardDeadLetter, replayDeadLetter } from "./commands/replay_dead_letters.ts";
@@ -96,6 +100,8 @@ export interface ReplicaOptions {
   readonly identity: IdentitySettings;
   /** Whose certificates are revoked; absent: nobody's. */
   readonly revocations?: ListenerRevocations;
+  /** What this machine says of itself. */
+  readonly host: HostFacts;
   /** Signs heads of the audit trail, and where they go. */
   readonly audit: { readonly key: SigningKey; readonly heads: HeadSink };
 }
@@ -164,9 +170,7 @@ export function createReplica(options: ReplicaOptions): Replica {
     replicaId,
   });
   const listener = createHintListener({
-    url: options.databaseUrl,
-    clock,
-    random,
+    ...{ url: options.databaseUrl, replicaId, clock, random },
     onHint: (topics) => {
       if (topics.length === 0 || topics.includes("work")) claimer.wake();
       sealer.wake();
@@ -180,16 +184,27 @@ export function createReplica(options: ReplicaOptions): Replica {
     log.warn("identity.keys_unreadable", { issuer, error: messageOf(error) });
   const identities = new Identities(options.identity, clock, onKeyTrouble, options.revocations);
   const audit = { key: options.audit.key, sign: () => heads.look() };
-  const scrape = () =>
-    metrics.scrape({
-      sessions: () => registry.load(),
-      waiting: () => Object.fromEntries(Object.entries(services).map(([kind, { waiting }]) => [kind, waiting])),
-      cluster: () => readGauges(context),
-    });
+  const sources = {
+    sessions: () => registry.load(),
+    waiting: () => Object.fromEntries(Object.entries(services).map(([kind, { waiting }]) => [kind, waiting])),
+    cluster: () => readGauges(context),
+  };
+  const own = () =>
+    metrics
+      .ofReplica(sources)
+      .flatMap(({ name, samples }) =>
+        samples.map(({ labels, value }) => ({ name: name.replace(/^orloj_/, ""), labels, value })),
+      );
+  const status = new StatusReader(context, clock, { replicaId, version: RELEASE, own });
+  const health = {
+    status: () => status.read(),
+    diagnose: () => diagnose({ ...context, clock, replicaId, version: RELEASE, host: options.host }),
+    scrape: () => metrics.scrape(sources),
+  };
   const refusals = new Refusals(context, clock);
   const quotas = new Quotas(options.quotas, clock);
   const parts = {
-    ...{ quotas, context, services, registry, changes, manifests, tokens, identities, refusals, audit, scrape, clock },
+    ...{ quotas, context, services, registry, changes, manifests, tokens, identities, refusals, audit, health, clock },
     ...(tracer && { tracer }),
   };
   return {
@@ -238,7 +253,7 @@ interface Parts {
   readonly identities: Identities;
   readonly refusals: Refusals;
   readonly audit: { readonly key: SigningKey; sign(): Promise<void> };
-  readonly scrape: () => Promise<string>;
+  readonly health: Pick<ControlPlane, "scrape" | "diagnose"> & { status: ControlPlane["readStatus"] };
   readonly clock: Clock;
   readonly tracer?: RunTracer;
 }
@@ -254,7 +269,7 @@ function createControlPlane({
   identities,
   refusals,
   audit,
-  scrape,
+  health,
   clock,
   tracer,
 }: Parts): ControlPlane {
@@ -314,7 +329,9 @@ function createControlPlane({
       const answered = await context.store.read((queries) => queries.bundles.revisions()).catch(() => undefined);
       return answered !== undefined;
     },
-    scrape,
+    scrape: health.scrape,
+    readStatus: health.status,
+    diagnose: health.diagnose,
     connectWorker: (principal, peer) => registry.connect(principal, peer),
   };
 }

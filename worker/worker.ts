@@ -7,6 +7,7 @@ import { DomainError } from "../kit/errors.ts";
 import { createIds } from "../kit/ids.ts";
 import type { Random } from "../kit/random.ts";
 import { Redactor } from "../kit/redactor.ts";
+import { RELEASE } from "../kit/release.ts";
 import { MIB, SECOND } from "../kit/units.ts";
 import { openSpans } from "../tracing/otlp_sink.ts";
 import type { TracingSettings } from "../tracing/settings.ts";
@@ -23,8 +24,6 @@ import { WorkerTelemetry } from "./telemetry/worker_telemetry.ts";
 import { ControlPlaneEndpoints } from "./tool/control_plane.ts";
 import { createExecutors } from "./tool/registry.ts";
 
-/** Version that Hello carries. */
-const VERSION = "0.1.0";
 /** Default of WorkerOptions.toolMemoryBytes. */
 export const TOOL_MEMORY_BYTES = 1_024 * MIB;
 /** Default of WorkerOptions.handlerGraceMs; less than the shortest grace of a workflow. */
@@ -174,7 +173,7 @@ export function assembleWorker(
     slots,
     runtimes,
     handlers: names,
-    version: VERSION,
+    version: RELEASE,
     onControlPlane: (told, endpoint) => void controlPlane.learn(told, endpoint.replace(/:\d+$/, "")),
     onReady: (sessionId) => {
       ready.resolve();

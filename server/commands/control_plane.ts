@@ -8,8 +8,10 @@ import type { Kind } from "../manifests/specs.ts";
 import type { RunState } from "../queue/states.ts";
 import type { Credentials } from "./authenticate.ts";
 import type { DecisionView, ExplainInput, TryInput } from "./decision_views.ts";
+import type { DiagnosisView } from "./diagnose.ts";
 import type { ExportRequest } from "./export_audit.ts";
 import type { NewToken } from "./manage_tokens.ts";
+import type { StatusView } from "./read_status.ts";
 import type { Refusal } from "./record_refusal.ts";
 import type { TaskLogChunkView, TaskLogsView } from "./task_log_views.ts";
 import type {
@@ -77,6 +79,18 @@ export interface InvokeInput {
   readonly onBehalfOf?: Pick<Principal, "id" | "groups" | "claims">;
 }
 
+/** Which runs are listed; absent members do not narrow. */
+export interface RunListFilter {
+  readonly namespace?: string;
+  readonly workflow?: string;
+  /** Any of them; all states when empty. */
+  readonly states: readonly RunState[];
+  /** Runs that have each of these tags with this value. */
+  readonly tags?: Readonly<Record<string, string>>;
+  readonly createdFrom?: Date;
+  readonly createdBefore?: Date;
+}
+
 /** What Invoke returns. */
 export interface InvokeResult {
   readonly run: RunView;
@@ -100,7 +114,7 @@ export interface ControlPlane {
   /** @throws RESOURCE_NOT_FOUND */
   getResource(kind: Kind, namespace: string, name: string): Promise<ResourceView>;
   listResources(
-    filter: { kind?: Kind; namespace?: string; full: boolean },
+    filter: { kind?: Kind; namespace?: string; labels?: Readonly<Record<string, string>>; full: boolean },
     page: PageRequest,
   ): Promise<Page<ResourceView>>;
   /** @throws RESOURCE_NOT_FOUND, RESOURCE_IN_USE */
@@ -112,10 +126,7 @@ export interface ControlPlane {
   invokeBatch(principal: Principal, inputs: readonly InvokeInput[]): Promise<(InvokeResult | Error)[]>;
   /** With nodes, outputs and edges. @throws RUN_NOT_FOUND */
   getRun(runId: string): Promise<RunView>;
-  listRuns(
-    filter: { namespace?: string; workflow?: string; states: readonly RunState[] },
-    page: PageRequest,
-  ): Promise<Page<RunView>>;
+  listRuns(filter: RunListFilter, page: PageRequest): Promise<Page<RunView>>;
   /** A snapshot at once, then one after changes; ends when the run is finished or the signal aborts. @throws RUN_NOT_FOUND */
   watchRun(runId: string, signal: AbortSignal): AsyncIterable<RunSnapshot>;
   /** @throws RUN_NOT_FOUND, RUN_FINISHED */
@@ -145,6 +156,10 @@ export interface ControlPlane {
   drainWorker(principal: Principal, worker: string, windowMs: number): Promise<WorkerSessionView>;
   /** @throws LEASE_NOT_FOUND */
   revokeLease(principal: Principal, taskId: string, reason: string): Promise<void>;
+  /** The numbers of the fleet, at most a second old. */
+  readStatus(): Promise<StatusView>;
+  /** What is wrong or will be; what cannot be looked at is a finding. */
+  diagnose(): Promise<DiagnosisView>;
 
   /** Reading the trail is recorded in it, once a call; what cannot be recorded is not read. */
   listAudit(principal: Principal, filter: AuditFilterView, page: PageRequest): Promise<Page<AuditRecordView>>;

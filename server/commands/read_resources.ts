@@ -26,11 +26,11 @@ export async function readResource(
 /** A page of resources; with their manifests if `full`. @throws PAGE_TOKEN_INVALID */
 export async function listResources(
   context: Pick<CommandContext, "store">,
-  filter: { kind?: Kind; namespace?: string; full: boolean },
+  filter: { kind?: Kind; namespace?: string; labels?: Readonly<Record<string, string>>; full: boolean },
   request: PageRequest,
 ): Promise<Page<ResourceView>> {
   const page = await readPage(
-    { name: "resources", filter: [filter.kind ?? "", filter.namespace ?? ""], ...SIZES },
+    { name: "resources", filter: [filter.kind ?? "", filter.namespace ?? "", { ...filter.labels }], ...SIZES },
     request,
     (after, limit) => {
       const [kind, namespace, name] = (after ?? []) as [string, string, string];

@@ -4,9 +4,9 @@
 import { DomainError } from "../../kit/errors.ts";
 import { SECOND } from "../../kit/units.ts";
 import { type Requirements, requirementsText } from "../queue/route.ts";
-import type { RunState } from "../queue/states.ts";
 import { runReads } from "../storage/read_runs.ts";
 import type { CommandContext } from "./context.ts";
+import type { RunListFilter } from "./control_plane.ts";
 import { readPage } from "./page_token.ts";
 import { edgeViews, nodeViews, runView, taskView, toolCallView, turnView } from "./run_views.ts";
 import type { Page, PageRequest, RunView, TaskView, ToolCallView, TurnView } from "./views.ts";
@@ -51,18 +51,19 @@ export async function readRun(
 /** A page of runs, newest first, without nodes and edges. @throws PAGE_TOKEN_INVALID */
 export async function listRuns(
   context: ReadContext,
-  filter: { namespace?: string; workflow?: string; states: readonly RunState[] },
+  filter: RunListFilter,
   request: PageRequest,
 ): Promise<Page<RunView>> {
-  const { namespace, workflow, states } = filter;
-  const key = { namespace: namespace ?? "", workflow: workflow ?? "", states: [...states].sort() };
+  const { namespace = "", workflow = "", states, tags, createdFrom, createdBefore } = filter;
+  const times = [createdFrom?.toISOString() ?? "", createdBefore?.toISOString() ?? ""];
+  const key = { namespace, workflow, states: [...states].sort(), tags: { ...tags }, times };
   const page = await readPage(
     { name: "runs", filter: key, ...RUNS },
     request,
     (after, limit) =>
       context.store.read(async ({ db }) => {
         const reads = runReads(db);
-        const rows = await reads.runs({ namespace, workflow, states }, after?.[0], limit);
+        const rows = await reads.runs(filter, after?.[0], limit);
         const running = rows.filter((row) => row.state === "RUNNING").map((row) => row.id);
         const unschedulable = await reads.unschedulable(running, UNSCHEDULABLE_MS);
         return rows.map((row) => withCondition(row, unschedulable));

@@ -2,6 +2,7 @@
 // Called by Connect; wired by listeners.ts.
 // Never touches a session itself.
 
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { HOUR, SECOND } from "../../kit/units.ts";
 import type { FleetService } from "../../proto/gen/orloj/v1/fleet_pb.ts";
@@ -39,6 +40,15 @@ export function fleetService(): ServiceImpl<typeof FleetService> {
       const reason = text("reason", request.reason, REASON_CHARS_MAX);
       await planeOf(context).revokeLease(principalOf(context), taskId, reason);
       return {};
+    },
+    async getStatus(_request, context) {
+      const { readTime, replicaId, version, numbers } = await planeOf(context).readStatus();
+      const wire = numbers.map(({ name, labels, value }) => ({ name, labels: { ...labels }, value }));
+      return { readTime: timestampFromDate(readTime), replicaId, version, numbers: wire };
+    },
+    async diagnose(_request, context) {
+      const { serverTime, replicaId, version, findings } = await planeOf(context).diagnose();
+      return { serverTime: timestampFromDate(serverTime), replicaId, version, findings: [...findings] };
     },
   };
 }

@@ -21,6 +21,7 @@ import {
   namespaceOrDefault,
   pageOf,
   requiredText,
+  textMap,
 } from "./request_checks.ts";
 import { applyResultToWire, plannedChangeToWire, resourceToWire } from "./to_wire.ts";
 
@@ -66,6 +67,7 @@ export function manifestService(): ServiceImpl<typeof ManifestService> {
         full: request.full,
         ...(request.kind !== "" && { kind: kindOf("kind", request.kind) }),
         ...(request.namespace !== "" && { namespace: requiredText("namespace", request.namespace) }),
+        ...(Object.keys(request.labels).length > 0 && { labels: textMap("labels", request.labels) }),
       };
       const page = await planeOf(context).listResources(filter, pageOf(request, PAGE_SIZE_MAX));
       return { resources: page.items.map(resourceToWire), nextPageToken: page.nextPageToken ?? "" };

@@ -83,6 +83,8 @@ export const RIGHTS: Readonly<Record<MethodName, Access>> = Object.freeze({
   "orloj.v1.FleetService/ListLeases": INSPECT,
   "orloj.v1.FleetService/DrainWorker": OPERATE,
   "orloj.v1.FleetService/RevokeLease": OPERATE,
+  "orloj.v1.FleetService/GetStatus": INSPECT,
+  "orloj.v1.FleetService/Diagnose": OPERATE,
   "orloj.v1.PolicyService/Explain": INSPECT,
   "orloj.v1.PolicyService/Can": INSPECT,
   "orloj.v1.AuditService/ListAuditRecords": INSPECT,

@@ -135,6 +135,13 @@ class ScopedPlane implements UseCases {
     await this.#plane.revokeLease(principal, taskId, reason);
   }
 
+  async readStatus(): Promise<never> {
+    throw this.#needsAll("the numbers of every namespace were asked for");
+  }
+  async diagnose(): Promise<never> {
+    throw this.#needsAll("a diagnosis looks at every namespace");
+  }
+
   async listAudit(...[principal, filter, page]: Arguments<"listAudit">) {
     return await this.#plane.listAudit(principal, { ...filter, namespace: this.#listed(filter.namespace) }, page);
   }

@@ -74,6 +74,9 @@ export function workflowService(log: Logger, recorder: Recorder): ServiceImpl<ty
           if (state === undefined) throw check.invalidField("states", `${value} is not a run state: name one`);
           return state;
         }),
+        ...(Object.keys(request.tags).length > 0 && { tags: check.textMap("tags", request.tags) }),
+        ...(request.startTime && { createdFrom: check.timeOf("start_time", request.startTime) }),
+        ...(request.endTime && { createdBefore: check.timeOf("end_time", request.endTime) }),
       };
       const page = await planeOf(context).listRuns(filter, check.pageOf(request, PAGE_SIZE_MAX));
       return { runs: page.items.map(runToWire), nextPageToken: page.nextPageToken ?? "" };

@@ -11,11 +11,15 @@ import { SECOND } from "../../kit/units.ts";
 import { TIMEOUTS } from "./database.ts";
 
 const CHANNEL = "orloj_hint";
+/** Begins the name that the connection has in pg_stat_activity; after a space comes whose it is. */
+export const LISTENER_NAME = "orloj-listen";
 const RECONNECT: Backoff = { initialMs: 200, maxMs: 10 * SECOND, factor: 2, jitter: "full" };
 
 /** What a listener needs. */
 export interface ListenOptions {
   readonly url: string;
+  /** Id of the replica that listens, by which others see that it lives. */
+  readonly replicaId: string;
   readonly clock: Clock;
   readonly random: Random;
   /** Called for each notification with its topics, and with none after each (re)connection: hints may have been missed. */
@@ -67,7 +71,7 @@ async function listenOnce(
 ): Promise<Error | undefined> {
   const client = new pg.Client({
     connectionString: options.url,
-    application_name: "orloj-listen",
+    application_name: `${LISTENER_NAME} ${options.replicaId}`,
     connectionTimeoutMillis: TIMEOUTS.connectMs,
     keepAlive: true,
     keepAliveInitialDelayMillis: TIMEOUTS.keepAliveMs,

@@ -63,6 +63,18 @@ async function applyOne(db: Kysely<unknown>, migration: Migration, wanted: reado
   });
 }
 
+/** What a database lacks of this release, and what it has of a later one. Changes nothing. */
+export async function comparedMigrations<DB>(
+  database: Kysely<DB>,
+): Promise<{ readonly missing: readonly string[]; readonly newer: readonly string[] }> {
+  const applied = await appliedNames(database as unknown as Kysely<unknown>);
+  const known = ourMigrations.map(({ name }) => name);
+  return {
+    missing: known.filter((name) => !applied.includes(name)),
+    newer: applied.filter((name) => !known.includes(name)),
+  };
+}
+
 async function appliedNames(db: Kysely<unknown>): Promise<string[]> {
   const table = await sql<{ found: boolean }>`SELECT to_regclass('orloj_migration') IS NOT NULL AS found`.execute(db);
   if (table.rows[0]?.found !== true) return [];

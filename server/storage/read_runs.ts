@@ -2,8 +2,13 @@
 // Called by commands/read_runs.ts and watch_run.ts. Listings go by keyset: ids sort by time.
 
 import { sql } from "kysely";
+import { firstIdAt } from "../../kit/ids.ts";
+import { HOUR } from "../../kit/units.ts";
 import type { Queryable } from "./bulk.ts";
 import type { RouteRequirements } from "./schema.ts";
+
+/** How far the clock of a server may be from that of the database for a listing by time to be whole. */
+const CLOCKS_APART_MS = 1 * HOUR;
 
 const RUN = [
   "id",
@@ -55,6 +60,9 @@ export interface RunFilter {
   readonly namespace?: string | undefined;
   readonly workflow?: string | undefined;
   readonly states?: readonly string[];
+  readonly tags?: Readonly<Record<string, string>> | undefined;
+  readonly createdFrom?: Date | undefined;
+  readonly createdBefore?: Date | undefined;
 }
 
 /** Read queries of runs and tasks. */
@@ -73,13 +81,23 @@ export function runReads(db: Queryable) {
       return (await db.selectFrom("task").select("namespace").where("id", "=", taskId).executeTakeFirst())?.namespace;
     },
 
-    /** A page of runs, newest first, before an id; by run_namespace_idx when a namespace is given. */
+    /**
+     * A page of runs, newest first, before an id; by run_namespace_idx when a namespace is given. Ids sort by the time of the server that
+     * made them, so that a time bounds them too: what is older is never read.
+     */
     async runs(filter: RunFilter, before: string | undefined, limit: number) {
       let query = db.selectFrom("run").select(RUN);
       if (filter.namespace !== undefined) query = query.where("namespace", "=", filter.namespace);
       if (filter.workflow !== undefined) query = query.where("workflow", "=", filter.workflow);
       if (filter.states !== undefined && filter.states.length > 0)
         query = query.where("state", "in", [...filter.states]);
+      const { tags, createdFrom, createdBefore } = filter;
+      if (tags !== undefined) query = query.where(sql<boolean>`tags @> ${JSON.stringify(tags)}::jsonb`);
+      if (createdFrom !== undefined) {
+        const first = firstIdAt("run", Math.max(0, createdFrom.getTime() - CLOCKS_APART_MS));
+        query = query.where("create_time", ">=", createdFrom).where("id", ">=", first);
+      }
+      if (createdBefore !== undefined) query = query.where("create_time", "<", createdBefore);
       if (before !== undefined) query = query.where("id", "<", before);
       return await query.orderBy("id", "desc").limit(limit).execute();
     },

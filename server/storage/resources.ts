@@ -219,13 +219,19 @@ export function resourceQueries(db: Queryable) {
 
     /** A page in (kind, namespace, name) order after a key, through the primary key. */
     async list(
-      filter: { readonly kind?: string | undefined; readonly namespace?: string | undefined },
+      filter: {
+        readonly kind?: string | undefined;
+        readonly namespace?: string | undefined;
+        readonly labels?: Readonly<Record<string, string>> | undefined;
+      },
       after: ResourceKey | undefined,
       limit: number,
     ): Promise<ResourceRow[]> {
       let query = db.selectFrom("resource").select(ALL);
       if (filter.kind !== undefined) query = query.where("kind", "=", filter.kind);
       if (filter.namespace !== undefined) query = query.where("namespace", "=", filter.namespace);
+      if (filter.labels !== undefined)
+        query = query.where(sql<boolean>`labels @> ${JSON.stringify(filter.labels)}::jsonb`);
       if (after !== undefined) {
         query = query.where(({ eb, refTuple, tuple }) =>
           eb(refTuple("kind", "namespace", "name"), ">", tuple(after.kind, after.namespace, after.name)),

@@ -125,6 +125,11 @@ export class Metrics {
     ]);
   }
 
+  /** What the replica says of itself without the database, as a scrape has it. */
+  ofReplica(sources: Pick<MetricSources, "sessions" | "waiting">): readonly Family[] {
+    return [this.#loopLag(), ...this.#ofReplica(sources)];
+  }
+
   #process(): Family[] {
     const { rss, heapUsed } = process.memoryUsage();
     const { user, system } = process.cpuUsage();
@@ -138,7 +143,7 @@ export class Metrics {
     ];
   }
 
-  #ofReplica(sources: MetricSources): Family[] {
+  #ofReplica(sources: Pick<MetricSources, "sessions" | "waiting">): Family[] {
     const { open, credit, held } = sources.sessions();
     const waiting = Object.entries(sources.waiting()).map(([kind, value]): Sample => ({ labels: { kind }, value }));
     return [

@@ -1,5 +1,5 @@
 // docs/cli.md against the command: every verb with an example, every exit code, options that exist.
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { expect, test, vi } from "vitest";
 import { EXIT } from "../../cli/failure.ts";
@@ -32,4 +32,17 @@ test("validate --offline reads manifests with no server: exit 0 when valid, 1 wi
   expect(valid).toEqual({ code: 0, out: "1 file valid\n", err: "" });
   expect(invalid.code).toBe(1);
   expect(invalid.out).toMatch(/^<stdin>:\d+:3: error\[E-UNKNOWN-KEY\] spec\.promt: .*did you mean "prompt"/);
+});
+
+test("every finding of orloj doctor is documented, and no other is", () => {
+  const root = resolve(import.meta.dirname, "../..");
+  const commands = readdirSync(join(root, "server/commands")).filter((name) => name.startsWith("diagnose"));
+  const files = [...commands.map((name) => `server/commands/${name}`), "server/home_report.ts", "cli/doctor.ts"];
+  const places =
+    "client|server|home|database|clock|certificate|disk|workers|queue|runs|dead-letters|policies|secrets|audit";
+  const ids = files.flatMap((file) => [
+    ...readFileSync(join(root, file), "utf8").matchAll(new RegExp(`"((?:${places})\\.[a-z_-]+)"`, "g")),
+  ]);
+  const rows = [...readFileSync(join(root, "docs/doctor.md"), "utf8").matchAll(/^\| `([a-z_.-]+)` \|/gm)];
+  expect(rows.map((match) => match[1]).sort()).toEqual([...new Set(ids.map((match) => match[1]))].sort());
 });

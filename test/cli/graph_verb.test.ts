@@ -170,5 +170,5 @@ test("files need no server: the only system, one by name, or what is wrong with 
   }
   await orloj(["graph", "refund-flow", "-f", DESK, "-o", "dot", "--out", file("b.svg")]);
   expect(readFileSync(file("b.svg"), "utf8")).toMatch(/^digraph /);
-  expect((await orloj(["runs", "-o", "svg"])).err).toContain("Allowed choices are table, json");
+  expect((await orloj(["runs", "-o", "svg"])).err).toContain("Allowed choices are table, wide, name, json");
 });

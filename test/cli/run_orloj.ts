@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { runCli } from "../../cli/main.ts";
-import { systemClock } from "../../kit/clock.ts";
+import { type Clock, systemClock } from "../../kit/clock.ts";
 
 /** How a command ended. */
 export interface Ended {
@@ -27,14 +27,20 @@ export function temporaryFolder(): Disposable & { readonly path: string } {
 /** Runs a client verb in this process: no terminal, no signals, relative paths from the directory. */
 export async function runVerb(
   words: readonly string[],
-  options: { readonly endpoint?: string; readonly directory?: string; readonly input?: string } = {},
+  options: {
+    readonly endpoint?: string;
+    readonly directory?: string;
+    readonly input?: string;
+    readonly env?: Readonly<Record<string, string>>;
+    readonly clock?: Clock;
+  } = {},
 ): Promise<Ended> {
-  const { endpoint, directory = tmpdir(), input = "" } = options;
+  const { endpoint, directory = tmpdir(), input = "", env = {}, clock = systemClock() } = options;
   const written = { out: "", err: "" };
   const code = await runCli(words, {
-    env: endpoint === undefined ? {} : { ORLOJ_SERVER: endpoint },
+    env: { ...(endpoint === undefined ? {} : { ORLOJ_SERVER: endpoint }), ...env },
     directory,
-    clock: systemClock(),
+    clock,
     out: (text) => {
       written.out += text;
     },

@@ -14,6 +14,7 @@ import type { TaskLogChunkView, TaskLogsView } from "../../server/commands/task_
 import type * as views from "../../server/commands/views.ts";
 import type { ConnectedWorker } from "../../server/dispatch/connected_worker.ts";
 import { DECISION } from "./decision_view.ts";
+import { LEASE, WORKER } from "./fleet_views.ts";
 import { LOG_CHUNK, RUN, TASK } from "./run_views.ts";
 
 export { RUN, TASK } from "./run_views.ts";
@@ -23,26 +24,6 @@ const time = new Date("2026-01-02T03:04:05.678Z");
 const RESOURCE: views.ResourceView = {
   ...{ kind: "Agent", namespace: "default", name: "a", generation: 3, digest: "sha256:1", labels: { l: "1" } },
   ...{ createTime: time, updateTime: time, set: "" },
-};
-const WORKER: views.WorkerSessionView = {
-  sessionId: "ses_1",
-  name: "w",
-  identity: "worker",
-  instanceId: "i",
-  labels: {},
-  slots: 4,
-  runtimes: ["model", "handler"],
-  handlers: ["refunds"],
-  leases: 1,
-  state: "active",
-  connectTime: time,
-  lastSeenTime: time,
-  replicaId: "rep_1",
-  version: "0.1.0",
-};
-const LEASE: views.LeaseView = {
-  ...{ taskId: "task_1", runId: "run_1", node: "n", sessionId: "ses_1", worker: "w", attempt: 1, delivery: 1 },
-  ...{ accepted: true, claimTime: time, expireTime: time },
 };
 export const LETTER: views.DeadLetterView = {
   ...{ taskId: "task_1", runId: "run_1", namespace: "default", workflow: "hello", node: "n", agent: "agent" },
@@ -270,6 +251,12 @@ export class FakeControlPlane implements ControlPlane {
   }
   listLeases(...args: Parameters<ControlPlane["listLeases"]>) {
     return this.#answer("listLeases", args, { items: [LEASE] });
+  }
+  readStatus(...args: Parameters<ControlPlane["readStatus"]>) {
+    return this.#answer("readStatus", args, { readTime: time, replicaId: "rep_1", version: "1.2.3", numbers: [] });
+  }
+  diagnose(...args: Parameters<ControlPlane["diagnose"]>) {
+    return this.#answer("diagnose", args, { serverTime: time, replicaId: "rep_1", version: "1.2.3", findings: [] });
   }
   drainWorker(...args: Parameters<ControlPlane["drainWorker"]>) {
     return this.#answer("drainWorker", args, { ...WORKER, state: "draining" as const });

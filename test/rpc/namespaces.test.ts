@@ -36,6 +36,8 @@ const CROSSINGS: Readonly<Record<string, readonly [request: JsonObject, reason: 
   "FleetService/ListLeases": [{ runId: HIDDEN }, "RUN_NOT_FOUND"],
   "FleetService/DrainWorker": [{}, "PERMISSION_DENIED"],
   "FleetService/RevokeLease": [{ taskId: HIDDEN_TASK }, "LEASE_NOT_FOUND"],
+  "FleetService/GetStatus": [{}, "PERMISSION_DENIED"],
+  "FleetService/Diagnose": [{}, "PERMISSION_DENIED"],
   "AuditService/ListAuditRecords": [{ filter: { namespace: "other" } }, "PERMISSION_DENIED"],
   "AuditService/WatchAuditRecords": [{ filter: { namespace: "other" } }, "PERMISSION_DENIED"],
   "AuditService/ExportAuditRecords": [{}, "PERMISSION_DENIED"],
@@ -134,7 +136,7 @@ test.each(cases.filter(([, method]) => CROSSINGS[shortName(method)]![1].endsWith
 test("what is in the own namespace is reached, and a listing takes the only one", async () => {
   for (const [name, method] of cases) {
     const own = name.startsWith("FleetService/ListLeases") ? { runId: "run_1" } : {};
-    const expected = /^(TokenService|FleetService\/(ListW|GetW|Drain))|ExportAudit/.test(name)
+    const expected = /^(TokenService|FleetService\/(ListW|GetW|GetS|Drain|Diag))|ExportAudit/.test(name)
       ? "PERMISSION_DENIED"
       : "OK";
     expect((await call(transport, method, own)).reason, name).toBe(expected);

@@ -14,6 +14,7 @@ function listener() {
   const heard: (readonly string[])[] = [];
   const errors: Error[] = [];
   const service = createHintListener({
+    replicaId: "rep_test",
     url: database.url,
     clock: systemClock(),
     random: seededRandom(1),
@@ -41,7 +42,7 @@ test("a listener that lost its connection opens another, and says that hints may
   const { heard, errors, service } = listener();
   await expect.poll(() => heard).toEqual([[]]);
   await sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE application_name = 'orloj-listen' AND datname = current_database()`.execute(database.db);
+    WHERE application_name = 'orloj-listen rep_test' AND datname = current_database()`.execute(database.db);
   await expect.poll(() => heard).toEqual([[], []]);
   expect(errors).toHaveLength(1);
   createHintNotifier(database.pool).hint("ready");

@@ -141,7 +141,9 @@ export const PACKAGE_ROOMS: readonly {
 /** Files that start a program: only the named files may import them, and only they may make real clocks. */
 export const MAIN_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   "server/main.ts": ["cli/server.ts"],
-  "server/upgrade.ts": ["cli/migrate.ts", "server/main.ts"],
+  "server/upgrade.ts": ["cli/migrate.ts", "server/main.ts", "server/embedded_care.ts"],
+  "server/home_report.ts": ["cli/doctor.ts"],
+  "server/embedded_care.ts": ["cli/backup.ts", "cli/restore.ts", "cli/upgrade.ts"],
   "worker/main.ts": ["cli/worker.ts"],
   "sandbox/main.ts": ["cli/sandbox.ts"],
   "cli/main.ts": ["bin/orloj.ts", "scripts/reference_cli.ts"],

@@ -26,13 +26,24 @@ export interface Place {
 const CANDIDATES = ["postgres", "nobody"];
 const ELSEWHERE = "/var/lib/orloj";
 
+/** Folder that holds the files of a home's Postgres; undefined if there is none yet. Makes nothing. */
+export async function existingBase(home: string, spare = ELSEWHERE): Promise<string | undefined> {
+  const own = await realpath(home).catch(() => undefined);
+  return own === undefined ? undefined : basesOf(own, spare).find((base) => existsSync(join(base, "postgres")));
+}
+
+// Beside its home, or where it went because nobody but root may enter that.
+function basesOf(own: string, spare: string): string[] {
+  return [own, join(spare, createHash("sha256").update(own).digest("hex").slice(0, 12))];
+}
+
 /** Decides the place for a home, which is made if it does not exist; spare is where the data goes when nobody but root may pass. */
 export async function choosePlace(home: string, log: (line: string) => void, spare = ELSEWHERE): Promise<Place> {
   await mkdir(home, { recursive: true, mode: 0o700 });
   const own = await realpath(home);
   if (process.getuid?.() !== 0) return { account: undefined, base: own };
-  const elsewhere = join(spare, createHash("sha256").update(own).digest("hex").slice(0, 12));
-  const bases = [own, elsewhere];
+  const bases = basesOf(own, spare);
+  const elsewhere = bases[1] as string;
   const existing = bases.find((base) => existsSync(join(base, "postgres")));
   const owner = existing === undefined ? undefined : await ownerOf(join(existing, "postgres"));
   const account = owner ?? (await firstCandidate());

@@ -101,6 +101,18 @@ export async function addMark(base: string): Promise<{ remove(): Promise<void> }
   return { remove: () => rm(path, { force: true }) };
 }
 
+/** Pids of the live users, as they are without the lock; changes nothing. */
+export async function livePids(base: string): Promise<number[]> {
+  const names = await readdir(join(base, "postgres-users")).catch(() => []);
+  return names.filter(livesOn).map((name) => Number(name.split("-")[0]));
+}
+
+/** Pid of the process that holds the lock, and whether it lives; undefined while nobody holds it. Changes nothing. */
+export async function lockHolder(base: string): Promise<{ readonly pid: number; readonly alive: boolean } | undefined> {
+  const holder = await readFile(join(base, "postgres.lock"), "utf8").catch(() => undefined);
+  return holder === undefined ? undefined : { pid: Number(holder.split("-")[0]), alive: livesOn(holder) };
+}
+
 /** Number of live users; marks of dead ones are removed. Call under the lock. */
 export async function countMarks(base: string): Promise<number> {
   const folder = join(base, "postgres-users");

@@ -61,6 +61,12 @@ const SETTINGS: Readonly<Record<string, string>> = {
   logging_collector: "off",
 };
 
+/** Pid of the postmaster that runs on a data directory; undefined if none does. Waits for nothing, changes nothing. */
+export async function postmasterPid(data: string): Promise<number | undefined> {
+  const pid = Number((await pidFile(data))[0]);
+  return isAlive(pid) && isPostmasterOf(pid, data) ? pid : undefined;
+}
+
 /** The postmaster that runs on a data directory, undefined if none does; a stale pid file is removed when it would mislead Postgres. */
 export async function findPostmaster(data: string, clock: Clock): Promise<Postmaster | undefined> {
   const deadline = clock.monotonic() + START_TIMEOUT_MS;

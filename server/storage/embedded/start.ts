@@ -121,7 +121,8 @@ async function ensureData(place: Place, data: string, software: Software): Promi
   );
 }
 
-async function initialise(place: Place, data: string, software: Software): Promise<void> {
+/** Makes an empty data directory whole or not at all. @throws DomainError STORAGE_UNAVAILABLE */
+export async function initialise(place: Place, data: string, software: Software): Promise<void> {
   if (existsSync(data) && (await readdir(data)).length > 0) {
     const message = `${data} exists and is no Postgres data directory; move it away or choose another ORLOJ_HOME`;
     throw new DomainError("CONFIG_INVALID", message);
@@ -150,7 +151,8 @@ async function initialise(place: Place, data: string, software: Software): Promi
   await rename(fresh, data);
 }
 
-async function connectionUrl(postmaster: Postmaster, data: string): Promise<string> {
+/** The URL of the owner of the database, with password. @throws DomainError CONFIG_INVALID for data that is not ours */
+export async function connectionUrl(postmaster: Postmaster, data: string): Promise<string> {
   const password = await readFile(join(data, PASSWORD_FILE), "utf8").catch((error: unknown) => {
     const message = `${join(data, PASSWORD_FILE)} is missing: the data directory was not made by Orloj`;
     throw new DomainError("CONFIG_INVALID", message, {}, error);
@@ -161,8 +163,8 @@ async function connectionUrl(postmaster: Postmaster, data: string): Promise<stri
   return `postgres://${login}@localhost:${SOCKET_PORT}/${DATABASE}?host=${folder}`;
 }
 
-// Also the proof that what answers is ours: it took the password of the data directory.
-async function ensureDatabase(url: string, data: string): Promise<void> {
+/** Makes the database if it is not there. Also the proof that what answers is ours: it took the password of the data directory. */
+export async function ensureDatabase(url: string, data: string): Promise<void> {
   const admin = new URL(url);
   admin.pathname = "/postgres";
   const client = new pg.Client({ connectionString: admin.href, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
