@@ -64,6 +64,25 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   "certs rotate": ["orloj certs rotate --all"],
   "certs revoke": ["orloj certs revoke worker-w1"],
   "certs show": ["orloj certs show"],
+  wait: [
+    "orloj wait RUN --for state=SUCCEEDED --timeout 5m",
+    "orloj wait workers --for active=2",
+    "orloj wait dead-letters --for none --workflow support",
+  ],
+  top: ["orloj top", "orloj top --once -o json"],
+  doctor: ["orloj doctor", "orloj doctor --problems -o json"],
+  backup: ["orloj backup monday.tar.gz"],
+  restore: ["orloj restore monday.tar.gz --replace"],
+  upgrade: ["orloj upgrade"],
+  "config get-contexts": ["orloj config get-contexts"],
+  "config current-context": ["orloj config current-context"],
+  "config use-context": ["orloj config use-context prod"],
+  "config set-context": [
+    'orloj config set-context prod --server https://orloj.example:7601 --ca ca.pem --token-command "vault read -field=token orloj"',
+  ],
+  "config delete-context": ["orloj config delete-context prod"],
+  "config view": ["orloj config view"],
+  completion: ["orloj completion bash > ~/.local/share/bash-completion/completions/orloj"],
   version: ["orloj version"],
 };
 
