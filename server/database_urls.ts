@@ -14,8 +14,14 @@ export function isPostgresUrl(text: string): boolean {
   return /^postgres(ql)?:\/\//.test(text);
 }
 
-/** Variables that name a database; each with `_FILE` at the end names a file that holds the URL. */
-export type DatabaseVariable = "ORLOJ_DATABASE_URL" | "ORLOJ_MAINTENANCE_DATABASE_URL";
+/** Variables that name a database, and those that name a file which holds the URL instead. */
+const FILE_VARIABLES = {
+  ORLOJ_DATABASE_URL: "ORLOJ_DATABASE_URL_FILE",
+  ORLOJ_MAINTENANCE_DATABASE_URL: "ORLOJ_MAINTENANCE_DATABASE_URL_FILE",
+} as const;
+
+/** A variable that names a database. */
+export type DatabaseVariable = keyof typeof FILE_VARIABLES;
 
 /**
  * The URL of a database, unchecked; undefined if nothing names one.
@@ -30,17 +36,18 @@ export function databaseUrlOf(
 ): string | undefined {
   if (flag !== undefined) return flag;
   const url = env[variable];
-  const file = env[`${variable}_FILE`];
+  const fileVariable = FILE_VARIABLES[variable];
+  const file = env[fileVariable];
   if (file === undefined) return url;
-  if (url !== undefined) throw invalid(`${variable} and ${variable}_FILE are both set; keep one`);
+  if (url !== undefined) throw invalid(`${variable} and ${fileVariable} are both set; keep one`);
   let text: string;
   try {
     text = readFileSync(file, "utf8").trim();
   } catch (error) {
-    throw invalid(`${variable}_FILE: ${file} cannot be read: ${messageOf(error)}`);
+    throw invalid(`${fileVariable}: ${file} cannot be read: ${messageOf(error)}`);
   }
-  if (text === "") throw invalid(`${variable}_FILE: ${file} is empty; put the URL of the database into it`);
-  if (!isPostgresUrl(text)) throw invalid(`${variable}_FILE: what ${file} holds ${POSTGRES_URL_RULE}`);
+  if (text === "") throw invalid(`${fileVariable}: ${file} is empty; put the URL of the database into it`);
+  if (!isPostgresUrl(text)) throw invalid(`${fileVariable}: what ${file} holds ${POSTGRES_URL_RULE}`);
   return text;
 }
 

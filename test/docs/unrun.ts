@@ -5,8 +5,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { command, ROOT } from "../../scripts/command.ts";
 
-/** `orloj VERB` where a command stands: at the beginning, after variables, and not as a word of another command. */
-const CALL = /(?:^|[;&|(]) *(?:\w+=\S* +|exec +|npx +|sudo +(?:-\w+ +\w+ +)*)*orloj +(?:--?[\w-]+ +)*([a-z][a-z-]*)/gm;
+/** `orloj VERB` where a command stands: at the beginning, after variables and words of the shell, and not as a word of another command. */
+const CALL =
+  /(?:^|[;&|(]) *(?:(?:if|elif|then|else|while|until|do|!) +)*(?:\w+=\S* +|exec +|npx +|sudo +(?:-\w+ +\w+ +)*)*orloj +(?:--?[\w-]+ +)*([a-z][a-z-]*)/gm;
 
 let verbs: Promise<ReadonlySet<string>> | undefined;
 

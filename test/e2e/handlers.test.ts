@@ -121,7 +121,7 @@ test("a task whose handler nobody registered is sent to nobody, and workers are 
   const { workers: fleet } = await stage.client.fleet.listWorkers({});
   expect(fleet.find(({ state }) => state === "active")).toMatchObject({
     runtimes: ["handler"],
-    handlers: ["biller", "thief", "patient", "deaf", "moody"],
+    handlers: ["biller", "thief", "patient", "deaf", "chatty", "moody"],
   });
   await run.cancel();
 });

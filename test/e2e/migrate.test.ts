@@ -18,7 +18,7 @@ test("it says what is missing, applies it, and finds nothing left; a server with
 });
 
 test.for([
-  [[], 2, /^error\[E-USAGE\] no database: give --database-url or ORLOJ_DATABASE_URL\n$/],
+  [[], 2, /^error\[E-USAGE\] no database: give --database-url, ORLOJ_DATABASE_URL, or ORLOJ_DATABASE_URL_FILE\n$/],
   [["--chek"], 2, /^error\[E-USAGE\] .*--chek.*; see orloj migrate --help\n$/],
   [["--database-url", "mysql://db"], 2, /^error\[E-USAGE\] --database-url: must begin with postgres:\/\//],
   [

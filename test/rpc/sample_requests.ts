@@ -29,6 +29,8 @@ export const SAMPLE_REQUESTS: Readonly<Record<string, JsonValue>> = {
   "orloj.v1.FleetService/GetWorker": { worker: "w" },
   "orloj.v1.FleetService/ListLeases": {},
   "orloj.v1.FleetService/DrainWorker": { worker: "w" },
+  "orloj.v1.FleetService/GetStatus": {},
+  "orloj.v1.FleetService/Diagnose": {},
   "orloj.v1.FleetService/RevokeLease": { taskId: "task_1" },
   "orloj.v1.PolicyService/Explain": { runId: "run_1" },
   "orloj.v1.PolicyService/Can": { as: { id: "ana" }, workflow: "hello" },
