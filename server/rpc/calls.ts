@@ -10,7 +10,7 @@ import { SECOND } from "../../kit/units.ts";
 import type { OnOffence } from "./connections.ts";
 import type { RpcLimits } from "./limits.ts";
 import { hangUp, type NodeRequest, type NodeResponse } from "./node_call.ts";
-import { PeerCounts } from "./peer_counts.ts";
+import { PeerCounts, type TooMany } from "./peer_counts.ts";
 
 // Time that a caller has to end its side after it was answered.
 const LINGER_MS = 1 * SECOND;
@@ -65,6 +65,11 @@ export class Calls {
     resetUnread(response, clock);
     this.#look();
     return true;
+  }
+
+  /** Why no call of this peer would be taken now; undefined: one would. */
+  full(address: string): TooMany | undefined {
+    return this.#counts.full(address);
   }
 
   /** The caller of this one may write for as long as it likes: a stream. */

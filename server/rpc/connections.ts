@@ -8,13 +8,19 @@ import type { Clock } from "../../kit/clock.ts";
 import { DomainError } from "../../kit/errors.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { RpcLimits } from "./limits.ts";
-import { PeerCounts } from "./peer_counts.ts";
+import { PeerCounts, type TooMany } from "./peer_counts.ts";
 import { guardSession } from "./session_guard.ts";
 
 // So many more resets than are allowed, so that the guard sees that it was one too many.
 const RESETS_BESIDE = 20;
 // Ages of connections are spread evenly, however many begin together.
 const GOLDEN_RATIO = 0.618_033_988_75;
+
+// Frames: length, type, flags, stream, content. SETTINGS, and a GOAWAY which says: no stream was processed, no error. All may be sent again.
+const COME_AGAIN = Buffer.from(
+  "000000 04 00 00000000 000008 07 00 00000000 00000000 00000000".replaceAll(" ", ""),
+  "hex",
+);
 
 /** Something that a peer did and no right client does; recorded as a security event. */
 export type OnOffence = (address: string, reason: string, why: string) => void;
@@ -27,6 +33,8 @@ export interface ConnectionsOptions {
   readonly log: Logger;
   readonly limits: RpcLimits;
   readonly onOffence: OnOffence;
+  /** Why no call of a peer would be taken now; undefined: one would. */
+  readonly callsFull: (address: string) => TooMany | undefined;
 }
 
 /** What bounds each HTTP/2 connection. */
@@ -106,6 +114,20 @@ export class Connections {
       if (this.#sockets.size === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
     });
     return true;
+  }
+
+  /**
+   * False: no call of this peer would be taken, so that its new HTTP/2 connection is told to come again, and closed. Refusing its
+   * streams one by one would cost a hundred times as much.
+   */
+  takesCalls(socket: Socket): boolean {
+    const { callsFull, onOffence } = this.#options;
+    const { remoteAddress: address = "" } = socket;
+    const tooMany = callsFull(address);
+    if (tooMany === undefined) return true;
+    onOffence(address, "CALL_LIMIT", `too many calls ${tooMany}`);
+    socket.end(COME_AGAIN, () => socket.destroy());
+    return false;
   }
 
   /** Watches over an HTTP/2 session until it closes, and sees to it that its socket closes too. */

@@ -80,7 +80,7 @@ export const RPC_LIMITS: RpcLimits = Object.freeze({
   connectionsMax: 2_000,
   connectionsPerPeerMax: 1_000,
   callsMax: 2_000,
-  callsPerPeerMax: 1_000,
+  callsPerPeerMax: 500,
   callBurst: 10_000,
   callRate: 2_000,
   streamsMax: 100,

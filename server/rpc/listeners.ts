@@ -126,14 +126,16 @@ export function createListeners(options: ListenersOptions): Listeners {
       log.debug("rpc.offence", { listener, peer, reason, why });
       void controlPlane.recordRefusal({ listener, method: "", reason, peer });
     };
-  const calls = (name: Name) => new Calls({ clock, limits, onOffence: onOffence(name) });
+  const callsOf = (name: Name) => new Calls({ clock, limits, onOffence: onOffence(name) });
+  const calls: Record<Name, Calls> = { api: callsOf("api"), worker: callsOf("worker"), ops: callsOf("ops") };
   const handlers: Record<Name, NodeHandler> = {
-    api: apiHandler(options, limits, readiness, { calls: calls("api"), shutdown: apiShutdown.signal }),
-    worker: workerHandler(options, limits, readiness, { calls: calls("worker"), shutdown: workerShutdown.signal }),
-    ops: createOpsHandler(readiness, calls("ops"), () => controlPlane.scrape()),
+    api: apiHandler(options, limits, readiness, { calls: calls.api, shutdown: apiShutdown.signal }),
+    worker: workerHandler(options, limits, readiness, { calls: calls.worker, shutdown: workerShutdown.signal }),
+    ops: createOpsHandler(readiness, calls.ops, () => controlPlane.scrape()),
   };
   const portOptions = (name: Name) => ({
     ...{ name, clock, log, limits, handler: handlers[name], onOffence: onOffence(name), http1: name !== "worker" },
+    callsFull: (address: string) => calls[name].full(address),
   });
   const tlsPort = (name: "api" | "worker") => {
     const tls = certificates[name];

@@ -20,13 +20,18 @@ export class PeerCounts {
 
   /** Counts one more of a peer, unless that is too many. Whoever counted one calls leave once. */
   enter(address: string): TooMany | undefined {
+    const tooMany = this.full(address);
+    if (tooMany !== undefined) return tooMany;
     const peer = peerGroup(address);
-    const own = this.#open.get(peer) ?? 0;
-    if (this.#total >= this.#max) return "in all";
-    if (own >= this.#perPeerMax) return "of one peer";
-    this.#open.set(peer, own + 1);
+    this.#open.set(peer, (this.#open.get(peer) ?? 0) + 1);
     this.#total += 1;
     return undefined;
+  }
+
+  /** Why one more of a peer would be too many; undefined: it would not. */
+  full(address: string): TooMany | undefined {
+    if (this.#total >= this.#max) return "in all";
+    return (this.#open.get(peerGroup(address)) ?? 0) >= this.#perPeerMax ? "of one peer" : undefined;
   }
 
   /** One that was counted is gone. */

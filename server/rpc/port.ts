@@ -100,7 +100,7 @@ export class Port implements ListeningPort {
 
   #serve(socket: Socket, protocol: "http1" | "http2"): void {
     if (protocol === "http2") {
-      this.#http2.emit("connection", socket);
+      if (this.#connections.takesCalls(socket)) this.#http2.emit("connection", socket);
     } else if (this.#serveHttp1 !== undefined) {
       this.#serveHttp1(socket);
       socket.resume();

@@ -6,6 +6,7 @@ import { type DescFile, type DescMessage, type DescService, toBinary } from "@bu
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { Code, type ConnectRouter } from "@connectrpc/connect";
 import type { Clock } from "../../kit/clock.ts";
+import { DomainError } from "../../kit/errors.ts";
 import type { Rate } from "../../kit/token_bucket.ts";
 import { ServerReflection, type ServerReflectionRequest } from "../../proto/gen/grpc/reflection/v1/reflection_pb.ts";
 import {
@@ -17,27 +18,39 @@ import { untilAborted } from "./until_aborted.ts";
 
 type Question = ServerReflectionRequest["messageRequest"] | ServerReflectionRequestAlpha["messageRequest"];
 
-/** Adds both reflection services, showing the given services and themselves. @param pace at which a caller may ask */
+/** Calls at a time, of everybody: answers are long, and who does not read them keeps them here. */
+const CALLS_MAX = 50;
+
+/**
+ * Adds both reflection services, showing the given services and themselves. One call too many ends with TOO_MANY.
+ *
+ * @param pace at which a caller may ask
+ */
 export function addReflection(
   router: ConnectRouter,
   services: readonly DescService[],
   pace: { readonly clock: Clock; readonly rate: Rate },
 ): void {
   const answer = createAnswers([...services, ServerReflection, ServerReflectionAlpha]);
-  router.service(ServerReflection, {
-    async *serverReflectionInfo(requests, { signal }) {
+  let open = 0;
+  async function* answers<Request extends ServerReflectionRequest | ServerReflectionRequestAlpha>(
+    requests: AsyncIterable<Request>,
+    signal: AbortSignal,
+  ) {
+    if (open >= CALLS_MAX) {
+      throw new DomainError("TOO_MANY", `reflection serves ${CALLS_MAX} calls at a time: try again in a moment`);
+    }
+    open += 1;
+    try {
       for await (const request of untilAborted(paced(requests, pace.clock, pace.rate), signal)) {
         yield { validHost: request.host, originalRequest: request, messageResponse: answer(request.messageRequest) };
       }
-    },
-  });
-  router.service(ServerReflectionAlpha, {
-    async *serverReflectionInfo(requests, { signal }) {
-      for await (const request of untilAborted(paced(requests, pace.clock, pace.rate), signal)) {
-        yield { validHost: request.host, originalRequest: request, messageResponse: answer(request.messageRequest) };
-      }
-    },
-  });
+    } finally {
+      open -= 1;
+    }
+  }
+  router.service(ServerReflection, { serverReflectionInfo: (requests, { signal }) => answers(requests, signal) });
+  router.service(ServerReflectionAlpha, { serverReflectionInfo: (requests, { signal }) => answers(requests, signal) });
 }
 
 function createAnswers(services: readonly DescService[]) {

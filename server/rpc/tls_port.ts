@@ -69,23 +69,12 @@ export class TlsPort implements ListeningPort {
       if (!isGoneAway(error)) options.onOffence(address, `TLS_HANDSHAKE: ${codeOf(error)}`, messageOf(error));
       socket.destroy();
     });
-    if (mutual) this.#letInOnly(options);
-  }
-
-  // Not by Node's own rejectUnauthorized: that tells neither of which peer nor why.
-  #letInOnly({ onOffence }: TlsPortOptions): void {
-    const server = this.#server;
     const serving = server.listeners("secureConnection") as ((socket: TLSSocket) => void)[];
     server.removeAllListeners("secureConnection");
     server.on("secureConnection", (socket: TLSSocket) => {
-      if (socket.authorized) {
-        for (const serve of serving) serve.call(server, socket);
-        return;
-      }
-      const isThere = socket.getPeerX509Certificate() !== undefined;
-      const code = isThere ? String(socket.authorizationError) : "NO_CERTIFICATE";
-      onOffence(socket.remoteAddress ?? "", `TLS_HANDSHAKE: ${code}`, "the peer's certificate is missing or not good");
-      socket.destroy();
+      if (mutual && !isLetIn(socket, options)) return;
+      if (socket.alpnProtocol === "h2" && !this.#connections.takesCalls(socket)) return;
+      for (const serve of serving) serve.call(server, socket);
     });
   }
 
@@ -118,6 +107,16 @@ export class TlsPort implements ListeningPort {
 /** What TLS is set up with: the files, and keys that are strong enough. */
 export function secureContext({ cert, key, clientCa }: TlsMaterial): SecureContextOptions {
   return { cert, key, ciphers: STRONG, ...(clientCa !== undefined && { ca: clientCa }) };
+}
+
+// Not by Node's own rejectUnauthorized: that tells neither of which peer nor why.
+function isLetIn(socket: TLSSocket, { onOffence }: TlsPortOptions): boolean {
+  if (socket.authorized) return true;
+  const isThere = socket.getPeerX509Certificate() !== undefined;
+  const code = isThere ? String(socket.authorizationError) : "NO_CERTIFICATE";
+  onOffence(socket.remoteAddress ?? "", `TLS_HANDSHAKE: ${code}`, "the peer's certificate is missing or not good");
+  socket.destroy();
+  return false;
 }
 
 function codeOf(error: Error): string {

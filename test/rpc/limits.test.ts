@@ -108,6 +108,27 @@ test("a call beyond those that a peer may have open is refused as not processed,
   expect(reasons()).toContain("api CALL_LIMIT");
 });
 
+test("a new HTTP/2 connection of a peer without a call left is told to come again before its streams are looked at", async () => {
+  await start({ callsPerPeerMax: 1 });
+  const session = connected();
+  const held = call(session);
+  await once(session, "remoteSettings");
+  // The second one is refused: the first one counts by now.
+  await closed(call(session));
+  const socket = rig.raw("api", h2.greeting());
+  // SETTINGS, and GOAWAY: no stream was processed, no error.
+  const frames = Buffer.concat([h2.frame("settings", 0, 0), h2.frame("goaway", 0, 0, Buffer.alloc(8))]);
+  expect(Buffer.from(await readAll(socket), "latin1")).toEqual(frames);
+  expect(reasons()).toContain("api CALL_LIMIT");
+  const away = call(connected());
+  await closed(away);
+  expect(away.rstCode).toBe(constants.NGHTTP2_REFUSED_STREAM);
+  held.close(constants.NGHTTP2_CANCEL);
+  await closed(held);
+  const [headers] = await once(call(connected(), "/nothing"), "response");
+  expect(headers[":status"]).toBe(404);
+});
+
 test("a request whose body does not come is reset after its time, a stream that is written to is not", async () => {
   await start({ requestMs: 8_000 });
   const [api, worker] = [connected(), connected("worker")];

@@ -2,11 +2,24 @@
 // Child processes with a time limit; no network but loopback.
 
 import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { connect } from "node:http2";
 import { promisify } from "node:util";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ServerReflectionRequestSchema } from "../../proto/gen/grpc/reflection/v1/reflection_pb.ts";
+import * as h2 from "../floods/frames.ts";
 import { type Rig, startRig } from "./rig.ts";
 
 const BUF = new URL("../../node_modules/.bin/buf", import.meta.url).pathname;
+
+const QUESTION = h2.message(
+  toBinary(
+    ServerReflectionRequestSchema,
+    create(ServerReflectionRequestSchema, { messageRequest: { case: "listServices", value: "" } }),
+  ),
+);
 
 describe("buf curl with reflection", () => {
   let rig: Rig;
@@ -68,6 +81,29 @@ describe("buf curl with reflection", () => {
       '{"runId":"run_1"}',
     );
     expect(JSON.parse(out)).toMatchObject({ run: { id: "run_1" }, events: [{ kind: "run.created" }] });
+  });
+
+  test("serves so many calls at a time and no more, and others when those have ended", async () => {
+    const session = connect(`http://127.0.0.1:${rig.ports.api}`);
+    const open = () => {
+      const stream = session.request({
+        ...{ ":method": "POST", ":path": "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo" },
+        ...{ "content-type": "application/grpc", te: "trailers" },
+      });
+      stream.on("error", () => undefined);
+      stream.write(QUESTION);
+      stream.resume();
+      return stream;
+    };
+    const held = Array.from({ length: 50 }, open);
+    await Promise.all(held.map((stream) => once(stream, "data")));
+    const [trailers] = (await once(open(), "trailers")) as [Record<string, string>];
+    expect(trailers["grpc-status"]).toBe(String(Code.ResourceExhausted));
+    expect(decodeURIComponent(trailers["grpc-message"] ?? "")).toContain("50 calls at a time");
+    for (const stream of held) stream.close();
+    await Promise.all(held.map((stream) => stream.destroyed || once(stream, "close")));
+    await expect.poll(() => curl("", "--protocol", "grpc", "--list-services")).toContain("orloj.v1.WorkflowService");
+    session.destroy();
   });
 
   test("a call without a token says what to send", async () => {
