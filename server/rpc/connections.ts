@@ -2,7 +2,7 @@
 // Owned by port.ts and tls_port.ts, which know how a connection begins.
 // Never reads a byte of one.
 
-import type { ServerHttp2Session, ServerOptions } from "node:http2";
+import { constants, type ServerHttp2Session, type ServerOptions } from "node:http2";
 import type { AddressInfo, Server, Socket } from "node:net";
 import type { Clock } from "../../kit/clock.ts";
 import { DomainError } from "../../kit/errors.ts";
@@ -15,12 +15,6 @@ import { guardSession } from "./session_guard.ts";
 const RESETS_BESIDE = 20;
 // Ages of connections are spread evenly, however many begin together.
 const GOLDEN_RATIO = 0.618_033_988_75;
-
-// Frames: length, type, flags, stream, content. SETTINGS, and a GOAWAY which says: no stream was processed, no error. All may be sent again.
-const COME_AGAIN = Buffer.from(
-  "000000 04 00 00000000 000008 07 00 00000000 00000000 00000000".replaceAll(" ", ""),
-  "hex",
-);
 
 /** Something that a peer did and no right client does; recorded as a security event. */
 export type OnOffence = (address: string, reason: string, why: string) => void;
@@ -126,7 +120,7 @@ export class Connections {
     const tooMany = callsFull(address);
     if (tooMany === undefined) return true;
     onOffence(address, "CALL_LIMIT", `too many calls ${tooMany}`);
-    socket.end(COME_AGAIN, () => socket.destroy());
+    goAway(socket, constants.NGHTTP2_NO_ERROR);
     return false;
   }
 
@@ -181,6 +175,15 @@ export class Connections {
       if (this.#sessions.size > 0) this.#look();
     });
   }
+}
+
+/** Ends a connection that is about to speak HTTP/2: SETTINGS, and a GOAWAY which says that no stream was processed, and why. */
+export function goAway(socket: Socket, code: number): void {
+  // Of each frame: length, type, flags, stream, content.
+  const why = code.toString(16).padStart(8, "0");
+  const frames = ["000000", "04", "00", "00000000", "000008", "07", "00", "00000000", "00000000", why];
+  socket.resume();
+  socket.end(Buffer.from(frames.join(""), "hex"), () => socket.destroy());
 }
 
 function endOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {

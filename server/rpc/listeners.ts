@@ -34,7 +34,7 @@ import { manifestService } from "./manifest_service.ts";
 import type { NodeHandler } from "./node_call.ts";
 import { createOpsHandler } from "./ops.ts";
 import { policyService } from "./policy_service.ts";
-import { type ListeningPort, Port } from "./port.ts";
+import { type ListeningPort, Port, type Protocol } from "./port.ts";
 import { Readiness } from "./readiness.ts";
 import { addReflection } from "./reflection.ts";
 import { createRpcHandler, type RpcHandlerOptions } from "./rpc_handler.ts";
@@ -56,6 +56,13 @@ export const API_SERVICES: readonly DescService[] = [
 ];
 /** Services of the worker listener. */
 export const WORKER_SERVICES: readonly DescService[] = [WorkerService, Health];
+
+/** What each listener speaks. */
+const PROTOCOLS: Readonly<Record<keyof ListenerPorts, readonly Protocol[]>> = {
+  api: ["http2", "http1"],
+  worker: ["http2"],
+  ops: ["http1"],
+};
 
 /** Where a listener listens: an address (or "localhost") and a port, 0 for any free one. */
 export interface ListenAddress {
@@ -134,7 +141,7 @@ export function createListeners(options: ListenersOptions): Listeners {
     ops: createOpsHandler(readiness, calls.ops, () => controlPlane.scrape()),
   };
   const portOptions = (name: Name) => ({
-    ...{ name, clock, log, limits, handler: handlers[name], onOffence: onOffence(name), http1: name !== "worker" },
+    ...{ name, clock, log, limits, handler: handlers[name], onOffence: onOffence(name), protocols: PROTOCOLS[name] },
     callsFull: (address: string) => calls[name].full(address),
   });
   const tlsPort = (name: "api" | "worker") => {

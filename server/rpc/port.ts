@@ -1,20 +1,23 @@
-// One listening port: HTTP/2 without TLS (prior knowledge) and, if asked for, HTTP/1.1, told apart by the first bytes.
+// One listening port without TLS: HTTP/2 (prior knowledge), HTTP/1.1, or both, told apart by the first bytes.
 // Owned by listeners.ts. Every limit of limits.ts that concerns connections is set here.
 // Never reads a request: that is the handler's.
 //
 // Connection: peeking → HTTP/2 | HTTP/1.1 | refused. Port: new → listening → draining (stopAccepting) → closed (destroy).
 
 import { createServer as createHttp1Server } from "node:http";
-import { createServer as createHttp2Server, type Http2Server } from "node:http2";
+import { constants, createServer as createHttp2Server, type Http2Server } from "node:http2";
 import { createServer as createNetServer, type Server, type Socket } from "node:net";
-import { Connections, type ConnectionsOptions, http2Limits } from "./connections.ts";
+import { Connections, type ConnectionsOptions, goAway, http2Limits } from "./connections.ts";
 import { answerAll, type NodeHandler } from "./node_call.ts";
+
+/** A protocol that a port may serve. */
+export type Protocol = "http1" | "http2";
 
 /** What a port needs. */
 export interface PortOptions extends ConnectionsOptions {
   readonly handler: NodeHandler;
-  /** Serve HTTP/1.1 as well. */
-  readonly http1: boolean;
+  /** What is served. */
+  readonly protocols: readonly Protocol[];
 }
 
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
@@ -36,15 +39,16 @@ export interface ListeningPort {
 export class Port implements ListeningPort {
   readonly #options: PortOptions;
   readonly #server: Server;
-  readonly #http2: Http2Server;
+  readonly #http2: Http2Server | undefined;
   readonly #serveHttp1: ((socket: Socket) => void) | undefined;
   readonly #connections: Connections;
 
   constructor(options: PortOptions) {
     this.#options = options;
-    this.#http2 = http2Server(options);
-    this.#http2.on("session", (session) => this.#connections.guard(session));
-    if (options.http1) {
+    const serves = (protocol: Protocol) => options.protocols.includes(protocol);
+    this.#http2 = serves("http2") ? http2Server(options) : undefined;
+    this.#http2?.on("session", (session) => this.#connections.guard(session));
+    if (serves("http1")) {
       // The HTTP/1.1 server owns the port, so that Node's own time limits for slow requests run; its connection listener is
       // called only once a connection proved to be HTTP/1.1.
       const server = http1Server(options);
@@ -98,9 +102,10 @@ export class Port implements ListeningPort {
     socket.on("data", onData);
   }
 
-  #serve(socket: Socket, protocol: "http1" | "http2"): void {
+  #serve(socket: Socket, protocol: Protocol): void {
     if (protocol === "http2") {
-      if (this.#connections.takesCalls(socket)) this.#http2.emit("connection", socket);
+      if (this.#http2 === undefined) goAway(socket, constants.NGHTTP2_HTTP_1_1_REQUIRED);
+      else if (this.#connections.takesCalls(socket)) this.#http2.emit("connection", socket);
     } else if (this.#serveHttp1 !== undefined) {
       this.#serveHttp1(socket);
       socket.resume();
@@ -113,7 +118,7 @@ export class Port implements ListeningPort {
 }
 
 /** What the first bytes say; undefined while they may still become either. A prefix of the preface that differs is HTTP/1.1. */
-function protocolOf(seen: Buffer): "http1" | "http2" | undefined {
+function protocolOf(seen: Buffer): Protocol | undefined {
   const length = Math.min(seen.length, PREFACE.length);
   if (!seen.subarray(0, length).equals(PREFACE.subarray(0, length))) return "http1";
   return length === PREFACE.length ? "http2" : undefined;

@@ -40,14 +40,14 @@ export class TlsPort implements ListeningPort {
   readonly #connections: Connections;
 
   constructor(options: TlsPortOptions) {
-    const { limits, handler, http1: allowHTTP1, mutual, tls } = options;
+    const { limits, handler, protocols, mutual, tls } = options;
     // Options of the HTTP/1.1 side, which the types of this server do not know.
     const http1 = { maxHeaderSize: limits.headerBytesMax, connectionsCheckingInterval: limits.slowCheckMs };
     this.#server = createSecureServer(
       {
         ...secureContext(tls),
         ...http1,
-        allowHTTP1,
+        allowHTTP1: protocols.includes("http1"),
         minVersion: "TLSv1.3",
         requestCert: mutual || tls.clientCa !== undefined,
         rejectUnauthorized: false,

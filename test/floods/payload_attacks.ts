@@ -105,11 +105,12 @@ export const PAYLOAD_ATTACKS = {
         const wire = await budget.wire("h2");
         if (wire === undefined) return;
         const window = wire.windows();
+        const over = budget.hold().then(() => false);
         await wire.write(h2.greeting());
         await wire.write(h2.frame("headers", h2.END_HEADERS, 1, h2.callHeaders(path, "localhost", { authorization })));
         await wire.write(dataFrames(1, hello, false));
         while (!budget.over && !wire.isClosed && budget.tally.sent < MESSAGES_MAX) {
-          if (!(await window.take(many.length))) return;
+          if (!(await Promise.race([window.take(many.length), over]))) return;
           await wire.write(dataFrames(1, many, false));
           budget.tally.sent += TOGETHER;
         }

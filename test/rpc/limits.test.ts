@@ -129,6 +129,16 @@ test("a new HTTP/2 connection of a peer without a call left is told to come agai
   expect(headers[":status"]).toBe(404);
 });
 
+test("HTTP/2 on the operations listener is told that HTTP/1.1 is spoken there", async () => {
+  await start({});
+  const frames = Buffer.concat([
+    h2.frame("settings", 0, 0),
+    h2.frame("goaway", 0, 0, Buffer.from([0, 0, 0, 0, 0, 0, 0, 0x0d])),
+  ]);
+  expect(Buffer.from(await readAll(rig.raw("ops", h2.greeting())), "latin1")).toEqual(frames);
+  expect((await fetch(`http://127.0.0.1:${rig.ports.ops}/healthz`)).status).toBe(200);
+});
+
 test("a request whose body does not come is reset after its time, a stream that is written to is not", async () => {
   await start({ requestMs: 8_000 });
   const [api, worker] = [connected(), connected("worker")];
