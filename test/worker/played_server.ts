@@ -175,6 +175,13 @@ export class PlayedServer {
     for (;;) {
       const stream = this.#streams.shift();
       if (stream !== undefined) return stream;
+      await this.waits();
+    }
+  }
+
+  /** Resolves when there is a stream that nobody took. */
+  async waits(): Promise<void> {
+    while (this.#streams.length === 0) {
       await new Promise<void>((resolve) => {
         this.#arrived = resolve;
       });
