@@ -2,7 +2,7 @@
 // Used by calls.ts, rpc_handler.ts, ops.ts and the ports.
 
 import type { EventEmitter } from "node:events";
-import { constants } from "node:http2";
+import { constants, type Http2SecureServer, type Http2Server, type ServerHttp2Stream } from "node:http2";
 import type { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 
 /** A request of Node's HTTP/1.1 server or of its HTTP/2 server. */
@@ -16,6 +16,18 @@ export type NodeHandler = (request: NodeRequest, response: NodeResponse) => void
 export function hangUp(response: NodeResponse): void {
   if ("stream" in response) response.stream?.close(constants.NGHTTP2_CANCEL);
   else response.destroy();
+}
+
+/** Has an HTTP/2 server make no request of a stream that was reset before anybody could look at it: thousands fit into one read. */
+export function skipReset<Server extends Http2Server | Http2SecureServer>(server: Server): Server {
+  const makeRequests = server.listeners("stream") as ((stream: ServerHttp2Stream, ...more: unknown[]) => void)[];
+  server.removeAllListeners("stream");
+  server.on("stream", (stream, ...more) => {
+    if (!stream.closed && !stream.destroyed) for (const make of makeRequests) make.call(server, stream, ...more);
+    // Nobody else hears of its end.
+    else stream.on("error", () => undefined);
+  });
+  return server;
 }
 
 /** Has an HTTP/2 server hand over what it would answer by itself, and leave half open: CONNECT, and expectations that nobody knows. */

@@ -8,7 +8,7 @@ import { createServer as createHttp1Server } from "node:http";
 import { constants, createServer as createHttp2Server, type Http2Server } from "node:http2";
 import { createServer as createNetServer, type Server, type Socket } from "node:net";
 import { Connections, type ConnectionsOptions, goAway, http2Limits } from "./connections.ts";
-import { answerAll, type NodeHandler } from "./node_call.ts";
+import { answerAll, type NodeHandler, skipReset } from "./node_call.ts";
 
 /** A protocol that a port may serve. */
 export type Protocol = "http1" | "http2";
@@ -142,5 +142,5 @@ function http2Server({ limits, handler }: PortOptions): Http2Server {
   const server = createHttp2Server(http2Limits(limits), handler);
   // Protocol errors of a peer end its own session; without a listener Node would tell nobody, which is right here.
   server.on("sessionError", () => undefined);
-  return answerAll(server, handler);
+  return answerAll(skipReset(server), handler);
 }

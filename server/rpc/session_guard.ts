@@ -96,6 +96,12 @@ export function guardSession(session: ServerHttp2Session, options: GuardOptions)
   session.on("remoteSettings", bounded("SETTINGS_FLOOD", rateOf(limits, "settings")));
   const onReset = bounded("RESET_FLOOD", rateOf(limits, "streamReset"));
   session.on("stream", (stream: ServerHttp2Stream) => {
+    if (isEnded) return;
+    // Reset in the same read that opened it.
+    if (stream.closed || stream.destroyed) {
+      if (wasReset(stream.rstCode, session.destroyed)) onReset();
+      return;
+    }
     use.began();
     stream.once("close", () => {
       use.ended();

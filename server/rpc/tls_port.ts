@@ -11,7 +11,7 @@ import type { Socket } from "node:net";
 import type { SecureContextOptions, TLSSocket } from "node:tls";
 import { messageOf } from "../../kit/errors.ts";
 import { Connections, http2Limits } from "./connections.ts";
-import { answerAll } from "./node_call.ts";
+import { answerAll, skipReset } from "./node_call.ts";
 import type { ListeningPort, PortOptions } from "./port.ts";
 
 /** Keys of 112 bits of security and more, in certificates too: no RSA below 2,048 bits, no SHA-1. */
@@ -57,7 +57,7 @@ export class TlsPort implements ListeningPort {
       },
       handler,
     );
-    const server = answerAll(this.#server, handler);
+    const server = answerAll(skipReset(this.#server), handler);
     Object.assign(server, { headersTimeout: limits.handshakeMs, requestTimeout: limits.requestMs });
     Object.assign(server, { maxHeadersCount: limits.headerFieldsMax });
     this.#connections = new Connections(server, options);
