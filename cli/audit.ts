@@ -4,13 +4,12 @@
 
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { Command } from "commander";
-import { SECOND } from "../kit/units.ts";
-import { type AuditRecord, AuditRecordSchema, OrlojError } from "../sdk/index.ts";
+import { type AuditRecord, AuditRecordSchema } from "../sdk/index.ts";
 import { registerExport } from "./audit_export.ts";
 import { describeRecord } from "./audit_text.ts";
 import { registerVerify } from "./audit_verify.ts";
 import type { Context } from "./context.ts";
-import { EXIT } from "./failure.ts";
+import { following } from "./following.ts";
 import { instant } from "./format.ts";
 import { presentable } from "./json_output.ts";
 import { type Listing, showListing } from "./listing.ts";
@@ -29,9 +28,6 @@ interface Options {
   readonly pageToken?: string;
   readonly follow?: boolean;
 }
-
-const RESUME_MS = SECOND;
-const RESUMES_MAX = 15;
 
 /** Adds the verb to the program. */
 export function register(program: Command, context: Context): void {
@@ -130,34 +126,9 @@ async function follow(context: Context, options: Options): Promise<void> {
   if (options.since !== undefined || options.run !== undefined || options.task !== undefined) {
     show((await auditRecords(context, filter, options.limit)).items);
   }
-  await context.interruptible(async (signal) => {
-    for (let failures = 0; !signal.aborted; ) {
-      try {
-        for await (const { records } of context.client.audit.watchAuditRecords({ filter, afterId }, { signal })) {
-          failures = 0;
-          show(records);
-        }
-      } catch (error) {
-        if (signal.aborted) break;
-        const failure = OrlojError.from(error);
-        failures += 1;
-        if (EXIT_REASONS.has(failure.reason) || failures > RESUMES_MAX) throw failure;
-      }
-      await context.host.clock.sleep(RESUME_MS, signal);
-    }
-    context.exitCode = EXIT.interrupted;
-  });
+  const open = (signal: AbortSignal) => context.client.audit.watchAuditRecords({ filter, afterId }, { signal });
+  await following(context, open, ({ records }) => show(records), "resume");
 }
-
-// Answers of the server that another try would not change.
-const EXIT_REASONS: ReadonlySet<string> = new Set([
-  "CREDENTIALS_MISSING",
-  "CREDENTIALS_INVALID",
-  "PERMISSION_DENIED",
-  "REQUEST_INVALID",
-  "RUN_NOT_FOUND",
-  "TASK_NOT_FOUND",
-]);
 
 function recordLine(record: AuditRecord): string {
   const { kind, subject, actor, ...words } = describeRecord(record, new Map());

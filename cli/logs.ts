@@ -4,10 +4,10 @@
 
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { Command } from "commander";
-import { SECOND } from "../kit/units.ts";
-import { OrlojError, type TaskLogChunk, TaskLogChunkSchema } from "../sdk/index.ts";
+import { type TaskLogChunk, TaskLogChunkSchema } from "../sdk/index.ts";
 import type { Context } from "./context.ts";
-import { EXIT, UsageError } from "./failure.ts";
+import { UsageError } from "./failure.ts";
+import { following } from "./following.ts";
 import { instant } from "./format.ts";
 import { presentable } from "./json_output.ts";
 import { parseMoment } from "./options.ts";
@@ -26,8 +26,6 @@ const LEVELS: readonly string[] = ["debug", "info", "warn", "error"];
 const TONES: Readonly<Record<string, Tone>> = { debug: "dim", warn: "warn", error: "bad" };
 const CHUNKS_MAX = 10_000;
 const PAGE_CHUNKS_MAX = 50;
-const RESUME_MS = SECOND;
-const RESUMES_MAX = 15;
 
 /** Adds the verb to the program. */
 export function register(program: Command, context: Context): void {
@@ -83,35 +81,9 @@ async function list(context: Context, filter: ReturnType<typeof filterOf>, shown
 }
 
 async function follow(context: Context, filter: ReturnType<typeof filterOf>, shown: Shown): Promise<void> {
-  await context.interruptible(async (signal) => {
-    for (let failures = 0; !signal.aborted; ) {
-      try {
-        for await (const { chunks } of context.client.workflows.watchTaskLogs(filter, { signal })) {
-          failures = 0;
-          shown.add(chunks);
-        }
-        return;
-      } catch (error) {
-        if (signal.aborted) break;
-        const failure = OrlojError.from(error);
-        failures += 1;
-        if (EXIT_REASONS.has(failure.reason) || failures > RESUMES_MAX) throw failure;
-      }
-      await context.host.clock.sleep(RESUME_MS, signal);
-    }
-    context.exitCode = EXIT.interrupted;
-  });
+  const open = (signal: AbortSignal) => context.client.workflows.watchTaskLogs(filter, { signal });
+  await following(context, open, ({ chunks }) => shown.add(chunks), "return");
 }
-
-// Answers of the server that another try would not change.
-const EXIT_REASONS: ReadonlySet<string> = new Set([
-  "CREDENTIALS_MISSING",
-  "CREDENTIALS_INVALID",
-  "PERMISSION_DENIED",
-  "REQUEST_INVALID",
-  "RUN_NOT_FOUND",
-  "TASK_NOT_FOUND",
-]);
 
 // Shows chunks, each once.
 class Shown {

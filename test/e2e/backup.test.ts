@@ -8,25 +8,7 @@ import { command } from "../../scripts/command.ts";
 import { testDatabase, withAdmin } from "../harness/database.ts";
 import { temporaryFolder } from "../harness/folders.ts";
 import { runOrloj, type ServerProcess, startServer, startWorker } from "../harness/processes.ts";
-
-const MANIFESTS = `
-apiVersion: orloj.dev/v1
-kind: Agent
-metadata: {name: hello}
-spec: {model: {provider: scripted, name: hello, script: [{text: hello}]}}
----
-apiVersion: orloj.dev/v1
-kind: AgentSystem
-metadata: {name: hello}
-spec:
-  nodes: [{name: hello, agent: hello}]
-  output: {value: "\${{ has(nodes.hello.output) ? nodes.hello.output : {} }}"}
----
-apiVersion: orloj.dev/v1
-kind: WorkflowTemplate
-metadata: {name: hello}
-spec: {system: hello}
-`;
+import { HELLO } from "./documents.ts";
 
 const folder = await temporaryFolder("backup");
 
@@ -57,7 +39,7 @@ test("a dump is restored, verified, and worked on", async () => {
   const generated = await command("openssl", ["genpkey", "-algorithm", "ed25519", "-out", key]);
   expect(generated.code, generated.output).toBe(0);
   const file = join(folder, "hello.yaml");
-  await writeFile(file, MANIFESTS);
+  await writeFile(file, HELLO);
 
   const first = await startServer({ env: { ORLOJ_AUDIT_KEY: key } });
   const worker = await startWorker(first);

@@ -15,30 +15,12 @@ import { atEndOfFile } from "../harness/cleanup.ts";
 import { temporaryFolder } from "../harness/folders.ts";
 import { overTcp } from "../harness/postgres_bridge.ts";
 import { type RunningProcess, startOrloj, startProcess } from "../harness/processes.ts";
+import { HELLO } from "./documents.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const COMPOSE = join(ROOT, "deploy/compose");
 /** Two servers, a balancer and two workers start on one machine, which may be busy. */
 const READY_MS_MAX = 60_000;
-const MANIFESTS = `
-apiVersion: orloj.dev/v1
-kind: Agent
-metadata: {name: hello}
-spec: {model: {provider: scripted, name: hello, script: [{text: hello}]}}
----
-apiVersion: orloj.dev/v1
-kind: AgentSystem
-metadata: {name: hello}
-spec:
-  nodes: [{name: hello, agent: hello}]
-  output: {value: "\${{ has(nodes.hello.output) ? nodes.hello.output : {} }}"}
----
-apiVersion: orloj.dev/v1
-kind: WorkflowTemplate
-metadata: {name: hello}
-spec: {system: hello}
-`;
-
 let folder: string;
 let databases: Record<"owner" | "server" | "maintenance", string>;
 const tls = (name: string, file = "") => join(folder, "out", name, file);
@@ -221,7 +203,7 @@ test("a workflow runs on it, is not disturbed when a server leaves, and everythi
   const listed = await orloj("workers");
   for (const name of ["w1", "w2"]) expect(listed).toMatch(new RegExp(`\\b${name}\\b`));
   const file = join(folder, "hello.yaml");
-  writeFileSync(file, MANIFESTS);
+  writeFileSync(file, HELLO);
   await orloj("apply", "-f", file);
   expect(await orloj("invoke", "hello", "--watch")).toContain("SUCCEEDED");
 

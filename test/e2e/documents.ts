@@ -92,3 +92,23 @@ export function completion(message: { content?: string; toolCalls?: readonly { n
   };
   return { body: JSON.stringify({ id: "c", object: "chat.completion", choices: [choice] }) };
 }
+
+/** A workflow `hello` of one agent, as a file has it. */
+export const HELLO = `
+apiVersion: orloj.dev/v1
+kind: Agent
+metadata: {name: hello}
+spec: {model: {provider: scripted, name: hello, script: [{text: hello}]}}
+---
+apiVersion: orloj.dev/v1
+kind: AgentSystem
+metadata: {name: hello}
+spec:
+  nodes: [{name: hello, agent: hello}]
+  output: {value: "\${{ has(nodes.hello.output) ? nodes.hello.output : {} }}"}
+---
+apiVersion: orloj.dev/v1
+kind: WorkflowTemplate
+metadata: {name: hello}
+spec: {system: hello}
+`;
