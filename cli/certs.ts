@@ -5,11 +5,11 @@
 import { readFileSync } from "node:fs";
 import { isAbsolute, join, relative, resolve } from "node:path";
 import type { Command } from "commander";
-import { readRevocationLists } from "../kit/revocation_list.ts";
 import { TRUST_DOMAIN, TRUST_DOMAIN_RULE, WORKER_NAME, workerUri } from "../kit/spiffe.ts";
 import { DAY, HOUR, parseDuration } from "../kit/units.ts";
-import { isAddress, type Validity, type Wanted } from "./certs/certificate.ts";
-import { CertsFolder, type Entry } from "./certs/folder.ts";
+import { isAddress } from "./certs/addresses.ts";
+import type { Validity, Wanted } from "./certs/certificate.ts";
+import type { CertsFolder, Entry } from "./certs/folder.ts";
 import type { Context } from "./context.ts";
 import { fileErrorWords, UsageError } from "./failure.ts";
 import { duration, table } from "./format.ts";
@@ -80,12 +80,15 @@ function shared(command: Command): Command {
     .option("--lists-valid <duration>", "how long revocation lists count before they must be signed anew", LISTS_VALID);
 }
 
-function init(context: Context, options: Shared & { readonly trustDomain: string; readonly valid: string }): void {
+async function init(
+  context: Context,
+  options: Shared & { readonly trustDomain: string; readonly valid: string },
+): Promise<void> {
   const { trustDomain } = options;
   if (!TRUST_DOMAIN.test(trustDomain)) {
     throw new UsageError(`--trust-domain ${trustDomain}: is no trust domain`, `use ${TRUST_DOMAIN_RULE}`);
   }
-  const folder = CertsFolder.init(
+  const folder = await (await folders()).init(
     pathOf(context, options.dir),
     trustDomain,
     within(context, "--valid", options.valid),
@@ -101,13 +104,13 @@ function init(context: Context, options: Shared & { readonly trustDomain: string
   context.next(`orloj certs issue server --host NAME${dirFlag(options)}`);
 }
 
-function issue(context: Context, kind: string, options: IssueOptions): void {
+async function issue(context: Context, kind: string, options: IssueOptions): Promise<void> {
   const known = KINDS.find((one) => one === kind);
   if (known === undefined) throw new UsageError(`"${kind}" is not issued`, `use one of ${KINDS.join(", ")}`);
-  const folder = CertsFolder.open(pathOf(context, options.dir));
+  const folder = (await folders()).open(pathOf(context, options.dir));
   const { file, wanted } = wantedOf(known, options, folder.trustDomain);
-  const entry = folder.issue(file, known, wanted, within(context, "--valid", options.valid));
-  folder.writeLists(within(context, "--lists-valid", options.listsValid));
+  const entry = await folder.issue(file, known, wanted, within(context, "--valid", options.valid));
+  await folder.writeLists(within(context, "--lists-valid", options.listsValid));
   tell(context, [entry]);
   if (!context.json) context.note(...nextSteps(context, folder, entry));
 }
@@ -134,8 +137,8 @@ function wantedOf(kind: Entry["kind"], { name, host = [] }: IssueOptions, trustD
   return { file: `${kind}-${name}`, wanted: { commonName: name, use: "client", uris: [uri] } satisfies Wanted };
 }
 
-function rotate(context: Context, names: readonly string[], options: RotateOptions): void {
-  const folder = CertsFolder.open(pathOf(context, options.dir));
+async function rotate(context: Context, names: readonly string[], options: RotateOptions): Promise<void> {
+  const folder = (await folders()).open(pathOf(context, options.dir));
   const lists = within(context, "--lists-valid", options.listsValid);
   const [only] = names;
   if (options.finish === true && only !== "ca")
@@ -144,11 +147,11 @@ function rotate(context: Context, names: readonly string[], options: RotateOptio
     throw new UsageError("ca and crl stand alone", "one command each");
   }
   if (only === "ca") {
-    rotateAuthority(context, folder, options, lists);
+    await rotateAuthority(context, folder, options, lists);
     return;
   }
   if (only === "crl") {
-    folder.writeLists(lists);
+    await folder.writeLists(lists);
     if (context.json) {
       context.printJson({ certificates: [] });
       return;
@@ -170,19 +173,25 @@ function rotate(context: Context, names: readonly string[], options: RotateOptio
   if (unknown !== undefined)
     throw new UsageError(`${unknown} was not issued from this folder`, "orloj certs show lists what was");
   const validity = within(context, "--valid", options.valid ?? VALID);
-  const entries = files.map((file) => folder.rotate(file, validity));
-  folder.writeLists(lists);
+  const entries: Entry[] = [];
+  for (const file of files) entries.push(await folder.rotate(file, validity));
+  await folder.writeLists(lists);
   tell(context, entries);
   if (!context.json)
     context.note("Servers and workers take the new files within 10 seconds; copy them to where they run.");
 }
 
-function rotateAuthority(context: Context, folder: CertsFolder, options: RotateOptions, lists: Validity): void {
+async function rotateAuthority(
+  context: Context,
+  folder: CertsFolder,
+  options: RotateOptions,
+  lists: Validity,
+): Promise<void> {
   const isEnd = options.finish === true;
   const next = isEnd
     ? folder.finishRotation()
-    : folder.rotateAuthority(within(context, "--valid", options.valid ?? CA_VALID));
-  next.writeLists(lists);
+    : await folder.rotateAuthority(within(context, "--valid", options.valid ?? CA_VALID));
+  await next.writeLists(lists);
   if (context.json) {
     context.printJson({ authorities: next.authorities.map(authorityJson) });
     return;
@@ -200,20 +209,20 @@ function rotateAuthority(context: Context, folder: CertsFolder, options: RotateO
   );
 }
 
-function revoke(context: Context, which: string, options: Shared): void {
-  const folder = CertsFolder.open(pathOf(context, options.dir));
+async function revoke(context: Context, which: string, options: Shared): Promise<void> {
+  const folder = (await folders()).open(pathOf(context, options.dir));
   const entry = folder.revoke(which, context.host.clock.now());
-  folder.writeLists(within(context, "--lists-valid", options.listsValid));
+  await folder.writeLists(within(context, "--lists-valid", options.listsValid));
   tell(context, [entry]);
   context.next(
     `copy ${shown(context, join(folder.path, "ca.crl"))} to every server: within half a minute it is taken no more, on open streams too`,
   );
 }
 
-function show(context: Context, options: Shared): void {
-  const folder = CertsFolder.open(pathOf(context, options.dir));
+async function show(context: Context, options: Shared): Promise<void> {
+  const folder = (await folders()).open(pathOf(context, options.dir));
   const nowMs = context.host.clock.now();
-  const lists = listEnds(folder.path);
+  const lists = await listEnds(folder.path);
   if (context.json) {
     const certificates = folder.issued.map((entry) => entryJson(entry, stateOf(folder, entry, nowMs)));
     const authorities = folder.authorities.map(authorityJson);
@@ -291,7 +300,8 @@ function until(untilMs: number, nowMs: number): string {
   return `${new Date(untilMs).toISOString().slice(0, 10)}${left}`;
 }
 
-function listEnds(path: string): number[] {
+async function listEnds(path: string): Promise<number[]> {
+  const { readRevocationLists } = await import("../kit/revocation_list.ts");
   const file = join(path, "ca.crl");
   try {
     return readRevocationLists(readFileSync(file)).flatMap(({ nextUpdateMs }) => nextUpdateMs ?? []);
@@ -325,6 +335,11 @@ function within(context: Context, flag: string, text: string): Validity {
   }
   const fromMs = context.host.clock.now();
   return { fromMs, untilMs: fromMs + ms };
+}
+
+// Loaded by the verbs that have begun, and not for their help or completion: what makes certificates is large.
+async function folders() {
+  return (await import("./certs/folder.ts")).CertsFolder;
 }
 
 function pathOf(context: Context, dir: string): string {

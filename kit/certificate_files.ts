@@ -5,6 +5,9 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { messageOf } from "./errors.ts";
 
+/** Label of a revocation list in PEM. */
+export const LIST_LABEL = "X509 CRL";
+
 /** A file and what is in it. */
 export interface PemFile {
   readonly file: string;
@@ -30,6 +33,11 @@ export function pemOf(label: string, bytes: Uint8Array): string {
       .toString("base64")
       .match(/.{1,64}/g) ?? [];
   return `-----BEGIN ${label}-----\n${lines.join("\n")}\n-----END ${label}-----\n`;
+}
+
+/** Hexadecimal digits of a serial number in one form: upper case, without zeros before them. */
+export function plainHex(hex: string): string {
+  return hex.toUpperCase().replace(/^0+(?=.)/, "");
 }
 
 /** Every certificate of a PEM text, in its order. @throws Error for a text without one, and for one that cannot be read */

@@ -1,9 +1,10 @@
 // TLS of one listener while the server runs: its files taken at start and whenever they change, its revocation lists, and words about both.
-// Made by main.ts for each listener that has files. What cannot be used is told, and what was taken before stays in use.
+// Opened by main.ts for each listener that has files. What cannot be used is told, and what was taken before stays in use.
 // A list that has run out is told too: from then on nobody gets in, and sessions end.
 
 import type { Clock } from "../kit/clock.ts";
 import { DomainError, messageOf } from "../kit/errors.ts";
+import type { RevocationList } from "../kit/revocation_list.ts";
 import type { TlsFiles } from "./config_file.ts";
 import type { CertificateListener } from "./identity/identify.ts";
 import type { Revocations } from "./identity/revocations.ts";
@@ -24,22 +25,32 @@ export interface ListenerTlsOptions {
   readonly log: Logger;
 }
 
+type ReadLists = (content: Uint8Array) => readonly RevocationList[];
+
 /** See the file header. */
 export class ListenerTls {
   /** As the files were at start. */
   readonly material: TlsMaterial;
   readonly #options: ListenerTlsOptions;
+  readonly #readLists: ReadLists;
   #watch: TlsFileWatch | undefined;
   #told: "expired" | "soon" | undefined;
   #trouble = "";
   #cancel: () => void = () => undefined;
 
-  /** @throws CONFIG_INVALID for files that cannot be used */
-  constructor(options: ListenerTlsOptions) {
+  private constructor(options: ListenerTlsOptions, readLists: ReadLists) {
     this.#options = options;
+    this.#readLists = readLists;
     const { files, listener, clock } = options;
     this.material = readTlsFiles(files, clock.now(), SECTIONS[listener]);
     this.#takeLists(this.material);
+  }
+
+  /** Reads the files. @throws CONFIG_INVALID for those that cannot be used */
+  static async open(options: ListenerTlsOptions): Promise<ListenerTls> {
+    // A server without TLS does not load what reads lists, which is large.
+    const { readRevocationLists } = await import("../kit/revocation_list.ts");
+    return new ListenerTls(options, readRevocationLists);
   }
 
   /** Begins to look for changes. @param onChange given what new connections get from now on */
@@ -65,7 +76,7 @@ export class ListenerTls {
   #takeLists({ clientCa, crl }: TlsMaterial): void {
     const { files, listener, revocations } = this.#options;
     try {
-      revocations.replace(clientCa ?? "", crl);
+      revocations.replace(clientCa ?? "", crl === undefined ? undefined : this.#readLists(Buffer.from(crl)));
     } catch (error) {
       const message = `${SECTIONS[listener]}.crl: ${files.crl} cannot be used: ${messageOf(error)}`;
       throw new DomainError("CONFIG_INVALID", message, { file: files.crl ?? "" });

@@ -16,7 +16,7 @@ import { headSink, loadAuditKey } from "./audit_key.ts";
 import { type Environment, readServerConfig, SERVER_HELP, type ServerConfig } from "./config.ts";
 import { timingOf } from "./dispatch/timing.ts";
 import { type CertificateFile, hostFacts } from "./host_facts.ts";
-import { type ListenerRevocations, noRevocations } from "./identity/identify.ts";
+import { type CertificateListener, type ListenerRevocations, noRevocations } from "./identity/identify.ts";
 import { ListenerTls } from "./listener_tls.ts";
 import { type Databases, openDatabases } from "./open_databases.ts";
 import { createReplica, type Replica } from "./replica.ts";
@@ -73,7 +73,7 @@ async function serve(config: ServerConfig, env: Environment, { log, redactor }: 
     heads: headSink(home, config.audit.heads, (text) => void process.stdout.write(text)),
   };
   const revocations = noRevocations();
-  const tls = tlsOf(config, revocations, log);
+  const tls = await tlsOf(config, revocations, log);
   const tell = (line: string) => log.info("postgres", { line });
   const embedded = config.databaseUrl === undefined ? await keepEmbedded({ home, clock, log: tell }) : undefined;
   let databases: Databases | undefined;
@@ -116,15 +116,17 @@ async function serve(config: ServerConfig, env: Environment, { log, redactor }: 
 type Tls = Readonly<Partial<Record<"api" | "worker", ListenerTls>>>;
 
 // Files are read before anything is opened: a mistake in them is told at once.
-function tlsOf(config: ServerConfig, revocations: ListenerRevocations, log: Logger): Tls {
+async function tlsOf(config: ServerConfig, revocations: ListenerRevocations, log: Logger): Promise<Tls> {
   const files = { api: config.tls, worker: config.workers.tls };
-  const made = (["api", "worker"] as const).flatMap((listener) => {
+  const clock = systemClock();
+  const open = async (listener: CertificateListener) => {
     const named = files[listener];
-    if (named === undefined) return [];
-    const how = { listener, files: named, revocations: revocations[listener], clock: systemClock(), log };
-    return [[listener, new ListenerTls(how)]];
-  });
-  return Object.fromEntries(made) as Tls;
+    return (
+      named && (await ListenerTls.open({ listener, files: named, revocations: revocations[listener], clock, log }))
+    );
+  };
+  const [api, worker] = [await open("api"), await open("worker")];
+  return { ...(api && { api }), ...(worker && { worker }) };
 }
 
 async function openTracer(

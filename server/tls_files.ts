@@ -3,10 +3,9 @@
 
 import { readFileSync } from "node:fs";
 import { createSecureContext } from "node:tls";
-import { caProblem, keyPairProblem, pemOf } from "../kit/certificate_files.ts";
+import { caProblem, keyPairProblem, LIST_LABEL, pemOf } from "../kit/certificate_files.ts";
 import type { Clock } from "../kit/clock.ts";
 import { DomainError, messageOf } from "../kit/errors.ts";
-import { LIST_LABEL } from "../kit/revocation_list.ts";
 import { SECOND } from "../kit/units.ts";
 import type { TlsFiles } from "./config_file.ts";
 import { secureContext, type TlsMaterial } from "./rpc/tls_port.ts";

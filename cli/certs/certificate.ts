@@ -1,31 +1,25 @@
 // Makes certificates and revocation lists: P-256 keys, SHA-256, X.509 version 3 as RFC 5280 and SPIFFE want them.
-// Called by folder.ts. Touches no file; times come in as values.
+// Called by folder.ts, and loaded with it when a verb needs it: the library below it is large. Touches no file; times come in as values.
 // Every certificate says what it is for and names its issuer's key, so that two CAs of one name are told apart.
 
-import {
-  createHash,
-  createPublicKey,
-  generateKeyPairSync,
-  type KeyObject,
-  randomBytes,
-  sign,
-  type X509Certificate,
-} from "node:crypto";
-import { isIPv4 } from "node:net";
-import { pemOf } from "../../kit/certificate_files.ts";
-import { bitString, element, integer, oid, readElement, readElements, sequence, TAG, time } from "../../kit/der.ts";
-import { LIST_LABEL } from "../../kit/revocation_list.ts";
+// The library needs it before anything of its own is loaded.
+import "reflect-metadata";
+import { KeyObject, randomBytes, webcrypto, type X509Certificate } from "node:crypto";
+import * as x509 from "@peculiar/x509";
+import { Integer } from "asn1js";
+import { LIST_LABEL, pemOf } from "../../kit/certificate_files.ts";
 import { MINUTE } from "../../kit/units.ts";
+import { isAddress, plainAddress } from "./addresses.ts";
 
 /** How far clocks may be apart for a certificate to be valid at once, in ms. */
 const BACKDATED_MS = 5 * MINUTE;
 const SERIAL_BYTES = 16;
-const ALGORITHM = sequence(oid("1.2.840.10045.4.3.2"));
-const CRITICAL = element(TAG.boolean, Buffer.of(0xff));
-const USAGES = { server: "1.3.6.1.5.5.7.3.1", client: "1.3.6.1.5.5.7.3.2" } as const;
-/** digitalSignature; keyCertSign and cRLSign. Bits are counted from the left. */
-const LEAF_USAGE = bitString(Buffer.of(0x80), 7);
-const CA_USAGE = bitString(Buffer.of(0x06), 1);
+const KEYS = { name: "ECDSA", namedCurve: "P-256" };
+const SIGNING = { name: "ECDSA", hash: "SHA-256" };
+/** Curves of keys that can sign, by Node's names. New keys are P-256. */
+const CURVES: Readonly<Record<string, string>> = { prime256v1: "P-256", secp384r1: "P-384", secp521r1: "P-521" };
+const USAGES = { server: x509.ExtendedKeyUsage.serverAuth, client: x509.ExtendedKeyUsage.clientAuth } as const;
+const CRL_NUMBER = "2.5.29.20";
 
 /** A certificate and its key, PEM. */
 export interface Made {
@@ -55,134 +49,108 @@ export interface Validity {
 }
 
 /** A CA with its own key, named after a trust domain; two of one domain differ in their names too. */
-export function makeAuthority(trustDomain: string, validity: Validity): Made {
-  const pair = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const serial = newSerial();
-  const subject = name(`Orloj CA ${trustDomain} ${serial.slice(0, 8)}`);
-  const spki = spkiOf(pair.publicKey);
-  const extensions = [
-    extension("2.5.29.19", sequence(element(TAG.boolean, Buffer.of(0xff)), integer("0")), true),
-    extension("2.5.29.15", CA_USAGE, true),
-    extension("2.5.29.14", element(TAG.octetString, keyId(spki))),
-  ];
-  return made({ serial, issuer: subject, subject, spki, validity, extensions }, pair.privateKey, pair.privateKey);
+export async function makeAuthority(trustDomain: string, validity: Validity): Promise<Made> {
+  const keys = await newKeys();
+  const serialNumber = newSerial();
+  const { keyCertSign, cRLSign } = x509.KeyUsageFlags;
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    ...{ serialNumber, keys, signingAlgorithm: SIGNING, ...within(validity) },
+    name: nameOf(`Orloj CA ${trustDomain} ${serialNumber.slice(0, 8)}`),
+    extensions: [
+      new x509.BasicConstraintsExtension(true, 0, true),
+      new x509.KeyUsagesExtension(keyCertSign | cRLSign, true),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
+  return made(certificate, keys);
 }
 
 /** A certificate of a CA, with a new key. */
-export function makeCertificate(authority: Authority, wanted: Wanted, validity: Validity): Made {
-  const pair = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const spki = spkiOf(pair.publicKey);
-  const extensions = [
-    extension("2.5.29.19", sequence(), true),
-    extension("2.5.29.15", LEAF_USAGE, true),
-    extension("2.5.29.37", sequence(oid(USAGES[wanted.use]))),
-    extension("2.5.29.17", sequence(...generalNames(wanted))),
-    extension("2.5.29.14", element(TAG.octetString, keyId(spki))),
-    authorityKeyId(authority),
-  ];
-  const issuer = subjectOf(authority.certificate);
-  const told = { serial: newSerial(), issuer, subject: name(wanted.commonName), spki, validity, extensions };
-  return made(told, pair.privateKey, authority.key);
+export async function makeCertificate(authority: Authority, wanted: Wanted, validity: Validity): Promise<Made> {
+  const keys = await newKeys();
+  const { name, keyId, signingKey } = await signerOf(authority);
+  const certificate = await x509.X509CertificateGenerator.create({
+    ...{ serialNumber: newSerial(), subject: nameOf(wanted.commonName), issuer: name, ...within(validity) },
+    ...{ publicKey: keys.publicKey, signingKey, signingAlgorithm: SIGNING },
+    extensions: [
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      new x509.ExtendedKeyUsageExtension([USAGES[wanted.use]]),
+      new x509.SubjectAlternativeNameExtension(namesOf(wanted)),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+      ...keyId,
+    ],
+  });
+  return made(certificate, keys);
 }
 
-/** The list of a CA, PEM. @param revoked serial numbers and when they were revoked */
-export function makeRevocationList(
+/** The list of a CA, PEM. @param revoked serial numbers, each once, and when they were revoked */
+export async function makeRevocationList(
   authority: Authority,
   revoked: readonly { readonly serial: string; readonly timeMs: number }[],
   { fromMs, untilMs }: Validity,
-): string {
-  const entries = revoked.map(({ serial, timeMs }) => sequence(integer(serial), time(timeMs)));
-  const extensions = [authorityKeyId(authority), extension("2.5.29.20", integer(fromMs.toString(16)))];
-  const told = sequence(
-    integer("1"),
-    ALGORITHM,
-    subjectOf(authority.certificate),
-    time(fromMs - BACKDATED_MS),
-    time(untilMs),
-    ...(entries.length === 0 ? [] : [sequence(...entries)]),
-    element(0xa0, sequence(...extensions)),
-  );
-  return pemOf(LIST_LABEL, signed(told, authority.key));
+): Promise<string> {
+  const { name, keyId, signingKey } = await signerOf(authority);
+  const list = await x509.X509CrlGenerator.create({
+    ...{ issuer: name, signingKey, signingAlgorithm: SIGNING },
+    ...{ thisUpdate: new Date(fromMs - BACKDATED_MS), nextUpdate: new Date(untilMs) },
+    // With a time of its own each: for an entry that says nothing more the library writes an empty list of extensions, which RFC 5280 forbids.
+    entries: revoked.map(({ serial, timeMs }) => {
+      const time = new Date(timeMs);
+      return { serialNumber: serial, revocationDate: time, invalidity: time };
+    }),
+    extensions: [...keyId, new x509.Extension(CRL_NUMBER, false, Integer.fromBigInt(BigInt(fromMs)).toBER())],
+  });
+  return pemOf(LIST_LABEL, new Uint8Array(list.rawData));
 }
 
-interface Told {
-  readonly serial: string;
-  readonly issuer: Uint8Array;
-  readonly subject: Uint8Array;
-  readonly spki: Uint8Array;
-  readonly validity: Validity;
-  readonly extensions: readonly Uint8Array[];
+/** True for keys that can sign here. */
+export function canSign({ asymmetricKeyDetails }: KeyObject): boolean {
+  return curveOf(asymmetricKeyDetails) !== undefined;
 }
 
-function made({ serial, issuer, subject, spki, validity, extensions }: Told, own: KeyObject, signer: KeyObject): Made {
-  const told = sequence(
-    element(0xa0, integer("2")),
-    integer(serial),
-    ALGORITHM,
-    issuer,
-    sequence(time(validity.fromMs - BACKDATED_MS), time(validity.untilMs)),
-    subject,
-    spki,
-    element(0xa3, sequence(...extensions)),
-  );
+function curveOf(details: KeyObject["asymmetricKeyDetails"]): string | undefined {
+  return CURVES[details?.namedCurve ?? ""];
+}
+
+// The key's id is what the CA's certificate says, however that was made.
+async function signerOf({ certificate, key }: Authority) {
+  const parsed = new x509.X509Certificate(certificate.toString());
+  const said = parsed.getExtension(x509.SubjectKeyIdentifierExtension)?.keyId;
+  const algorithm = { name: "ECDSA", namedCurve: curveOf(key.asymmetricKeyDetails) ?? "" };
   return {
-    cert: pemOf("CERTIFICATE", signed(told, signer)),
-    key: own.export({ type: "pkcs8", format: "pem" }).toString(),
+    name: parsed.subjectName,
+    keyId: said === undefined ? [] : [new x509.AuthorityKeyIdentifierExtension(said)],
+    signingKey: key.toCryptoKey(algorithm, false, ["sign"]),
   };
 }
 
-function signed(told: Uint8Array, key: KeyObject): Buffer {
-  return sequence(told, ALGORITHM, bitString(sign("sha256", told, key)));
+function newKeys(): Promise<webcrypto.CryptoKeyPair> {
+  return webcrypto.subtle.generateKey(KEYS, true, ["sign", "verify"]);
 }
 
-function extension(id: string, value: Uint8Array, isCritical = false): Buffer {
-  return sequence(oid(id), ...(isCritical ? [CRITICAL] : []), element(TAG.octetString, value));
+function made(certificate: x509.X509Certificate, { privateKey }: webcrypto.CryptoKeyPair): Made {
+  return {
+    cert: pemOf("CERTIFICATE", new Uint8Array(certificate.rawData)),
+    key: KeyObject.from(privateKey).export({ type: "pkcs8", format: "pem" }).toString(),
+  };
 }
 
-function authorityKeyId({ key }: Authority): Buffer {
-  return extension("2.5.29.35", sequence(element(0x80, keyId(spkiOf(createPublicKey(key))))));
+function within({ fromMs, untilMs }: Validity) {
+  return { notBefore: new Date(fromMs - BACKDATED_MS), notAfter: new Date(untilMs) };
 }
 
-function generalNames({ uris = [], hosts = [] }: Wanted): Buffer[] {
-  const named = hosts.map((host) =>
-    isAddress(host) ? element(0x87, addressBytes(host)) : element(0x82, Buffer.from(host)),
-  );
-  return [...uris.map((uri) => element(0x86, Buffer.from(uri))), ...named];
+function nameOf(commonName: string): x509.Name {
+  return new x509.Name([{ CN: [{ utf8String: commonName }] }]);
 }
 
-/** True for an IP address; everything else is taken for a DNS name. */
-export function isAddress(host: string): boolean {
-  return isIPv4(host) || (host.includes(":") && URL.canParse(`http://[${host}]`));
-}
-
-function addressBytes(address: string): Buffer {
-  if (isIPv4(address)) return Buffer.from(address.split(".").map(Number));
-  // The URL writes every spelling in one: groups of digits, the longest run of zeros as "::".
-  const [head = "", tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split("::");
-  const [left, right] = [head, tail ?? ""].map((part) => (part === "" ? [] : part.split(":"))) as [string[], string[]];
-  const zeros = tail === undefined ? 0 : 8 - left.length - right.length;
-  const groups = [...left, ...new Array<string>(zeros).fill("0"), ...right];
-  return Buffer.from(groups.map((group) => group.padStart(4, "0")).join(""), "hex");
-}
-
-function name(commonName: string): Buffer {
-  return sequence(element(TAG.set, sequence(oid("2.5.4.3"), element(TAG.utf8String, Buffer.from(commonName)))));
-}
-
-// The sixth part of what is signed: version, serial number, algorithm, issuer, validity, subject.
-function subjectOf(certificate: X509Certificate): Uint8Array {
-  const [told] = readElements(readElement(certificate.raw).content);
-  const subject = told && readElements(told.content)[5];
-  if (subject === undefined) throw new Error("a CA certificate without a subject");
-  return subject.bytes;
-}
-
-function spkiOf(key: KeyObject): Buffer {
-  return key.export({ type: "spki", format: "der" });
-}
-
-function keyId(spki: Uint8Array): Buffer {
-  return createHash("sha256").update(spki).digest().subarray(0, 20);
+function namesOf({ uris = [], hosts = [] }: Wanted): x509.JsonGeneralNames {
+  return [
+    ...uris.map((value) => ({ type: "url" as const, value })),
+    ...hosts.map((host) =>
+      isAddress(host) ? { type: "ip" as const, value: plainAddress(host) } : { type: "dns" as const, value: host },
+    ),
+  ];
 }
 
 // Positive, and of one length: the first bits are 01.

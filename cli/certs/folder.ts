@@ -10,11 +10,11 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { certificatesOf, pemBlocks } from "../../kit/certificate_files.ts";
-import { plainHex } from "../../kit/der.ts";
+import { certificatesOf, pemBlocks, plainHex } from "../../kit/certificate_files.ts";
 import { fileErrorWords, UsageError } from "../failure.ts";
 import {
   type Authority,
+  canSign,
   type Made,
   makeAuthority,
   makeCertificate,
@@ -58,7 +58,7 @@ export class CertsFolder {
   }
 
   /** Makes the folder with a CA. @throws UsageError if there is one already */
-  static init(path: string, trustDomain: string, validity: Validity, listUntilMs: number): CertsFolder {
+  static async init(path: string, trustDomain: string, validity: Validity, listUntilMs: number): Promise<CertsFolder> {
     for (const name of ["ca.crt", "ca.key", "index.json"]) {
       if (existsSync(join(path, name))) {
         throw new UsageError(
@@ -68,12 +68,12 @@ export class CertsFolder {
       }
     }
     writing(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
-    const made = makeAuthority(trustDomain, validity);
+    const made = await makeAuthority(trustDomain, validity);
     const folder = new CertsFolder(path, { trustDomain, issued: [] }, [authorityOf(made.cert, made.key)]);
     folder.#write("index.json", folder.#indexText());
     folder.#write("ca.key", made.key, 0o600);
     folder.#write("ca.crt", made.cert);
-    folder.writeLists({ fromMs: validity.fromMs, untilMs: listUntilMs });
+    await folder.writeLists({ fromMs: validity.fromMs, untilMs: listUntilMs });
     return folder;
   }
 
@@ -92,15 +92,16 @@ export class CertsFolder {
     const broken = () =>
       new UsageError(`${join(path, "ca.key")} does not belong to ca.crt`, "restore the folder from a copy");
     if (certificates.length === 0 || certificates.length !== keys.length) throw broken();
+    let authorities: Authority[];
     try {
-      return new CertsFolder(
-        path,
-        index,
-        certificates.map((cert, at) => authorityOf(cert, keys[at] as string)),
-      );
+      authorities = certificates.map((cert, at) => authorityOf(cert, keys[at] as string));
     } catch {
       throw broken();
     }
+    if (!authorities.every(({ key }) => canSign(key))) {
+      throw new UsageError(`${join(path, "ca.key")} holds a key of a kind that cannot sign here`, "use P-256 keys");
+    }
+    return new CertsFolder(path, index, authorities);
   }
 
   /** CAs, the newest first. */
@@ -125,7 +126,7 @@ export class CertsFolder {
   }
 
   /** Issues a certificate into new files. @throws UsageError if there are files of that name */
-  issue(file: string, kind: Entry["kind"], wanted: Wanted, validity: Validity): Entry {
+  async issue(file: string, kind: Entry["kind"], wanted: Wanted, validity: Validity): Promise<Entry> {
     for (const name of [`${file}.crt`, `${file}.key`]) {
       if (!existsSync(join(this.path, name))) continue;
       throw new UsageError(
@@ -133,19 +134,19 @@ export class CertsFolder {
         `orloj certs rotate ${file} renews it; or use another name`,
       );
     }
-    return this.#issue(file, kind, wanted, validity);
+    return await this.#issue(file, kind, wanted, validity);
   }
 
   /** Issues what the files of that name hold once more, with a new key, into the same files. @throws UsageError if there are none */
-  rotate(file: string, validity: Validity): Entry {
+  async rotate(file: string, validity: Validity): Promise<Entry> {
     const entry = this.current(file);
     if (entry === undefined) throw unknownName(file);
-    return this.#issue(file, entry.kind, entry.wanted, validity);
+    return await this.#issue(file, entry.kind, entry.wanted, validity);
   }
 
   /** A new CA before the others: it signs from now on, and certificates of all of them are good. */
-  rotateAuthority(validity: Validity): CertsFolder {
-    const { cert, key } = makeAuthority(this.trustDomain, validity);
+  async rotateAuthority(validity: Validity): Promise<CertsFolder> {
+    const { cert, key } = await makeAuthority(this.trustDomain, validity);
     return this.#withAuthorities([authorityOf(cert, key), ...this.#authorities]);
   }
 
@@ -181,27 +182,27 @@ export class CertsFolder {
   }
 
   /** Signs the lists anew. What has expired needs no entry any more. */
-  writeLists(validity: Validity): void {
-    const lists = this.#authorities.map((authority) => {
+  async writeLists(validity: Validity): Promise<void> {
+    const lists = this.#authorities.map(async (authority) => {
       const serial = plainHex(authority.certificate.serialNumber);
       const revoked = this.#issued.flatMap((entry) =>
         entry.issuer === serial && entry.revokedMs !== undefined && entry.untilMs > validity.fromMs
           ? [{ serial: entry.serial, timeMs: entry.revokedMs }]
           : [],
       );
-      return makeRevocationList(authority, revoked, validity);
+      return await makeRevocationList(authority, revoked, validity);
     });
-    this.#write("ca.crl", lists.join(""));
+    this.#write("ca.crl", (await Promise.all(lists)).join(""));
   }
 
-  #issue(file: string, kind: Entry["kind"], wanted: Wanted, validity: Validity): Entry {
+  async #issue(file: string, kind: Entry["kind"], wanted: Wanted, validity: Validity): Promise<Entry> {
     const authority = this.#authorities[0] as Authority;
     const endMs = Date.parse(authority.certificate.validTo);
     if (validity.untilMs > endMs) {
       const message = `the CA is valid until ${new Date(endMs).toISOString()}, and the certificate would be for longer`;
       throw new UsageError(message, "use a shorter --valid, or begin a new CA: orloj certs rotate ca");
     }
-    const made: Made = makeCertificate(authority, wanted, validity);
+    const made: Made = await makeCertificate(authority, wanted, validity);
     const certificate = new X509Certificate(made.cert);
     const entry: Entry = {
       ...{ file, kind, wanted, serial: plainHex(certificate.serialNumber) },

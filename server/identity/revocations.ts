@@ -4,7 +4,7 @@
 
 import type { X509Certificate } from "node:crypto";
 import { certificatesOf } from "../../kit/certificate_files.ts";
-import { type RevocationList, readRevocationLists } from "../../kit/revocation_list.ts";
+import type { RevocationList } from "../../kit/revocation_list.ts";
 import { DAY } from "../../kit/units.ts";
 
 /** What the lists say of a certificate. */
@@ -29,9 +29,9 @@ export class Revocations {
    * Takes other lists; without any, nothing is revoked.
    *
    * @param clientCa CAs whose certificates are taken, PEM. A list of another CA is of no use, and left out.
-   * @throws Error for lists that cannot be read, and if none is of one of the CAs.
+   * @throws Error if none of the lists is of one of the CAs.
    */
-  replace(clientCa: string, lists: string | undefined): void {
+  replace(clientCa: string, lists: readonly RevocationList[] | undefined): void {
     const read = lists === undefined ? undefined : authoritiesOf(clientCa, lists);
     this.#authorities = read;
     this.#chains = new WeakMap();
@@ -70,8 +70,7 @@ export class Revocations {
   }
 }
 
-function authoritiesOf(clientCa: string, pem: string): readonly Authority[] {
-  const lists = readRevocationLists(Buffer.from(pem));
+function authoritiesOf(clientCa: string, lists: readonly RevocationList[]): readonly Authority[] {
   const authorities = certificatesOf(clientCa).map((certificate) => ({
     certificate,
     lists: lists.filter((list) => list.isSignedBy(certificate)),

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { certificatesOf } from "../../kit/certificate_files.ts";
 import { readRevocationLists } from "../../kit/revocation_list.ts";
+import { createCa } from "../harness/certificates.ts";
 import { runVerb, temporaryFolder } from "./run_orloj.ts";
 
 const DAY_MS = 86_400_000;
@@ -90,6 +91,26 @@ test("openssl, where it is there, finds certificates and lists good, and a revok
   await certs.ok("revoke worker-w1");
   expect(verify("worker-w1", "sslclient")).toMatchObject({ status: expected(2) });
   expect(verify("server", "sslserver")).toMatchObject({ status: expected(0) });
+  if (!isThere) return;
+  const text = (...words: string[]) => openssl(...words, "-noout", "-text").stdout.replace(/\s+/g, " ");
+  const id = "(?:[0-9A-F]{2}:){19}[0-9A-F]{2}";
+  const { 1: own } = /Subject Key Identifier: (\S+)/.exec(text("x509", "-in", "ca.crt")) ?? [];
+  expect(text("x509", "-in", "ca.crt")).toMatch(
+    /Basic Constraints: critical CA:TRUE, pathlen:0 X509v3 Key Usage: critical Certificate Sign, CRL Sign /,
+  );
+  expect(text("x509", "-in", "worker-w1.crt")).toMatch(
+    new RegExp(
+      "Basic Constraints: critical CA:FALSE X509v3 Key Usage: critical Digital Signature X509v3 Extended Key Usage: " +
+        "TLS Web Client Authentication X509v3 Subject Alternative Name: URI:spiffe://orloj.local/worker/w1 " +
+        `X509v3 Subject Key Identifier: ${id} X509v3 Authority Key Identifier: ${own} `,
+    ),
+  );
+  const serial = certs.certificate("worker-w1").serialNumber;
+  expect(text("crl", "-in", "ca.crl")).toMatch(
+    new RegExp(
+      `Version 2 .* Authority Key Identifier: ${own} X509v3 CRL Number: \\d+ Revoked Certificates: Serial Number: ${serial} .*Invalidity Date`,
+    ),
+  );
 });
 
 test("revoke puts a certificate on the list, by name or by serial number, once; show and JSON say so", async () => {
@@ -210,6 +231,14 @@ test("a folder that was changed by hand is refused", async () => {
   });
   await certs.ok("rotate crl");
   expect(readRevocationLists(Buffer.from(certs.text("ca.crl")))).toHaveLength(1);
+  const algorithm = { name: "RSASSA-PKCS1-v1_5", publicExponent: new Uint8Array([1, 0, 1]), hash: "SHA-256" };
+  const rsa = await (await createCa("rsa")).issue({ isCa: true, algorithm: { ...algorithm, modulusLength: 2_048 } });
+  writeFileSync(join(folder.path, "certs", "ca.crt"), rsa.cert);
+  writeFileSync(join(folder.path, "certs", "ca.key"), rsa.key);
+  expect(await certs.run("rotate crl")).toMatchObject({
+    code: 2,
+    err: expect.stringMatching(/ca\.key holds a key of a kind that cannot sign here\. Next: use P-256 keys/),
+  });
   writeFileSync(join(folder.path, "certs", "ca.key"), "");
   expect(await certs.run("show")).toMatchObject({
     code: 2,

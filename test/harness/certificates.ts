@@ -10,8 +10,7 @@
 import "reflect-metadata";
 import { webcrypto, X509Certificate } from "node:crypto";
 import * as x509 from "@peculiar/x509";
-import { pemOf } from "../../kit/certificate_files.ts";
-import { LIST_LABEL } from "../../kit/revocation_list.ts";
+import { LIST_LABEL, pemOf } from "../../kit/certificate_files.ts";
 
 const HOUR_MS = 3_600_000;
 const EC = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
@@ -45,7 +44,7 @@ export interface Wanted {
 /** What a revocation list says beside what is revoked: of the last hour and for the next one by default. */
 export interface ListTimes {
   readonly thisUpdate?: Date;
-  readonly nextUpdate?: Date;
+  readonly nextUpdate?: Date | "never";
   /** With a critical extension that says that it is not the whole list. */
   readonly isPart?: boolean;
 }
@@ -94,7 +93,7 @@ function caOf(name: string, keys: webcrypto.CryptoKeyPair, cert: string): Ca {
       const list = await x509.X509CrlGenerator.create({
         ...{ issuer: `CN=${name}`, signingKey: keys.privateKey, signingAlgorithm: EC, entries },
         thisUpdate: thisUpdate ?? new Date(now - HOUR_MS),
-        nextUpdate: nextUpdate ?? new Date(now + HOUR_MS),
+        ...(nextUpdate !== "never" && { nextUpdate: nextUpdate ?? new Date(now + HOUR_MS) }),
         extensions: isPart ? [new x509.Extension(ISSUING_DISTRIBUTION_POINT, true, Buffer.from("3000", "hex"))] : [],
       });
       // The library's own label is not that of RFC 7468.

@@ -96,7 +96,7 @@ test("lists are taken with the files, told when they run out or are of no use, a
   writeFileSync(files.crl, await ca.revocationList([], ends(HOUR_MS)));
   const [lines, revocations]: [Record<string, unknown>[], Revocations] = [[], new Revocations()];
   const log = createLogger({ clock, level: "info", sink: (line) => void lines.push(JSON.parse(line)) });
-  const tls = new ListenerTls({ listener: "worker", files, revocations, clock, log });
+  const tls = await ListenerTls.open({ listener: "worker", files, revocations, clock, log });
   const taken: unknown[] = [];
   tls.start((material) => void taken.push(material));
   const standing = () => revocations.standingOf(new X509Certificate(leaf.cert), clock.now());
@@ -114,7 +114,7 @@ test("lists are taken with the files, told when they run out or are of no use, a
   tls.stop();
   expect(clock.pending).toBe(0);
   writeFileSync(files.crl, "nothing");
-  expect(() => new ListenerTls({ listener: "api", files, revocations, clock, log })).toThrow(
+  await expect(ListenerTls.open({ listener: "api", files, revocations, clock, log })).rejects.toThrow(
     /tls\.crl: .*\/crl cannot be used: /,
   );
 });

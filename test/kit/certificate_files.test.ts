@@ -1,20 +1,10 @@
 // Files of certificates and lists as they come: each reader against certificates and lists of another implementation, and against nonsense.
 
 import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
-import { caProblem, certificatesOf, keyPairProblem, pemBlocks, pemOf } from "../../kit/certificate_files.ts";
-import {
-  element,
-  integer,
-  integerHex,
-  oid,
-  oidText,
-  readElement,
-  readElements,
-  sequence,
-  time,
-  timeMs,
-} from "../../kit/der.ts";
+import { caProblem, certificatesOf, keyPairProblem, pemBlocks, pemOf, plainHex } from "../../kit/certificate_files.ts";
 import { readRevocationLists } from "../../kit/revocation_list.ts";
 import { isForClients, parseSpiffe, spiffeNameOf, workerNameOf, workerUri } from "../../kit/spiffe.ts";
 import { type Ca, createCa, type Issued } from "../harness/certificates.ts";
@@ -131,21 +121,46 @@ test("what is no whole list is refused", async () => {
   expect(() => readRevocationLists(Buffer.concat([whole, Buffer.of(0x05, 0x00)]))).toThrow(/not exactly one/);
 });
 
-test("DER is read as it is written, and only in its shortest form", () => {
-  for (const text of ["1.2.840.10045.4.3.2", "2.5.29.20", "0.9.2342", "2.999.1"]) {
-    expect(oidText(readElement(oid(text)))).toBe(text);
-  }
-  for (const hex of ["0", "7F", "80", "FF", "0100", "40AB00"]) {
-    expect(integerHex(readElement(integer(hex)))).toBe(hex === "0100" ? "100" : hex);
-  }
-  for (const ms of [Date.UTC(2049, 11, 31, 23, 59, 59), Date.UTC(2050, 0, 1), Date.UTC(2026, 1, 3, 4, 5, 6)]) {
-    expect(timeMs(readElement(time(ms)))).toBe(ms);
-  }
-  const long = element(0x04, Buffer.alloc(70_000));
-  expect(readElements(readElement(sequence(long, long)).content).map(({ content }) => content.length)).toEqual([
-    70_000, 70_000,
+test("a list is taken in its one strict form alone", async () => {
+  const whole = Buffer.from((await ca.revocationList([leaf])).replace(/-----[^-]+-----/g, ""), "base64");
+  // Between 128 and 255 bytes: the length takes one byte behind 0x81.
+  const [tag, form, length = 0, ...body] = whole;
+  expect([tag, form, length]).toEqual([0x30, 0x81, body.length]);
+  const others = {
+    longLength: Buffer.of(0x30, 0x82, 0x00, length, ...body),
+    endMark: Buffer.of(0x30, 0x80, ...body, 0, 0),
+    fourthPart: Buffer.of(0x30, 0x81, length + 2, ...body, 0x05, 0x00),
+    twice: Buffer.concat([whole, whole]),
+    empty: Buffer.of(),
+    certificate: Buffer.from(new X509Certificate(leaf.cert).raw),
+  };
+  for (const [name, bytes] of Object.entries(others))
+    expect(() => readRevocationLists(bytes), name).toThrow(/DER: |it is no revocation list/);
+  expect(readRevocationLists(whole)).toHaveLength(1);
+});
+
+test("a list without an end counts for ever, with all of its entries", async () => {
+  const [list] = readRevocationLists(Buffer.from(await ca.revocationList([leaf], { nextUpdate: "never" })));
+  expect(list?.nextUpdateMs).toBeUndefined();
+  expect(list?.serials).toEqual([plainHex(new X509Certificate(leaf.cert).serialNumber)]);
+  expect(list?.isSignedBy(new X509Certificate(ca.cert))).toBe(true);
+});
+
+test("lists of openssl are read: RSA, P-384 and Ed25519, with reasons, and beyond 2049", () => {
+  const pem = readFileSync(join(import.meta.dirname, "openssl_lists.pem"), "utf8");
+  const [authorities, lists] = [certificatesOf(pem), readRevocationLists(Buffer.from(pem))];
+  expect(lists.map((list) => authorities.map((authority) => list.isSignedBy(authority)))).toEqual([
+    [true, false, false],
+    [false, true, false],
+    [false, false, true],
   ]);
-  for (const bytes of ["", "30", "3080", "308100", "30817f", "30820001", "3005", "1f0100", "30850000000001"]) {
-    expect(() => readElement(Buffer.from(bytes, "hex")), bytes).toThrow(/DER/);
-  }
+  expect(lists.map(({ serials }) => serials)).toEqual([
+    ["1001", "FF02", "8F00000000000000000000000000000000000003"],
+    [],
+    ["1001"],
+  ]);
+  expect(lists.map(({ nextUpdateMs }) => nextUpdateMs)).toEqual([
+    ...[Date.UTC(2036, 0, 2, 3, 4, 5), Date.UTC(2051, 0, 2, 3, 4, 5), Date.UTC(2036, 0, 2, 3, 4, 5)],
+  ]);
+  expect(lists.map(({ thisUpdateMs }) => thisUpdateMs)).toEqual(new Array(3).fill(Date.UTC(2026, 0, 2, 3, 4, 5)));
 });

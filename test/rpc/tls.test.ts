@@ -5,6 +5,7 @@ import { createServer } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { systemClock } from "../../kit/clock.ts";
+import { readRevocationLists } from "../../kit/revocation_list.ts";
 import { createClient, OrlojError } from "../../sdk/index.ts";
 import { authenticate } from "../../server/commands/authenticate.ts";
 import { Identities, noRevocations } from "../../server/identity/identify.ts";
@@ -152,7 +153,7 @@ test("a revoked certificate is refused, on a connection that was there before to
       .then(() => "OK")
       .catch((error) => OrlojError.from(error).reason);
   expect(await reason()).toBe("OK");
-  revocations.api.replace(clients.cert, await clients.revocationList([gone]));
+  revocations.api.replace(clients.cert, readRevocationLists(Buffer.from(await clients.revocationList([gone]))));
   expect(await reason()).toBe("CREDENTIALS_INVALID");
   expect(await whoIs(gone, { token: "tok" })).toBe("CREDENTIALS_INVALID");
   expect(await whoIs(stays)).toBe(NAME);

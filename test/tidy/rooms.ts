@@ -103,7 +103,7 @@ export const TYPE_ARROWS: Readonly<Record<string, readonly string[]>> = {
 
 /** Pure rooms and the packages that each may import. Hostile YAML is parsed on a thread, hence worker_threads. */
 export const PURE_PACKAGES: Readonly<Record<string, readonly string[]>> = {
-  kit: ["node:crypto"],
+  kit: ["asn1js", "node:crypto"],
   language: ["@bufbuild/cel", "@bufbuild/protobuf", "ajv", "ajv-formats", "node:crypto"],
   "server/manifests": ["ajv", "ajv-formats", "yaml", "js-yaml", "croner", "node:crypto", "node:worker_threads"],
   "server/policy": ["node:crypto", "node:net"],
@@ -135,6 +135,11 @@ export const PACKAGE_ROOMS: readonly {
   { packages: /^jose/, rooms: ["server/identity"], why: "tokens of others are read in one place" },
   { packages: /^@modelcontextprotocol\//, rooms: ["worker/tool"], why: "MCP is a kind of tool" },
   { packages: /^@opentelemetry\//, rooms: ["tracing"], why: "spans are exported in one place" },
+  {
+    packages: /^(@peculiar\/|reflect-metadata|asn1js)/,
+    rooms: ["kit", "cli"],
+    why: "revocation lists are read in kit, certificates made in the CLI",
+  },
   { packages: /^commander/, rooms: ["cli"], why: "commander belongs to the CLI" },
 ];
 
