@@ -6,6 +6,7 @@ import { createWriteStream } from "node:fs";
 import { mkdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import type { Cleanup } from "../demo/fleet.ts";
 import type { Clock } from "../kit/clock.ts";
 import { MIB } from "../kit/units.ts";
 import { publicPem, type SigningKey } from "../server/audit/checkpoint.ts";
@@ -46,19 +47,22 @@ interface Setting {
   /** A folder for the files. */
   readonly home: string;
   readonly records: number;
+  /** Of each window in which writers are measured. */
+  readonly windowMs: number;
   readonly clock: Clock;
   readonly progress: (line: string) => void;
+  readonly cleanup: Cleanup;
 }
 
 /** Measures. @throws Error when the trail does not verify, or has not every record */
 export async function measureAudit(setting: Setting): Promise<AuditFigures> {
-  const { databaseUrl, home, clock, progress } = setting;
+  const { databaseUrl, home, windowMs, clock, progress } = setting;
   const database = openDatabase({ url: databaseUrl, poolMax: 20, patient: true });
   try {
     await migrate(database.db, { mode: "auto" });
     const store = createStore(database.db);
     const context = { store, log: createLogger({ clock, level: "error" }) } as unknown as CommandContext;
-    const writing = await measureWriting(store, new Sealer(context, clock), clock, progress);
+    const writing = await measureWriting(store, new Sealer(context, clock), { windowMs, clock, progress });
     await mkdir(home, { recursive: true });
     const key = loadAuditKey(home, undefined);
     const keeper = new HeadKeeper(
@@ -138,12 +142,13 @@ async function exportTrail({ home, clock, progress }: Setting, store: Store, key
   return { export_s: seconds(ms), export_mib: Math.round((await stat(file)).size / MIB) };
 }
 
-async function verifyTrail({ home, clock, progress }: Setting, key: SigningKey): Promise<Measured> {
+async function verifyTrail({ home, clock, progress, cleanup }: Setting, key: SigningKey): Promise<Measured> {
   progress("audit: verifying, in a process of its own");
   await writeFile(join(home, "audit-key.pub.pem"), publicPem(key.publicKey));
   const command = join(import.meta.dirname, "../bin/orloj.ts");
   const files = ["trail.ndjson", "--public-key", "audit-key.pub.pem", "--heads", "audit-heads.ndjson"];
-  return await runMeasured([command, "audit", "verify", ...files, "-o", "json"], home, clock);
+  const args = [command, "audit", "verify", ...files, "-o", "json"];
+  return await runMeasured({ args, folder: home }, clock, cleanup);
 }
 
 function seconds(ms: number): number {

@@ -10,17 +10,24 @@ import type { Store } from "../server/storage/store.ts";
 
 const WRITERS = 16;
 const RECORDS_A_COMMIT = 10;
-const WINDOW_MS = 4 * SECOND;
 const WINDOWS = 3;
 
+/** How long to measure. */
+export interface Window {
+  readonly windowMs: number;
+  readonly clock: Clock;
+  readonly progress: (line: string) => void;
+}
+
 /** Commits of ten records a second, and the part of them that sealing takes. */
-export async function measureWriting(store: Store, sealer: Sealer, clock: Clock, progress: (line: string) => void) {
+export async function measureWriting(store: Store, sealer: Sealer, window: Window) {
+  const { clock, progress } = window;
   progress("audit: warming up the writers");
-  await commitsIn(store, clock);
+  await commitsIn(store, window);
   const without: number[] = [];
   const beside: number[] = [];
-  for (let window = 0; window < WINDOWS; window += 1) {
-    without.push(await commitsIn(store, clock));
+  for (let measured = 0; measured < WINDOWS; measured += 1) {
+    without.push(await commitsIn(store, window));
     // What was written without the sealer is sealed first: it is not part of what the next window costs.
     while ((await sealer.once()) !== "idle");
     let writing = true;
@@ -30,7 +37,7 @@ export async function measureWriting(store: Store, sealer: Sealer, clock: Clock,
         await clock.sleep(300);
       }
     })();
-    beside.push(await commitsIn(store, clock));
+    beside.push(await commitsIn(store, window));
     writing = false;
     await sealing;
     progress(`audit: ${without.at(-1)} commits/s without the sealer, ${beside.at(-1)} with it`);
@@ -42,8 +49,8 @@ export async function measureWriting(store: Store, sealer: Sealer, clock: Clock,
   };
 }
 
-async function commitsIn(store: Store, clock: Clock): Promise<number> {
-  const end = clock.monotonic() + WINDOW_MS;
+async function commitsIn(store: Store, { windowMs, clock }: Window): Promise<number> {
+  const end = clock.monotonic() + windowMs;
   let commits = 0;
   const writer = async (number: number) => {
     while (clock.monotonic() < end) {
@@ -53,7 +60,7 @@ async function commitsIn(store: Store, clock: Clock): Promise<number> {
     }
   };
   await Promise.all(Array.from({ length: WRITERS }, (_, number) => writer(number)));
-  return Math.round(commits / (WINDOW_MS / SECOND));
+  return Math.round(commits / (windowMs / SECOND));
 }
 
 function turnOf(writer: number, sequence: number): AuditEvent {

@@ -3,8 +3,9 @@
 
 import type { OrlojClient } from "../sdk/index.ts";
 
-// A run of one node ends with its task, in the same record.
-const ENDS = ["task.succeeded", "task.failed", "task.denied", "task.dead_lettered", "task.timed_out", "run.finished"];
+// A run ends with its last task, in the same record, unless nothing but the end of the run is to be told.
+const GOOD = ["task.succeeded", "run.finished"];
+const BAD = ["task.failed", "task.denied", "task.dead_lettered", "task.timed_out", "run.stopping"];
 const RUN_SUCCEEDED = '"of":"run","to":"SUCCEEDED"';
 
 /** Ends of runs, as they come in. */
@@ -16,23 +17,23 @@ export interface FinishedRuns {
   close(): void;
 }
 
-/** Starts to follow. */
-export function followFinishedRuns(client: OrlojClient): FinishedRuns {
+/** Starts to follow. @param afterId id of a record that is older than every run of interest; by default all are followed */
+export function followFinishedRuns(client: OrlojClient, afterId = 1n): FinishedRuns {
   const stop = new AbortController();
   const waiting = new Map<string, () => void>();
   // A run may end before its invocation is answered.
   const early = new Set<string>();
   const follow = async (): Promise<never> => {
-    const filter = { kinds: ENDS };
-    // From the beginning: "from now" would leave a gap between the request and the server's first look.
-    for await (const { records } of client.audit.watchAuditRecords({ filter, afterId: 1n }, { signal: stop.signal })) {
+    const filter = { kinds: [...GOOD, ...BAD] };
+    // From a record on: "from now" would leave a gap between the request and the server's first look.
+    for await (const { records } of client.audit.watchAuditRecords({ filter, afterId }, { signal: stop.signal })) {
       for (const { kind, runId, recordJson } of records) {
-        if (kind !== "task.succeeded" || !recordJson.includes(RUN_SUCCEEDED))
-          throw new Error(`run ${runId} did not succeed: ${recordJson}`);
-        const resolve = waiting.get(runId);
-        waiting.delete(runId);
-        if (resolve === undefined) early.add(runId);
-        else resolve();
+        if (recordJson.includes(RUN_SUCCEEDED)) {
+          const resolve = waiting.get(runId);
+          waiting.delete(runId);
+          if (resolve === undefined) early.add(runId);
+          else resolve();
+        } else if (kind !== "task.succeeded") throw new Error(`run ${runId} did not succeed: ${recordJson}`);
       }
     }
     throw new Error("the audit trail broke off");

@@ -1,108 +1,143 @@
-// The processes that are measured: a server on an embedded Postgres and one worker, in a temporary home, on free ports.
-// Started by bench/main.ts, whose own process only drives. Postgres keeps its durable settings: fsync is on.
+// The processes that are measured: a Postgres, one server or several replicas, and workers, in temporary homes, on free ports.
+// Started by the suites, whose own process only drives. Everything is as it is by default: policies, audit, fences, durable commits.
 // Never touches the ORLOJ_HOME or the database of the person who runs it.
 
-import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { launch } from "../cli/processes.ts";
 import type { Cleanup } from "../demo/fleet.ts";
 import type { Clock } from "../kit/clock.ts";
 import { createClient, type OrlojClient } from "../sdk/index.ts";
-import { startEmbedded } from "../server/storage/embedded/start.ts";
+import { embeddedRoles } from "../server/storage/embedded/roles.ts";
+import { startCountedTool } from "./counted_tool.ts";
 import { benchManifests } from "./manifests.ts";
+import { type BenchPostgres, startPostgres, temporaryHome } from "./postgres.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 const COMMAND = join(ROOT, "bin/orloj.ts");
-// Longer than any pause between two runs, so that no sample pays for a connection.
-const KEEP_ALIVE_MS = 60_000;
+const WORKER = join(import.meta.dirname, "worker.ts");
 
 /** How to start the processes. */
 export interface FleetOptions {
-  /** Tasks that the worker runs at the same time. */
+  /** Tasks that each worker runs at the same time. */
   readonly slots: number;
-  /** Folder for CPU profiles of server and worker; absent: none. */
+  /** Replicas of the server, 1 by default; each has a worker of its own, unless there are to be none. */
+  readonly replicas?: number;
+  readonly workers?: boolean;
+  /** Folder for CPU profiles of servers and workers; absent: none. */
   readonly profileFolder?: string;
+  /** Settings of Postgres beside the durable ones. */
+  readonly postgresSettings?: Readonly<Record<string, string>>;
   readonly clock: Clock;
+}
+
+/** A worker process to start. */
+export interface WorkerPlan {
+  readonly name: string;
+  readonly slots: number;
+  /** Handlers that it registers. */
+  readonly handlers: string;
+  /** Workers in the process; 1 by default. */
+  readonly count?: number;
+}
+
+/** One process of the server. */
+export interface ServerReplica {
+  readonly pid: number;
+  readonly client: OrlojClient;
+  /** Starts a worker that connects to this replica. @returns its process id */
+  startWorker(plan: WorkerPlan): Promise<number>;
 }
 
 /** What is running. */
 export interface Fleet {
+  /** Of the first replica. */
   readonly client: OrlojClient;
-  /** Called when the agent of the latency suite starts. */
-  onStart: () => void;
+  readonly replicas: readonly ServerReplica[];
+  /** Process ids of the workers that were started with it. */
+  readonly workerPids: readonly number[];
+  readonly postgres: BenchPostgres;
+  /** Calls of the counted tool so far. */
+  readonly toolCalls: () => number;
 }
 
 /** Starts everything and applies the manifests; whatever was started is in cleanup, also when a later start fails. */
 export async function startFleet(options: FleetOptions, cleanup: Cleanup): Promise<Fleet> {
-  const home = await temporaryHome(cleanup);
-  const modelUrl = await startModel(() => fleet.onStart(), cleanup);
-  const { endpoint, token } = await startProcesses(home, options, cleanup);
-  const fleet: Fleet = { client: createClient({ endpoint, token }), onStart: () => undefined };
-  await fleet.client.manifests.apply({ files: [{ name: "bench.yaml", content: benchManifests(modelUrl) }] });
-  return fleet;
+  const { clock, slots, postgresSettings } = options;
+  const tool = await startCountedTool(cleanup);
+  const postgres = await startPostgres({ clock, ...(postgresSettings && { settings: postgresSettings }) }, cleanup);
+  const first = await startReplica({ number: 1, home: postgres.home, variables: {} }, options, cleanup);
+  const replicas = [first];
+  for (let number = 2; number <= (options.replicas ?? 1); number += 1) {
+    const variables = {
+      // The role that the first one works as, which exists by now.
+      ORLOJ_DATABASE_URL: (await embeddedRoles(postgres.url)).server,
+      ORLOJ_AUDIT_KEY: join(postgres.home, "audit-key.pem"),
+    };
+    replicas.push(await startReplica({ number, home: await temporaryHome(cleanup), variables }, options, cleanup));
+  }
+  const files = [{ name: "bench.yaml", content: benchManifests(tool.url, slots) }];
+  await first.client.manifests.apply({ files });
+  const workerPids: number[] = [];
+  for (const [index, replica] of options.workers === false ? [] : replicas.entries()) {
+    workerPids.push(await replica.startWorker({ name: `bench-${index + 1}`, slots, handlers: "noop,stamp" }));
+  }
+  return { client: first.client, replicas, workerPids, postgres, toolCalls: tool.calls };
 }
 
-/** Starts an embedded Postgres alone, for what is measured in this process. */
-export async function startPostgres(clock: Clock, cleanup: Cleanup): Promise<{ databaseUrl: string; home: string }> {
-  const folder = await temporaryHome(cleanup);
-  const embedded = await startEmbedded({ home: join(folder, "postgres"), clock, log: () => undefined });
-  cleanup.add(() => embedded.stop());
-  return { databaseUrl: embedded.url, home: join(folder, "audit") };
+interface ReplicaPlan {
+  readonly number: number;
+  readonly home: string;
+  readonly variables: Readonly<Record<string, string>>;
 }
 
-async function temporaryHome(cleanup: Cleanup): Promise<string> {
-  const home = await mkdtemp(join(tmpdir(), "orloj-bench-"));
-  cleanup.add(() => rm(home, { recursive: true, force: true, maxRetries: 3 }));
-  // Postgres refuses to run as root; the user it then runs as has to pass through.
-  await chmod(home, 0o711);
-  return home;
-}
-
-async function startProcesses(home: string, options: FleetOptions, cleanup: Cleanup) {
-  const { clock, slots, profileFolder } = options;
+async function startReplica(
+  { number, home, variables }: ReplicaPlan,
+  { clock, profileFolder }: FleetOptions,
+  cleanup: Cleanup,
+): Promise<ServerReplica> {
   const kept = Object.entries(process.env).filter(([name]) => !name.startsWith("ORLOJ_"));
   const env = { ...Object.fromEntries(kept), ORLOJ_HOME: home, ORLOJ_LOG_LEVEL: "warn" };
-  const flags = (name: string) =>
-    profileFolder === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileFolder}`, `--cpu-prof-name=${name}`];
-  await launch(
+  const profiled = (name: string) =>
+    profileFolder === undefined
+      ? []
+      : ["--cpu-prof", `--cpu-prof-dir=${profileFolder}`, `--cpu-prof-name=${name}.cpuprofile`];
+  const stopLater = (stop: () => Promise<void>) => cleanup.add(stop);
+  const suffix = number === 1 ? "" : `-${number}`;
+  const { pid } = await launch(
     {
-      name: "server",
-      args: [...flags("server.cpuprofile"), COMMAND, "server"],
-      env: { ...env, ORLOJ_API_PORT: "0", ORLOJ_WORKER_PORT: "0", ORLOJ_OPS_PORT: "0" },
+      name: `server${suffix}`,
+      args: [...profiled(`server${suffix}`), COMMAND, "server"],
+      env: { ...env, ...variables, ORLOJ_API_PORT: "0", ORLOJ_WORKER_PORT: "0", ORLOJ_OPS_PORT: "0" },
       ready: /^orloj server ready\b.*\bapi=(\S+)/,
     },
     clock,
-    (stop) => cleanup.add(stop),
+    stopLater,
   );
-  await launch(
-    {
-      name: "worker",
-      args: [...flags("worker.cpuprofile"), COMMAND, "worker"],
-      env: { ...env, ORLOJ_WORKER_NAME: "bench", ORLOJ_WORKER_SLOTS: String(slots) },
-      ready: /^(?:orloj )?worker\b.*\bready\b/,
+  const { endpoint, token } = JSON.parse(await readFile(join(home, "config.json"), "utf8")) as {
+    endpoint: string;
+    token: string;
+  };
+  return {
+    pid,
+    client: createClient({ endpoint, token }),
+    async startWorker({ name, slots, handlers, count = 1 }) {
+      const worker = await launch(
+        {
+          name: `worker ${name}`,
+          args: [...profiled(`worker${suffix}`), WORKER, "--handlers", handlers, "--count", String(count)],
+          env: {
+            ...env,
+            ORLOJ_WORKER_NAME: name,
+            ORLOJ_WORKER_SLOTS: String(slots),
+            ORLOJ_PRIVATE_NETWORKS: "127.0.0.0/8",
+          },
+          ready: /^worker ready$/,
+        },
+        clock,
+        stopLater,
+      );
+      return worker.pid;
     },
-    clock,
-    (stop) => cleanup.add(stop),
-  );
-  return JSON.parse(await readFile(join(home, "config.json"), "utf8")) as { endpoint: string; token: string };
-}
-
-// A model that answers at once and tells when it was asked: the moment at which an agent really runs.
-async function startModel(asked: () => void, cleanup: Cleanup): Promise<string> {
-  const answer = JSON.stringify({ choices: [{ message: { role: "assistant", content: "done" } }] });
-  const server = createServer((request, response) => {
-    asked();
-    request.resume().once("end", () => response.setHeader("content-type", "application/json").end(answer));
-  });
-  server.keepAliveTimeout = KEEP_ALIVE_MS;
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  cleanup.add(async () => {
-    const closed = new Promise((resolve) => server.close(resolve));
-    server.closeAllConnections();
-    await closed;
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  };
 }

@@ -1,40 +1,27 @@
 // The benchmark: `npm run bench`. Progress goes to stderr; the last line on stdout is one JSON object.
-// Driver (this process), server, worker and Postgres are processes of their own, nothing is switched off for it; but the suite
-// `decide`, which measures policies in this process alone.
+// Driver (this process), servers, workers and Postgres are processes of their own, nothing is switched off for it; but the suites
+// `decide`, which measures policies in this process alone, and `audit`, which runs the server's sealer here.
 // Ends by itself; leaves no process, port or file behind, however it ends.
 
-import { parseArgs } from "node:util";
+import { join } from "node:path";
 import { Cleanup } from "../demo/fleet.ts";
 import { systemClock } from "../kit/clock.ts";
 import { messageOf } from "../kit/errors.ts";
+import { SECOND } from "../kit/units.ts";
 import { measureAudit } from "./audit_suite.ts";
+import { tableOf } from "./comparison_table.ts";
 import { measureDecisions } from "./decide.ts";
-import { startFleet, startPostgres } from "./fleet.ts";
+import { measureFanout } from "./fanout.ts";
+import { measureGrowth } from "./growth.ts";
+import { measureIdle } from "./idle.ts";
+import { measureLatency } from "./latency.ts";
 import { thisCommit, thisMachine } from "./machine.ts";
-import { percentile } from "./percentile.ts";
-import { measureStartLatency, measureThroughput } from "./suites.ts";
-
-const HELP = `Usage: npm run bench -- [options]
-
-  --suite NAME          noop (default): throughput and start latency; latency: the second alone;
-                        decide: decisions of 100, 10 and 1 policies, in process; audit: a long audit trail
-  --runs N              measured runs of the throughput window; default 10000
-  --in-flight N         runs between Invoke and their end at the same time, and slots of the worker; default 50
-  --samples N           invocations of the latency measurement, default 300; decisions of each number, default 20000
-  --records N           records of the audit trail; default 1000000
-  --profile DIR         write CPU profiles of server and worker there; the numbers are then lower
-  --json                nothing but the JSON line on stdout
-`;
-
-interface Options {
-  readonly suite: "noop" | "latency" | "decide" | "audit";
-  readonly runs: number;
-  readonly inFlight: number;
-  readonly samples: number;
-  readonly records: number;
-  readonly profileFolder?: string;
-  readonly json: boolean;
-}
+import { measureMemory } from "./mem.ts";
+import { HELP, readOptions, type Settings, type SuiteName } from "./options.ts";
+import { startPostgres } from "./postgres.ts";
+import { measureScale } from "./scale.ts";
+import type { Suite } from "./suite.ts";
+import { measureThroughput } from "./throughput.ts";
 
 const clock = systemClock();
 const progress = (line: string) => void process.stderr.write(`${line}\n`);
@@ -47,101 +34,41 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
-const RESULTS: Readonly<Record<Options["suite"], (options: Options) => Promise<object>>> = {
-  noop: fleetResult,
-  latency: fleetResult,
-  decide: decideResult,
-  audit: auditResult,
+const MEASURE: Readonly<Record<SuiteName, Suite>> = {
+  noop: (context) => measureThroughput("noop", context),
+  steps3: (context) => measureThroughput("steps3", context),
+  tools: (context) => measureThroughput("tools", context),
+  fanout: measureFanout,
+  latency: measureLatency,
+  idle: measureIdle,
+  growth: measureGrowth,
+  scale: measureScale,
+  mem: measureMemory,
+  decide: async ({ settings: { samples } }) => ({ decisions: measureDecisions(samples, { clock, progress }), samples }),
+  async audit({ settings: { records, seconds } }) {
+    progress("audit: starting an embedded Postgres");
+    const { url: databaseUrl, home, facts } = await startPostgres({ clock }, cleanup);
+    const sizes = { records, windowMs: seconds * SECOND };
+    const setting = { databaseUrl, home: join(home, "audit"), ...sizes, clock, progress, cleanup };
+    return { ...(await measureAudit(setting)), postgres: facts };
+  },
 };
 
 try {
-  const options = readOptions();
-  if (options === undefined) process.stdout.write(HELP);
-  else await bench(options);
+  const settings = readOptions(process.argv.slice(2));
+  if (settings === undefined) process.stdout.write(HELP);
+  else await bench(settings);
 } catch (error) {
   progress(`bench: ${messageOf(error)}`);
   process.exitCode = 1;
+} finally {
+  await cleanup.run();
 }
 
-async function bench(options: Options): Promise<void> {
-  const result = await RESULTS[options.suite](options);
-  if (!options.json) process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
+async function bench(settings: Settings): Promise<void> {
+  const figures = await MEASURE[settings.suite]({ settings, clock, progress, cleanup });
+  const result = { suite: settings.suite, ...figures, machine: thisMachine(), commit: await thisCommit() };
+  for (const line of tableOf(result)) progress(line);
+  if (!settings.json) process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
   process.stdout.write(`${JSON.stringify(result)}\n`);
-}
-
-async function decideResult({ suite, samples }: Options): Promise<object> {
-  const decisions = measureDecisions(samples, { clock, progress });
-  return { suite, decisions, samples, machine: thisMachine(), commit: await thisCommit() };
-}
-
-async function auditResult({ suite, records }: Options): Promise<object> {
-  progress("bench: starting an embedded Postgres");
-  try {
-    const { databaseUrl, home } = await startPostgres(clock, cleanup);
-    const figures = await measureAudit({ databaseUrl, home, records, clock, progress });
-    return { suite, ...figures, machine: thisMachine(), commit: await thisCommit() };
-  } finally {
-    await cleanup.run();
-  }
-}
-
-async function fleetResult({ suite, runs, inFlight, samples, profileFolder }: Options): Promise<object> {
-  progress("bench: starting an embedded Postgres, a server and a worker");
-  try {
-    const fleet = await startFleet(
-      { clock, slots: inFlight, ...(profileFolder !== undefined && { profileFolder }) },
-      cleanup,
-    );
-    const latencies = await measureStartLatency(fleet, samples, { clock, progress });
-    const window =
-      suite === "noop" ? await measureThroughput(fleet, { runs, inFlight }, { clock, progress }) : undefined;
-    return {
-      suite,
-      ...(window && { tasks_per_s: Math.round(window.tasksPerSecond) }),
-      start_latency_ms: { p50: tenths(percentile(latencies, 0.5)), p99: tenths(percentile(latencies, 0.99)) },
-      in_flight: window ? inFlight : 1,
-      runs: window ? window.runs : latencies.length,
-      ...(window && { seconds: tenths(window.seconds) }),
-      machine: thisMachine(),
-      commit: await thisCommit(),
-    };
-  } finally {
-    await cleanup.run();
-  }
-}
-
-function readOptions(): Options | undefined {
-  const text = { type: "string" } as const;
-  const { values } = parseArgs({
-    options: {
-      ...{ suite: text, runs: text, "in-flight": text, samples: text, records: text, profile: text },
-      json: { type: "boolean", default: false },
-      help: { type: "boolean", short: "h", default: false },
-    },
-  });
-  if (values.help) return undefined;
-  const suite = values.suite ?? "noop";
-  if (suite !== "noop" && suite !== "latency" && suite !== "decide" && suite !== "audit") {
-    throw new Error(`--suite: "${suite}" is not noop, latency, decide or audit`);
-  }
-  return {
-    suite,
-    runs: count("--runs", values.runs, 10_000, 10_000_000),
-    inFlight: count("--in-flight", values["in-flight"], 50, 1_000),
-    samples: count("--samples", values.samples, suite === "decide" ? 20_000 : 300, 1_000_000),
-    records: count("--records", values.records, 1_000_000, 50_000_000),
-    ...(values.profile !== undefined && { profileFolder: values.profile }),
-    json: values.json,
-  };
-}
-
-function count(name: string, text: string | undefined, otherwise: number, most: number): number {
-  if (text === undefined) return otherwise;
-  const value = /^\d{1,8}$/.test(text) ? Number(text) : 0;
-  if (value < 1 || value > most) throw new Error(`${name}: "${text}" is not a whole number from 1 to ${most}`);
-  return value;
-}
-
-function tenths(value: number): number {
-  return Math.round(value * 10) / 10;
 }

@@ -1,14 +1,13 @@
 // Runs a program of this repository to its end and tells how long it took and how much memory it had at most.
-// Called by audit_suite.ts. The memory is what the system itself counts, so that nothing between two looks is missed.
+// Called by audit_suite.ts, peer_rounds.ts and raw_rounds.ts. The memory is what the system itself counts, so that nothing between two
+// looks is missed.
 
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import type { Cleanup } from "../demo/fleet.ts";
 import type { Clock } from "../kit/clock.ts";
-import { KIB, SECOND } from "../kit/units.ts";
+import { processFacts } from "./process_facts.ts";
 
 const LOOK_MS = 100;
-/** Clock ticks a second in which Linux counts processor time. */
-const TICK_MS = SECOND / 100;
 
 /** How a program ran. */
 export interface Measured {
@@ -21,10 +20,25 @@ export interface Measured {
   readonly peakBytes: number;
 }
 
-/** Runs node with these arguments in a folder; its messages are shown. */
-export async function runMeasured(args: readonly string[], folder: string, clock: Clock): Promise<Measured> {
+/** What to run. */
+export interface MeasuredProgram {
+  /** Arguments of this Node, or of `command`. */
+  readonly args: readonly string[];
+  /** Another program than this Node. */
+  readonly command?: string;
+  readonly folder: string;
+  /** Variables beside those of this process. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Runs a program to its end; its messages are shown. It is killed when what was started is undone before that. */
+export async function runMeasured(program: MeasuredProgram, clock: Clock, cleanup: Cleanup): Promise<Measured> {
   const begin = clock.monotonic();
-  const child = spawn(process.execPath, args, { cwd: folder, stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(program.command ?? process.execPath, program.args, {
+    cwd: program.folder,
+    env: { ...process.env, ...program.env },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   let stdout = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     stdout += text;
@@ -34,31 +48,18 @@ export async function runMeasured(args: readonly string[], folder: string, clock
     child.once("error", reject);
     child.once("close", resolve);
   }).finally(() => ended.abort());
+  code.catch(() => undefined);
+  cleanup.add(async () => {
+    child.kill("SIGKILL");
+    await code.catch(() => undefined);
+  });
   let peakBytes = 0;
   let cpuMs = 0;
   while (!ended.signal.aborted) {
-    peakBytes = Math.max(peakBytes, peakOf(child.pid));
-    cpuMs = Math.max(cpuMs, cpuOf(child.pid));
+    const facts = processFacts(child.pid);
+    peakBytes = Math.max(peakBytes, facts?.peakBytes ?? 0);
+    cpuMs = Math.max(cpuMs, facts?.cpuMs ?? 0);
     await clock.sleep(LOOK_MS, ended.signal);
   }
   return { code: await code, stdout, ms: clock.monotonic() - begin, cpuMs, peakBytes };
-}
-
-function peakOf(pid: number | undefined): number {
-  try {
-    const [, kibibytes = "0"] = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
-    return Number(kibibytes) * KIB;
-  } catch {
-    return 0;
-  }
-}
-
-// User and system time are the 14th and 15th field; the second one is a name in brackets that may hold blanks.
-function cpuOf(pid: number | undefined): number {
-  try {
-    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? [];
-    return (Number(fields[11]) + Number(fields[12])) * TICK_MS || 0;
-  } catch {
-    return 0;
-  }
 }

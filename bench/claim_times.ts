@@ -1,0 +1,20 @@
+// How long runs waited for their claim: from the record of their invocation to the record of their lease, both by the database's clock.
+// Called by growth.ts. With as many slots as runs in flight a slot is always free, so this is the time of waking, matching and claiming.
+
+import type pg from "pg";
+import { type Times, tenths } from "./figures.ts";
+
+/** Of all runs of a workflow that were invoked after that record. @throws Error if there are none */
+export async function claimTimes(pool: pg.Pool, workflow: string, afterId: string): Promise<Times> {
+  const { rows } = await pool.query<{ claimed: number; times: number[] | null }>(
+    `select count(*)::integer as claimed, percentile_cont(array[0.5, 0.99])
+        within group (order by extract(epoch from leased.time - created.time)::double precision * 1000) as times
+      from audit_event created join run on run.id = created.run_id
+        join audit_event leased on leased.run_id = created.run_id and leased.run_id <> '' and leased.kind = 'task.leased'
+      where created.id > $2::bigint and created.run_id <> '' and created.kind = 'run.created' and run.workflow = $1`,
+    [workflow, afterId],
+  );
+  const [p50, p99] = rows[0]?.times ?? [];
+  if (p50 === undefined || p99 === undefined) throw new Error(`no run of ${workflow} was claimed`);
+  return { p50: tenths(p50), p99: tenths(p99) };
+}
