@@ -64,7 +64,8 @@ export function openPeers(shape: PeerShape, context: SuiteContext): PeerRounds {
 
 async function runPeer(work: PeerWork, postgres: BenchPostgres, { clock, cleanup }: SuiteContext): Promise<PeerResult> {
   const url = await otherDatabase(postgres, `peer_${work.peer.replaceAll("-", "_")}_${work.shape}`);
-  const args = [join(FOLDER, "main.ts"), JSON.stringify(work)];
+  // What their libraries do with others that is deprecated is not ours to read in every round.
+  const args = ["--no-deprecation", join(FOLDER, "main.ts"), JSON.stringify(work)];
   const { code, stdout } = await runMeasured({ args, folder: FOLDER, env: { PEER_DATABASE_URL: url } }, clock, cleanup);
   if (code !== 0) throw new Error(`${work.peer} ended with ${code}: ${stdout.trim()}`);
   const result = JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as PeerResult;

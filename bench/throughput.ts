@@ -36,7 +36,7 @@ export async function measureThroughput(name: keyof typeof SHAPES, context: Suit
     const others = peers?.contestants(fleet.postgres) ?? [];
     const rawRound = async () => void raw.push(await measureRawLimit(fleet.postgres, context));
     const all = peers === undefined ? [ourRound] : [ourRound, ...others, rawRound];
-    // Each round begins with another one, so that none always follows the same neighbour.
+    // Each round begins with another one, so that none always comes first, or last.
     for (const [index] of all.entries()) await all[(index + round - 1) % all.length]?.();
   }
   const { facts } = fleet.postgres;
@@ -105,7 +105,7 @@ function withPeers(
     ),
     ratios,
     raw_limit: {
-      ...{ tasks_per_s: Math.round(limit), ours: hundredths((speed * tasksARun) / limit) },
+      ...{ tasks_per_s: Math.round(limit), ours: Math.round(((speed * tasksARun) / limit) * 1_000) / 1_000 },
       rounds_tasks_per_s: raw.map(({ tasksPerSecond }) => Math.round(tasksPerSecond)),
       pgbench_tasks_per_s: typeof pgbench === "number" ? Math.round(median(pgbenchRounds)) : pgbench,
     },
