@@ -12,7 +12,9 @@ import type { SuiteContext } from "./suite.ts";
 const SETTLE_MS = 5 * SECOND;
 /** The commonest statements that the result names, each so many characters of it. */
 const NAMED = { statements: 8, characters: 90 } as const;
-const LINE = /LOG: {2}(?:statement|execute [^:]*): (.*)$/;
+// An entry begins with its time; the other lines of a statement are indented.
+const ENTRY_BEGIN = /\n(?=\d{4}-\d\d-\d\d )/;
+const STATEMENT = /LOG: {2}(?:statement|execute [^:]*):\s(.*)$/s;
 
 /** Measures. */
 export async function measureIdle({ settings, clock, cleanup, progress }: SuiteContext): Promise<object> {
@@ -34,7 +36,9 @@ export async function measureIdle({ settings, clock, cleanup, progress }: SuiteC
   await clock.sleep(seconds * SECOND);
   const after = requireFacts(replica.pid, "server");
   const took = (clock.monotonic() - begin) / SECOND;
-  const statements = (await logged(fleet.postgres.logFile, from)).flatMap((line) => LINE.exec(line)?.[1] ?? []);
+  const statements = (await logged(fleet.postgres.logFile, from)).flatMap(
+    (entry) => STATEMENT.exec(entry)?.[1]?.trim() ?? [],
+  );
   if (statements.length === 0)
     throw new Error("Postgres logged no statement: an idle replica asks once a second at least");
   return {
@@ -52,7 +56,7 @@ async function logged(path: string, from: number): Promise<string[]> {
   try {
     const { size } = await file.stat();
     const { buffer } = await file.read(Buffer.alloc(size - from), 0, size - from, from);
-    return buffer.toString("utf8").split("\n");
+    return buffer.toString("utf8").split(ENTRY_BEGIN);
   } finally {
     await file.close();
   }
