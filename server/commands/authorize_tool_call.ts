@@ -74,9 +74,7 @@ export async function authorizeToolCalls(
     }
     await limits.giveBack(tx);
     await turns.write(tx);
-    await tx.ledger.putCalls(batch.calls);
-    await tx.ledger.append(batch.journal);
-    await tx.audit.insert(batch.audit);
+    await Promise.all([tx.ledger.putCalls(batch.calls), tx.ledger.append(batch.journal), tx.audit.insert(batch.audit)]);
     return { answers: results, runIds: [...new Set([...tasks.values()].map((task) => task.run_id))] };
   });
   context.hints.runsChanged(runIds);

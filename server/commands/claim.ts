@@ -11,6 +11,8 @@ import { isDecidedAt } from "../policy/compile.ts";
 import type { PolicySet } from "../policy/types.ts";
 import { matchTasks } from "../queue/match.ts";
 import type { Secret } from "../secrets/secret.ts";
+import type { Revisions } from "../storage/bundle_queries.ts";
+import { Lastly } from "../storage/lastly.ts";
 import type { NewLease } from "../storage/lease_queries.ts";
 import type { JournalRow } from "../storage/ledger_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
@@ -67,6 +69,14 @@ interface Leased extends Assigned {
   readonly failure?: FailureValue;
 }
 
+// What was taken from the queue, and what it is decided by.
+interface Claiming {
+  readonly tasks: readonly ClaimedTask[];
+  readonly routes: readonly string[];
+  readonly sessions: readonly ClaimingSession[];
+  readonly revisions: Revisions;
+}
+
 /** See the file header. Sessions all serve the same routes. @throws DomainError for database trouble: nothing happened */
 export async function claim(
   context: CommandContext,
@@ -79,12 +89,14 @@ export async function claim(
   );
   if (free === 0 || routes.length === 0) return { assigned: [], denied: [], more: false };
   const leased = await context.store.transaction(async (tx) => {
-    const tasks = await tx.tasks.claim(routes, free);
+    // The claim shares the gate of policies, so the revisions come after it.
+    const [tasks, revisions] = await Promise.all([tx.tasks.claim(routes, free), tx.bundles.revisions(), tx.identify()]);
     if (tasks.length === 0) return [];
-    const leases = await lease(tx, context, tasks, routes, sessions);
-    await tx.leases.insert(leases.map((one) => one.lease));
-    await tx.audit.insert(leases.filter(isSendable).map(leasedRecord));
-    return leases;
+    const leases = await lease(tx, context, { tasks, routes, sessions, revisions });
+    return new Lastly(leases, [
+      tx.leases.insert(leases.map((one) => one.lease)),
+      tx.audit.insert(leases.filter(isSendable).map(leasedRecord)),
+    ]);
   });
   context.hints.runsChanged([...new Set(leased.map((one) => one.task.run_id))]);
   return {
@@ -97,9 +109,7 @@ export async function claim(
 async function lease(
   tx: StoreQueries,
   context: CommandContext,
-  tasks: readonly ClaimedTask[],
-  routes: readonly string[],
-  sessions: readonly ClaimingSession[],
+  { tasks, routes, sessions, revisions }: Claiming,
 ): Promise<Leased[]> {
   const served = new Set(routes);
   const matches = matchTasks(
@@ -107,10 +117,11 @@ async function lease(
     sessions.map(({ sessionId, free }) => ({ sessionId, free, routes: served })),
   );
   const sessionOf = new Map(matches.map((match) => [match.taskId, match.sessionId]));
-  const revisions = await tx.bundles.revisions();
   const live = await context.caches.live(tx, revisions.policy);
-  const journals = await journalsOf(tx, tasks);
-  const undispatched = await undispatchedRuns(tx, live.policies, tasks);
+  const [journals, undispatched] = await Promise.all([
+    journalsOf(tx, tasks),
+    undispatchedRuns(tx, live.policies, tasks),
+  ]);
   const leased: Leased[] = [];
   for (const task of tasks) {
     const sessionId = sessionOf.get(task.id) as string;

@@ -4,6 +4,7 @@
 // transaction that shares the gate (storage/policy_gate.ts) holds such a change up instead.
 
 import type { Decision } from "../policy/types.ts";
+import type { Revisions } from "../storage/bundle_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { LiveState } from "./caches.ts";
 import type { CommandContext } from "./context.ts";
@@ -33,6 +34,7 @@ export interface JudgedBatch<Judged> {
  * @param judge decides everything; called again when policies changed, so it may have no effect.
  * @param counting the decisions that may count against limits.
  * @param lockFirst locks what comes before the counters in the lock order; true if it may have waited.
+ * @param known revisions that this transaction has read already, with its last query; absent: they are read.
  */
 export async function decideLive<Judged>(
   tx: StoreQueries,
@@ -40,9 +42,10 @@ export async function decideLive<Judged>(
   judge: (moment: Moment) => Judged | Promise<Judged>,
   counting: (judged: Judged) => readonly Decision[],
   lockFirst: (judged: Judged) => Promise<boolean> = () => Promise.resolve(false),
+  known?: Revisions,
 ): Promise<JudgedBatch<Judged>> {
-  for (;;) {
-    const revisions = await tx.bundles.revisions();
+  for (let first = known; ; first = undefined) {
+    const revisions = first ?? (await tx.bundles.revisions());
     const live = await caches.live(tx, revisions.policy);
     const moment = { ...revisions, live };
     const judged = await judge(moment);

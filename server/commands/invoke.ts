@@ -11,6 +11,7 @@ import { auditRecord, decisionDetail, targetDetail } from "../audit/record.ts";
 import { startsAtOnce } from "../queue/concurrency.ts";
 import type { BundleRow } from "../storage/bundle_queries.ts";
 import type { NewGroup } from "../storage/group_queries.ts";
+import { Lastly } from "../storage/lastly.ts";
 import type { NewRun, NodeRecord } from "../storage/run_queries.ts";
 import type { RouteRequirements } from "../storage/schema.ts";
 import type { StoreQueries } from "../storage/store.ts";
@@ -75,7 +76,8 @@ async function planAndStore(context: CommandContext, items: readonly InvokeItem[
     try {
       return await context.store.transaction(async (tx) => {
         const planned = await plan(tx, context, items);
-        return { ...planned, open: await flush(tx, planned.writes) };
+        const { open, statements } = await flush(tx, planned.writes);
+        return new Lastly({ ...planned, open }, statements);
       });
     } catch (error) {
       const constraint = error instanceof DomainError ? error.metadata["constraint"] : undefined;
@@ -88,7 +90,7 @@ async function planAndStore(context: CommandContext, items: readonly InvokeItem[
 }
 
 async function plan(tx: StoreQueries, context: CommandContext, items: readonly InvokeItem[]) {
-  const first = await findFirstRuns(tx, items);
+  const [first, revisions] = await Promise.all([findFirstRuns(tx, items), tx.bundles.revisions(), tx.identify(true)]);
   const slots = new Slots();
   const { judged, limits, moment } = await decideLive(
     tx,
@@ -96,6 +98,7 @@ async function plan(tx: StoreQueries, context: CommandContext, items: readonly I
     (now) => judgeAll(tx, context, items, { first, moment: now }),
     (all) => all.flatMap((one) => (one?.ok === true && one.decided.decision.allowed ? [one.decided.decision] : [])),
     (all) => slots.make(tx, groupsOf(all)),
+    revisions,
   );
   const writes: Writes = {
     bundles: new Map(),
@@ -251,15 +254,17 @@ async function findFirstRuns(tx: StoreQueries, items: readonly InvokeItem[]): Pr
   );
 }
 
-// Returns groups in which somebody waits although a slot is free.
-async function flush(tx: StoreQueries, writes: Writes): Promise<string[]> {
+// Gives groups in which somebody waits although a slot is free, and what is on its way.
+async function flush(tx: StoreQueries, writes: Writes) {
   const open = await writes.slots.write(tx);
-  await tx.bundles.insert([...writes.bundles.values()]);
-  await tx.bundles.insertRoutes([...writes.routes].map(([route, requirements]) => ({ route, requirements })));
-  await tx.runs.insert(writes.runs);
-  await tx.runs.insertNodes(writes.nodes);
-  await tx.tasks.insert(writes.tasks);
-  await tx.tasks.enqueue(writes.ready);
-  await tx.audit.insert(writes.audit);
-  return open;
+  const statements = [
+    tx.bundles.insert([...writes.bundles.values()]),
+    tx.bundles.insertRoutes([...writes.routes].map(([route, requirements]) => ({ route, requirements }))),
+    tx.runs.insert(writes.runs),
+    tx.runs.insertNodes(writes.nodes),
+    tx.tasks.insert(writes.tasks),
+    tx.tasks.enqueue(writes.ready),
+    tx.audit.insert(writes.audit),
+  ];
+  return { open, statements };
 }

@@ -4,9 +4,7 @@
 import { canonicalJson, type Json } from "../../kit/json.ts";
 import type { LoopRow, NodeRow } from "../graph/types.ts";
 import type { NodeState } from "../queue/states.ts";
-import type { NodeRecord, runQueries } from "../storage/run_queries.ts";
-
-type LoadedNode = Awaited<ReturnType<ReturnType<typeof runQueries>["nodes"]>>[number];
+import type { NodeRecord, StoredNode } from "../storage/run_queries.ts";
 
 /** A node row as it is stored. */
 export function nodeRecord(runId: string, row: NodeRow): NodeRecord {
@@ -30,7 +28,7 @@ export function nodeRecord(runId: string, row: NodeRow): NodeRecord {
 }
 
 /** A stored node row, with its output if that was loaded. */
-export function nodeRow(row: LoadedNode, output: string | undefined): NodeRow {
+export function nodeRow(row: StoredNode, output: string | undefined): NodeRow {
   const failure = { class: row.failure_class ?? "", message: row.failure_message ?? "" };
   return {
     node: row.node,

@@ -53,8 +53,7 @@ export async function recordToolResults(
       audit.push(resultRecord(fact, row, holds));
       recorded.push(await judge(tx, context, fact, row, holds));
     }
-    await tx.ledger.appendResults(journal);
-    await tx.audit.insert(audit);
+    await Promise.all([tx.ledger.appendResults(journal), tx.audit.insert(audit)]);
     return { results: recorded, runIds: [...new Set([...answered.values()].map((row) => row.run_id))] };
   });
   context.hints.runsChanged(runIds);

@@ -1,11 +1,13 @@
 // Records model turns in the journal, a batch in one transaction: before any tool of a turn runs.
 // Called through the turn coalescer by dispatch/worker_facts. Idempotent by (task, sequence): a resent turn is `duplicate`.
 
+import { DomainError } from "../../kit/errors.ts";
 import { isJsonObject, sha256 } from "../../kit/json.ts";
 import { type StoredRecord, workerActor } from "../audit/events.ts";
 import { auditRecord, tokenHash } from "../audit/record.ts";
 import { fence } from "../queue/fence.ts";
 import { judgeOtherTurn, takesNextEntry } from "../queue/journal.ts";
+import { Lastly } from "../storage/lastly.ts";
 import type { JournalRow } from "../storage/ledger_queries.ts";
 import type { CommandContext } from "./context.ts";
 import type { Presented, SettleVerdict } from "./settle_items.ts";
@@ -19,13 +21,32 @@ export interface TurnFact extends Presented {
   readonly worker: string;
 }
 
+/** Times that a batch is recorded anew because a journal had grown when its lease was had at last. */
+const TRIES_MAX = 3;
+
 /** See the file header. @throws DomainError for database trouble: nothing of the batch happened */
 export async function recordTurns(context: CommandContext, facts: readonly TurnFact[]): Promise<SettleVerdict[]> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await record(context, facts);
+    } catch (error) {
+      const grew = error instanceof DomainError && error.metadata["constraint"] === "journal_pkey";
+      if (!grew || tries === TRIES_MAX) throw error;
+    }
+  }
+}
+
+async function record(context: CommandContext, facts: readonly TurnFact[]): Promise<SettleVerdict[]> {
   const changed = new Set<string>();
   const verdicts = await context.store.transaction(async (tx) => {
-    const held = await tx.leases.hold(
-      facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })),
-    );
+    const taskIds = [...new Set(facts.map((fact) => fact.taskId))];
+    // The leases first: of a task that somebody else holds, what is read after it is not used.
+    const [held, found, positions] = await Promise.all([
+      tx.leases.hold(facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId }))),
+      tx.tasks.byId(taskIds),
+      tx.ledger.positions(taskIds.map((task_id) => ({ task_id, turn_sequence: 0, call_index: 0 }))),
+      tx.identify(),
+    ]);
     const leases = new Map(held.map((lease) => [lease.task_id, lease]));
     const leaseOf = (fact: TurnFact) => {
       const lease = leases.get(fact.taskId);
@@ -33,18 +54,13 @@ export async function recordTurns(context: CommandContext, facts: readonly TurnF
       return fence({ lease: holder }, fact) === "held" ? lease : undefined;
     };
     const current = facts.filter((fact) => leaseOf(fact) !== undefined);
-    const tasks = new Map((await tx.tasks.byId(current.map((fact) => fact.taskId))).map((task) => [task.id, task]));
-    const lengths = new Map(
-      (
-        await tx.ledger.positions(current.map(({ taskId }) => ({ task_id: taskId, turn_sequence: 0, call_index: 0 })))
-      ).map((row) => [row.task_id, row.length]),
-    );
+    const tasks = new Map(found.map((task) => [task.id, task]));
+    const lengths = new Map(positions.map((row) => [row.task_id, row.length]));
     const next = inOrder(current, lengths);
-    const rows = await tx.ledger.append([...next].map(journalRow));
-    const taken = new Set(rows.map((row) => `${row.task_id}/${row.sequence}`));
-    const written = new Set([...next].filter((fact) => taken.has(`${fact.taskId}/${fact.sequence}`)));
-    const clashing = current.filter((fact) => !written.has(fact));
-    const stored = await tx.ledger.journal(clashing.map((fact) => fact.taskId));
+    const clashing = current.filter((fact) => !next.has(fact));
+    const rows = [...next].map(journalRow);
+    // What a fact clashes with is on record, or comes in with it.
+    const stored = [...rows, ...(await tx.ledger.journal(clashing.map((fact) => fact.taskId)))];
     const audit: StoredRecord[] = [];
     const results: SettleVerdict[] = [];
     for (const fact of facts) {
@@ -57,7 +73,7 @@ export async function recordTurns(context: CommandContext, facts: readonly TurnF
       if (lease === undefined) {
         audit.push(refusedTurn(fact, subject));
         results.push({ verdict: "lease_lost" });
-      } else if (written.has(fact)) {
+      } else if (next.has(fact)) {
         changed.add(lease.run_id);
         const detail = {
           sequence: fact.sequence,
@@ -80,9 +96,11 @@ export async function recordTurns(context: CommandContext, facts: readonly TurnF
         results.push(judged === "duplicate" ? { verdict: "duplicate" } : { verdict: "refused", error });
       }
     }
-    await tx.tasks.forgetLosses(lossesOvercome(written, tasks));
-    await tx.audit.insert(audit);
-    return results;
+    return new Lastly(results, [
+      tx.ledger.appendNext(rows),
+      tx.tasks.forgetLosses(lossesOvercome(next, tasks)),
+      tx.audit.insert(audit),
+    ]);
   });
   context.hints.runsChanged([...changed]);
   return verdicts;
@@ -105,10 +123,10 @@ function refusedTurn(
 
 // A task that gets on is no poison task, however many workers it has lost: a new turn is progress.
 function lossesOvercome(
-  written: ReadonlySet<TurnFact>,
+  recorded: ReadonlySet<TurnFact>,
   tasks: ReadonlyMap<string, { readonly deliveries: number }>,
 ): string[] {
-  const ids = new Set([...written].map((fact) => fact.taskId));
+  const ids = new Set([...recorded].map((fact) => fact.taskId));
   return [...ids].filter((id) => (tasks.get(id)?.deliveries ?? 0) > 0);
 }
 

@@ -9,8 +9,9 @@ import { isToolAgent } from "../manifests/tool_agent.ts";
 import { settlingOrder } from "../queue/fence.ts";
 import { failsByTool } from "../queue/outcome.ts";
 import type { LineageCall } from "../queue/replay.ts";
+import { Lastly } from "../storage/lastly.ts";
 import type { HeldTask, LosingTask } from "../storage/lease_queries.ts";
-import type { LockedRun } from "../storage/run_queries.ts";
+import type { LockedRun, StoredNode } from "../storage/run_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { TaskRow } from "../storage/task_queries.ts";
 import { beginReplay } from "./begin_replay.ts";
@@ -23,7 +24,7 @@ import { RunWork } from "./run_work.ts";
 import type { SettleItem, SettleVerdict } from "./settle_items.ts";
 import { settleRunItem } from "./settle_run.ts";
 import { settleTaskItem } from "./settle_task.ts";
-import { type LoadedFacts, Settlement, type SlotMove } from "./settlement.ts";
+import { type LoadedFacts, Settlement, type SettlementWrites, type SlotMove } from "./settlement.ts";
 import { Slots } from "./slots.ts";
 
 /** Settles a batch; one verdict an item, in order. @throws DomainError for database trouble: nothing of the batch happened */
@@ -39,15 +40,17 @@ export async function settle(context: CommandContext, items: readonly SettleItem
 async function settleIn(tx: StoreQueries, context: CommandContext, items: readonly SettleItem[]) {
   const taskIds = unique(items.flatMap((item) => ("taskId" in item ? [item.taskId] : [])));
   const runIds = unique(items.flatMap((item) => ("runId" in item ? [item.runId] : [])));
-  const locked = await tx.runs.lock(runIds, taskIds);
-  const tasks = new Map((await tx.tasks.byId(taskIds)).map((task) => [task.id, task]));
-  const held = await holdTokens(tx, items);
-  const works = await loadWorks(
-    tx,
-    context,
-    locked,
-    unique([...tasks.values()].map((task) => `${task.run_id} ${task.node}`)),
-  );
+  // The lock comes first; what is read after it is what no other settling transaction changes any more.
+  const [locked, found, held, nodes] = await Promise.all([
+    tx.runs.lock(runIds, taskIds),
+    tx.tasks.byId(taskIds),
+    holdTokens(tx, items),
+    tx.runs.nodes(runIds, taskIds),
+    tx.identify(),
+  ]);
+  const tasks = new Map(found.map((task) => [task.id, task]));
+  const endings = unique(found.map((task) => `${task.run_id} ${task.node}`));
+  const works = await loadWorks(tx, context, { locked, rows: nodes, endings });
   await loadItems(tx, works, tasks.values());
   const loaded = { ...(await loadReplays(tx, context, items, tasks)), timedOut: await loadTimeouts(tx, items, tasks) };
   const settlement = new Settlement(works, tasks, held, context.ids, loaded);
@@ -58,7 +61,8 @@ async function settleIn(tx: StoreQueries, context: CommandContext, items: readon
   }
   await endSuperseded(tx, settlement);
   await stopLiveTasks(tx, settlement);
-  return { settlement, verdicts, open: await flush(tx, settlement) };
+  const { open, statements } = await flush(tx, settlement);
+  return new Lastly({ settlement, verdicts, open }, statements);
 }
 
 // Of the tasks of tool nodes that fail by their tool, now or when they were parked, those whose tool ran out of time last.
@@ -120,17 +124,18 @@ async function holdTokens(tx: StoreQueries, items: readonly SettleItem[]) {
   return new Map<string, HeldTask & Partial<LosingTask>>([...held, ...losing].map((lease) => [lease.task_id, lease]));
 }
 
-async function loadWorks(
-  tx: StoreQueries,
-  context: CommandContext,
-  locked: readonly LockedRun[],
-  endings: readonly string[],
-) {
+// Locked runs with the rows of their nodes, and the nodes that end in this batch.
+interface LoadedRuns {
+  readonly locked: readonly LockedRun[];
+  readonly rows: readonly StoredNode[];
+  readonly endings: readonly string[];
+}
+
+async function loadWorks(tx: StoreQueries, context: CommandContext, { locked, rows, endings }: LoadedRuns) {
   const works = new Map<string, RunWork>();
   if (locked.length === 0) return works;
   const bundles = new Map<string, Awaited<ReturnType<typeof context.caches.bundle>>>();
   for (const run of locked) bundles.set(run.id, await context.caches.bundle(tx, run.bundle_digest));
-  const rows = await tx.runs.nodes(locked.map((run) => run.id));
   const outputs = await loadOutputs(tx, endings, bundles, rows);
   const nodes = new Map<string, Map<string, NodeRow>>(locked.map((run) => [run.id, new Map()]));
   for (const row of rows) {
@@ -195,23 +200,30 @@ function cancelReason(work: RunWork): CancelReason {
   return work.state.cause === "cancelled" ? "user" : "sibling";
 }
 
-// Returns groups in which somebody waits although a slot is free.
-async function flush(tx: StoreQueries, settlement: Settlement): Promise<string[]> {
+// Gives groups in which somebody waits although a slot is free, and what is on its way.
+async function flush(tx: StoreQueries, settlement: Settlement) {
   const writes = settlement.writes();
-  await tx.leases.delete(writes.endedLeases);
-  await tx.tasks.update(writes.taskChanges);
-  await tx.ledger.dropUnansweredTurn(writes.newAttempts);
-  await tx.tasks.insert(writes.newTasks);
-  await tx.tasks.enqueue(writes.ready);
-  await tx.runs.updateNodes(writes.nodes);
-  await tx.runs.update(writes.runs);
-  await tx.ledger.putCalls(writes.deniedCalls);
-  await tx.deadLetters.insert(writes.parked);
-  await tx.deadLetters.resolve(writes.resolvedLetters);
-  for (const replayed of writes.replays) await beginReplay(tx, replayed);
-  const open = await countAnew(tx, writes.moves);
-  await tx.audit.insert(writes.audit);
-  return open;
+  const rows = [
+    tx.leases.delete(writes.endedLeases),
+    tx.tasks.update(writes.taskChanges),
+    tx.ledger.dropUnansweredTurn(writes.newAttempts),
+    tx.tasks.insert(writes.newTasks),
+    tx.tasks.enqueue(writes.ready),
+    tx.runs.updateNodes(writes.nodes),
+    tx.runs.update(writes.runs),
+    tx.ledger.putCalls(writes.deniedCalls),
+    tx.deadLetters.insert(writes.parked),
+    tx.deadLetters.resolve(writes.resolvedLetters),
+  ];
+  // Replays and groups take several steps, and are rare.
+  const isPlain = writes.replays.length === 0 && writes.moves.length === 0;
+  const open = isPlain ? [] : await Promise.all(rows).then(() => finishReplaysAndSlots(tx, writes));
+  return { open, statements: [...rows, tx.audit.insert(writes.audit)] };
+}
+
+async function finishReplaysAndSlots(tx: StoreQueries, { replays, moves }: SettlementWrites): Promise<string[]> {
+  for (const replayed of replays) await beginReplay(tx, replayed);
+  return await countAnew(tx, moves);
 }
 
 async function countAnew(tx: StoreQueries, moves: readonly SlotMove[]): Promise<string[]> {

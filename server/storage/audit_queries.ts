@@ -5,6 +5,7 @@
 import { sql } from "kysely";
 import type { AuditEvent } from "../audit/events.ts";
 import { type Columns, type Queryable, recordSet, recordShape } from "./bulk.ts";
+import type { RecordWatch } from "./written_records.ts";
 
 /** A record to insert; time and transaction id come from the database. */
 export interface NewAuditRow {
@@ -30,26 +31,16 @@ const COLUMNS: Columns = {
   record: "text",
 };
 
-/** A record that was inserted, and the transaction that is to commit it: by it the fate of that transaction is told. */
-export interface WrittenRecord {
-  readonly transactionId: string;
-  readonly id: string;
-  readonly record: string;
-}
-
-/** Learns of each insert: its last record, and the events that were inserted. */
-export type OnWritten = (written: WrittenRecord, events: readonly AuditEvent[]) => void;
-
 /** Queries of the audit_event table. */
-export function auditQueries(db: Queryable, onWritten: OnWritten = () => undefined) {
+export function auditQueries(db: Queryable, watch: RecordWatch) {
   return {
     /**
      * Appends records in the order given. The transaction takes its id before the records take theirs: readers rely on a
      * transaction that began after a look having ids above all that were seen in it. Reads the run of each by primary key.
      */
     async insert(rows: readonly NewAuditRow[]): Promise<void> {
-      const last = rows.at(-1);
-      if (last === undefined) return;
+      if (rows.length === 0) return;
+      watch.sent(rows);
       const given = rows.map(({ trace_id, event: _, ...row }) => ({ ...row, call_trace_id: trace_id }));
       const names = sql.raw(Object.keys(COLUMNS).join(", "));
       const result = await sql<{ transactionId: string; id: string }>`
@@ -63,11 +54,19 @@ export function auditQueries(db: Queryable, onWritten: OnWritten = () => undefin
         select transaction_id::text as "transactionId", (select max(id) from inserted)::text as id from started`.execute(
         db,
       );
-      const written = { ...(result.rows[0] as { transactionId: string; id: string }), record: last.record };
-      onWritten(
-        written,
-        rows.flatMap(({ event }) => event ?? []),
-      );
+      const { transactionId, id } = result.rows[0] as { transactionId: string; id: string };
+      watch.inserted(rows, transactionId, id);
     },
   };
+}
+
+/**
+ * Learns the id of a transaction, if it has one, or lets it take one. For a transaction whose last statements are sent together with
+ * COMMIT: by its id and a record of a run, its fate is found out if neither is answered.
+ */
+export async function identify(db: Queryable, watch: RecordWatch, takeOne: boolean): Promise<void> {
+  const current = sql.raw(takeOne ? "pg_current_xact_id()" : "pg_current_xact_id_if_assigned()");
+  const result = await sql<{ id: string | null }>`select ${current}::text as id`.execute(db);
+  const id = result.rows[0]?.id;
+  if (id !== undefined && id !== null) watch.identified(id);
 }

@@ -28,15 +28,22 @@ export interface BundleRow {
   readonly dead_letter_retention_ms?: bigint | number | null;
 }
 
+/** Both revisions, and the database time. */
+export interface Revisions {
+  readonly catalog: string;
+  readonly policy: string;
+  readonly now: Date;
+}
+
 /** Queries of the bundle, route and revision tables. */
 export function bundleQueries(db: Queryable) {
   return {
     /** Both revisions and the database time, read in the deciding transaction. */
-    async revisions(): Promise<{ catalog: string; policy: string; now: Date }> {
-      const result = await sql<{ catalog: string; policy: string; now: Date }>`
+    async revisions(): Promise<Revisions> {
+      const result = await sql<Revisions>`
         select (select value::text from revision where name = 'catalog') as catalog,
           (select value::text from revision where name = 'policy') as policy, clock_timestamp() as now`.execute(db);
-      return result.rows[0] as { catalog: string; policy: string; now: Date };
+      return result.rows[0] as Revisions;
     },
 
     /** Current documents of some namespaces, for resolving bundles. */

@@ -3,12 +3,13 @@
 // cached while tables were small cost half the throughput.
 // Never lets a lost connection end the process: each client has an error listener, idle or not.
 
-import { Kysely, PostgresDialect, type Transaction } from "kysely";
+import { DummyDriver, Kysely, PostgresDialect, type Transaction } from "kysely";
 import pg from "pg";
-import { DomainError } from "../../kit/errors.ts";
+import { assert, DomainError } from "../../kit/errors.ts";
 import { MINUTE, SECOND } from "../../kit/units.ts";
+import { PipelinedClient } from "./pipelined_client.ts";
 import type { Database } from "./schema.ts";
-import { isStorageDown, QUERY_TIMEOUT_MESSAGE, toDomainError } from "./sql_errors.ts";
+import { isStorageDown, sqlState, toDomainError } from "./sql_errors.ts";
 
 /** Timeouts of every connection, in ms. A lock is given up before its statement, a statement before the driver stops waiting. */
 export const TIMEOUTS = {
@@ -43,21 +44,6 @@ export interface OpenDatabase {
   close(): Promise<void>;
 }
 
-// A server that stopped answering without closing the socket would keep its client in the pool, stuck: cut it instead.
-class CuttingClient extends pg.Client {
-  // The overloads of pg cannot be repeated here; arguments and result pass through untouched.
-  override query(...args: never[]): never {
-    const result = (super.query as (...all: never[]) => unknown)(...args);
-    if (result instanceof Promise) {
-      result.catch((error: unknown) => {
-        if (!(error instanceof Error) || error.message !== QUERY_TIMEOUT_MESSAGE) return;
-        (this as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
-      });
-    }
-    return result as never;
-  }
-}
-
 const PARSERS: ReadonlyMap<number, (text: string) => unknown> = new Map([[pg.types.builtins.INT8, BigInt]]);
 
 /** Column parsers: int8 is a bigint, timestamptz a Date, numeric a string, json and jsonb parsed. */
@@ -85,7 +71,7 @@ export function openDatabase(options: DatabaseOptions): OpenDatabase {
     keepAlive: true,
     keepAliveInitialDelayMillis: TIMEOUTS.keepAliveMs,
     types: columnTypes,
-    Client: CuttingClient as unknown as new () => pg.ClientBase,
+    Client: PipelinedClient as unknown as new () => pg.ClientBase,
     onConnect: ((client: pg.ClientBase) => client.query(SESSION_SETTINGS)) as (client: pg.ClientBase) => void,
   });
   pool.on("error", report);
@@ -105,27 +91,56 @@ export function openDatabase(options: DatabaseOptions): OpenDatabase {
   };
 }
 
+// SQLSTATE of a statement that comes after a failed one.
+const SKIPPED = "25P02";
+// What a transaction is not to open by itself.
+const DIALECT = new PostgresDialect({ pool: () => Promise.reject(new Error("a transaction has one connection")) });
+
+// Kysely runs the queries of a transaction one by one. On a pipelined connection they may be under way together, in order. None may
+// follow COMMIT.
+async function together<DB>(tx: Transaction<DB>, isOver: () => boolean): Promise<Kysely<DB>> {
+  const executor = tx.getExecutor();
+  const connection = await executor.provideConnection((own) => Promise.resolve(own));
+  const pinned = executor.withConnectionProvider({
+    provideConnection: (consumer) => {
+      assert(!isOver(), "no statement comes after COMMIT");
+      return consumer(connection);
+    },
+  });
+  return new Kysely<DB>({
+    config: { dialect: DIALECT },
+    dialect: DIALECT,
+    driver: new DummyDriver(),
+    executor: pinned,
+  });
+}
+
 /**
  * Runs fn in one READ COMMITTED transaction and maps what it throws.
  *
- * Await nothing but queries of tx inside fn.
+ * Await nothing but queries of tx inside fn. Queries that are asked for without waiting are sent together, and run in that order; of
+ * those that fail, the first tells why. What fn adds to `last` is on its way already, and COMMIT does not wait for it.
  * @throws DomainError of fn unchanged, else as toDomainError says. STORAGE_UNAVAILABLE carries metadata commit=unknown when the
  * connection was lost while committing: the change may have happened, so read back before repeating it.
  */
 export async function transaction<DB, Result>(
   db: Kysely<DB>,
-  fn: (tx: Transaction<DB>) => Promise<Result>,
+  fn: (tx: Kysely<DB>, last: Promise<unknown>[]) => Promise<Result>,
 ): Promise<Result> {
+  const last: Promise<unknown>[] = [];
   let committing = false;
   try {
     return await db.transaction().execute(async (tx) => {
-      const result = await fn(tx);
+      const result = await fn(await together(tx, () => committing), last);
       committing = true;
       return result;
     });
   } catch (error) {
-    if (!committing || !isStorageDown(error)) throw toDomainError(error);
+    // Postgres rolls back at a COMMIT after a statement that failed: why is told there, and not by those that were skipped for it.
+    const reasons = (await Promise.allSettled(last)).flatMap((one) => (one.status === "rejected" ? [one.reason] : []));
+    const cause: unknown = reasons.find((reason) => sqlState(reason) !== SKIPPED) ?? reasons[0] ?? error;
+    if (!committing || !isStorageDown(cause)) throw toDomainError(cause);
     const message = "the database was lost while committing; whether the change happened is unknown, read it back";
-    throw new DomainError("STORAGE_UNAVAILABLE", message, { commit: "unknown" }, error);
+    throw new DomainError("STORAGE_UNAVAILABLE", message, { commit: "unknown" }, cause);
   }
 }

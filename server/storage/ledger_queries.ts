@@ -115,15 +115,12 @@ export interface GrantAnswer {
 /** Queries of the journal and tool_call tables. */
 export function ledgerQueries(db: Queryable) {
   return {
-    /** Inserts entries; one that is there already is left as it is and absent from the result. */
-    async append(rows: readonly JournalRow[]): Promise<{ task_id: string; sequence: number }[]> {
-      if (rows.length === 0) return [];
-      const names = sql.raw(Object.keys(JOURNAL_COLUMNS).join(", "));
-      const result = await sql<{ task_id: string; sequence: number }>`
-        insert into journal (${names}) select ${names} from json_to_recordset(${recordSet(rows)}::json) as x(${JOURNAL_SHAPE})
-        on conflict (task_id, sequence) do nothing returning task_id, sequence`.execute(db);
-      return result.rows;
-    },
+    /** Inserts entries; one that is there already is left as it is. */
+    append: (rows: readonly JournalRow[]) =>
+      bulkInsert(db, "journal", JOURNAL_COLUMNS, rows, "on conflict (task_id, sequence) do nothing"),
+
+    /** Inserts entries that are the next ones. @throws unique violation on journal_pkey if they are not */
+    appendNext: (rows: readonly JournalRow[]) => bulkInsert(db, "journal", JOURNAL_COLUMNS, rows),
 
     /** Appends the result of at most one call a task, and only as the next entry: a worker leaves no gap and takes no other place. */
     async appendResults(rows: readonly JournalRow[]): Promise<void> {

@@ -6,9 +6,9 @@
 import { type Kysely, sql } from "kysely";
 import type { Clock } from "../../kit/clock.ts";
 import { SECOND } from "../../kit/units.ts";
-import type { WrittenRecord } from "./audit_queries.ts";
 import type { Database } from "./schema.ts";
 import { sqlState } from "./sql_errors.ts";
+import type { WrittenRecord } from "./written_records.ts";
 
 /** How long the fate is asked for. */
 export const READ_BACK_MS_MAX = 5 * SECOND;
@@ -42,14 +42,14 @@ export async function isCommitted(
 }
 
 // Undefined while it is under way, or the database does not answer or is a standby, which may still learn of the commit.
-async function fateOf(db: Kysely<Database>, { transactionId, id, record }: WrittenRecord): Promise<Fate> {
+// By primary key, or by audit_event_run_idx.
+async function fateOf(db: Kysely<Database>, { transactionId, id, runId, record }: WrittenRecord): Promise<Fate> {
+  const place = id === undefined ? sql`run_id = ${runId} and run_id <> ''` : sql`id = ${id}::bigint`;
   try {
     const { rows } = await sql<{ status: string | null; found: boolean }>`
       select case when not pg_is_in_recovery() then pg_xact_status(${transactionId}::xid8) end as status,
         exists (select from audit_event
-          where id = ${id}::bigint and transaction_id = ${transactionId}::xid8 and record = ${record}) as found`.execute(
-      db,
-    );
+          where ${place} and transaction_id = ${transactionId}::xid8 and record = ${record}) as found`.execute(db);
     const row = rows[0];
     if (row?.status === "aborted") return "aborted";
     if (row?.status !== "committed") return undefined;

@@ -193,6 +193,15 @@ export interface FirstRun {
   readonly request_digest: string | null;
 }
 
+/** A node row as it is stored, without its output. */
+export type StoredNode = Omit<NodeRecord, "output">;
+
+function runsAndRunsOf(runIds: readonly string[], taskIds: readonly string[]) {
+  return sql`array(
+    select run_id from task where id = any(${taskIds}::text[])
+    union select unnest(${runIds}::text[]))`;
+}
+
 /** Queries of the run and node_state tables. */
 export function runQueries(db: Queryable) {
   return {
@@ -230,36 +239,19 @@ export function runQueries(db: Queryable) {
           failure_message, stop_reason, priority, grace_ms, start_time, due_time, remaining_ms, concurrency_group, slot, queue_order,
           clock_timestamp() as now
         from run
-        where id = any(array(
-          select run_id from task where id = any(${taskIds}::text[])
-          union select unnest(${runIds}::text[])))
+        where id = any(${runsAndRunsOf(runIds, taskIds)})
         order by id
         for no key update`.execute(db);
       return result.rows;
     },
 
-    /** Node rows of runs, without outputs. Read after the runs are locked. */
-    async nodes(runIds: readonly string[]) {
-      return await db
-        .selectFrom("node_state")
-        .select([
-          "run_id",
-          "node",
-          "iteration",
-          "state",
-          "unresolved",
-          "taken",
-          "open_tasks",
-          "failure_class",
-          "failure_message",
-          "routes",
-          "loop_taken",
-          "loop_last",
-          "items_total",
-          "items_next",
-        ])
-        .where("run_id", "in", [...runIds])
-        .execute();
+    /** Node rows of runs, and of the runs of tasks, without outputs. Read after the runs are locked. Primary keys only. */
+    async nodes(runIds: readonly string[], taskIds: readonly string[] = []): Promise<StoredNode[]> {
+      const result = await sql<StoredNode>`
+        select run_id, node, iteration, state, unresolved, taken, open_tasks, failure_class, failure_message, routes,
+          loop_taken, loop_last, items_total, items_next
+        from node_state where run_id = any(${runsAndRunsOf(runIds, taskIds)})`.execute(db);
+      return result.rows;
     },
 
     /** Outputs of some nodes of runs. */

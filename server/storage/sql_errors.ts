@@ -33,9 +33,6 @@ const DOWN_MESSAGES =
 // The pool's own, when none of its connections came free; a database that does not answer gets others.
 const BUSY_POOL_MESSAGE = "timeout exceeded when trying to connect";
 
-/** The message of driver errors for a query whose answer never came. */
-export const QUERY_TIMEOUT_MESSAGE = "Query read timeout";
-
 /** SQLSTATE of an error of the server, else undefined. */
 export function sqlState(error: unknown): string | undefined {
   const code = codeOf(error);

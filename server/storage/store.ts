@@ -1,19 +1,20 @@
 // The store as commands see it: query objects bound to one open transaction, or to the pool for single reads.
 // Made by main; commands open transactions and await nothing but queries inside them.
 // A transaction that loses a deadlock or a lock wait is run again from its start; fn must therefore have no effect of its own.
-// One whose COMMIT was not answered is looked up by the last audit record that it wrote.
+// One whose COMMIT was not answered is looked up by an audit record that it wrote.
 
 import type { Kysely } from "kysely";
 import type { Clock } from "../../kit/clock.ts";
 import { DomainError } from "../../kit/errors.ts";
 import type { AuditEvent } from "../audit/events.ts";
-import { auditQueries, type OnWritten, type WrittenRecord } from "./audit_queries.ts";
+import { auditQueries, identify } from "./audit_queries.ts";
 import type { Queryable } from "./bulk.ts";
 import { bundleQueries } from "./bundle_queries.ts";
 import { checkpointQueries } from "./checkpoint_queries.ts";
 import { transaction } from "./database.ts";
 import { deadLetterQueries } from "./dead_letter_queries.ts";
 import { groupQueries } from "./group_queries.ts";
+import { Lastly } from "./lastly.ts";
 import { leaseQueries } from "./lease_queries.ts";
 import { ledgerQueries } from "./ledger_queries.ts";
 import { limitQueries } from "./limit_queries.ts";
@@ -28,6 +29,7 @@ import { taskLogQueries } from "./task_log_queries.ts";
 import { taskQueries } from "./task_queries.ts";
 import { tokenQueries } from "./token_queries.ts";
 import { toolTurnQueries } from "./tool_turn_queries.ts";
+import { eventsOf, type RecordWatch, WrittenRecords } from "./written_records.ts";
 
 /** Times that a transaction is run at most. */
 const TRIES_MAX = 4;
@@ -53,19 +55,24 @@ export interface StoreQueries {
   readonly retention: ReturnType<typeof retentionQueries>;
   readonly tokens: ReturnType<typeof tokenQueries>;
   readonly taskLogs: ReturnType<typeof taskLogQueries>;
+  /** Learns the id of the transaction, for Lastly. @param takeOne false, the default: only if it has one, as after a lock */
+  identify(takeOne?: boolean): Promise<void>;
   /** For the read models and the manifests' files of this room. */
   readonly db: Queryable;
 }
 
 /** The store. */
 export interface Store {
-  /** Runs fn in one READ COMMITTED transaction; rolls back when it throws. @throws DomainError for database trouble */
-  transaction<T>(fn: (tx: StoreQueries) => Promise<T>): Promise<T>;
+  /**
+   * Runs fn in one READ COMMITTED transaction; rolls back when it throws. One whose fate could not be found out by then (see
+   * identify) commits after its last statements are answered. @throws DomainError for database trouble
+   */
+  transaction<T>(fn: (tx: StoreQueries) => Promise<T | Lastly<T>>): Promise<T>;
   /** Single statements outside a transaction. @throws DomainError for database trouble */
   read<T>(fn: (queries: StoreQueries) => Promise<T>): Promise<T>;
 }
 
-function bind(db: Queryable, onWritten?: OnWritten): StoreQueries {
+function bind(db: Queryable, watch: RecordWatch): StoreQueries {
   return {
     runs: runQueries(db),
     tasks: taskQueries(db),
@@ -77,12 +84,13 @@ function bind(db: Queryable, onWritten?: OnWritten): StoreQueries {
     limits: limitQueries(db),
     bundles: bundleQueries(db),
     sessions: sessionQueries(db),
-    audit: auditQueries(db, onWritten),
+    audit: auditQueries(db, watch),
     segments: segmentQueries(db),
     checkpoints: checkpointQueries(db),
     retention: retentionQueries(db),
     tokens: tokenQueries(db),
     taskLogs: taskLogQueries(db),
+    identify: (takeOne = false) => identify(db, watch, takeOne),
     db,
   };
 }
@@ -94,7 +102,9 @@ function bind(db: Queryable, onWritten?: OnWritten): StoreQueries {
  * @param onRecorded told of the audit events of each transaction, once it has committed.
  */
 export function createStore(db: Kysely<Database>, clock?: Clock, onRecorded: OnRecorded = () => undefined): Store {
-  const pool = bind(db, (_, events) => onRecorded(events));
+  // What is inserted outside of a transaction is committed.
+  const alone = { identified: () => undefined, sent: () => undefined };
+  const pool = bind(db, { ...alone, inserted: (rows) => onRecorded(eventsOf(rows)) });
   return {
     async read(fn) {
       try {
@@ -103,25 +113,26 @@ export function createStore(db: Kysely<Database>, clock?: Clock, onRecorded: OnR
         throw toDomainError(error);
       }
     },
-    async transaction(fn) {
+    async transaction<T>(fn: (tx: StoreQueries) => Promise<T | Lastly<T>>): Promise<T> {
       for (let tries = 1; ; tries += 1) {
-        const sent: Sent<Awaited<ReturnType<typeof fn>>> = { events: [] };
-        const onWritten: OnWritten = (written, events) => {
-          sent.written = written;
-          sent.events.push(...events);
-        };
+        const sent: Sent<T> = { written: new WrittenRecords() };
         try {
-          const result = await transaction(db, async (tx) => {
-            const value = await fn(bind(tx, onWritten));
+          const result = await transaction(db, async (tx, last) => {
+            const given = await fn(bind(tx, sent.written));
+            const value = given instanceof Lastly ? given.value : given;
+            if (given instanceof Lastly) {
+              if (sent.written.record === undefined) await Promise.all(given.statements);
+              else last.push(...(await given.onTheirWay()));
+            }
             sent.result = { value };
             return value;
           });
-          onRecorded(sent.events);
+          onRecorded(sent.written.events);
           return result;
         } catch (error) {
           const committed = await resultOf(db, clock, sent, error);
           if (committed !== undefined) {
-            onRecorded(sent.events);
+            onRecorded(sent.written.events);
             return committed.value;
           }
           if (tries >= TRIES_MAX || !isRetryable(error)) throw error;
@@ -133,8 +144,7 @@ export function createStore(db: Kysely<Database>, clock?: Clock, onRecorded: OnR
 
 /** What is known of a transaction when its COMMIT was sent. */
 interface Sent<Result> {
-  readonly events: AuditEvent[];
-  written?: WrittenRecord;
+  readonly written: WrittenRecords;
   result?: { readonly value: Result };
 }
 
@@ -142,12 +152,12 @@ interface Sent<Result> {
 async function resultOf<Result>(
   db: Kysely<Database>,
   clock: Clock | undefined,
-  { written, result }: Sent<Result>,
+  { written: { record }, result }: Sent<Result>,
   error: unknown,
 ): Promise<{ readonly value: Result } | undefined> {
   const isUnknown = error instanceof DomainError && error.metadata["commit"] === "unknown";
-  if (!isUnknown || clock === undefined || written === undefined) return undefined;
-  const committed = await isCommitted(db, written, clock);
+  if (!isUnknown || clock === undefined || record === undefined) return undefined;
+  const committed = await isCommitted(db, record, clock);
   if (committed !== false) return committed === true ? result : undefined;
   const message = "the database was lost before the change was committed: nothing happened, try again";
   throw new DomainError("STORAGE_UNAVAILABLE", message, {}, error);

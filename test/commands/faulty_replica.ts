@@ -50,9 +50,11 @@ export class Cuts {
         wrapped.add(client);
         const inner = client as unknown as { query: Query; processID: number };
         const query = inner.query.bind(client);
-        inner.query = async (...args) => {
-          await this.#meet(inner.processID);
-          return await query(...args);
+        // What is sent together keeps its order: nothing overtakes the statement that waits for the cut.
+        let before: Promise<void> = Promise.resolve();
+        inner.query = (...args) => {
+          before = before.then(() => this.#meet(inner.processID));
+          return before.then(() => query(...args));
         };
       }
       return client;

@@ -4,6 +4,7 @@ import { sql } from "kysely";
 import { afterAll, expect, test } from "vitest";
 import { systemClock } from "../../kit/clock.ts";
 import { openDatabase } from "../../server/storage/database.ts";
+import { Lastly } from "../../server/storage/lastly.ts";
 import { createStore, type Store, type StoreQueries } from "../../server/storage/store.ts";
 import { COMMIT, CommitTrap } from "../chaos/commit_trap.ts";
 import { reset, TcpProxy } from "../chaos/tcp_proxy.ts";
@@ -37,6 +38,19 @@ const write = (runId: string) => async (tx: StoreQueries) => {
   await tx.audit.insert([row, row]);
   return `wrote ${runId}`;
 };
+// Its records and COMMIT are under way together: none of them is answered before the connection is lost.
+const writeLastly = (runId: string) => async (tx: StoreQueries) => {
+  await tx.identify(true);
+  const row = {
+    kind: "test.written",
+    namespace: "",
+    run_id: runId,
+    task_id: "",
+    actor: "test",
+    record: `{"of":"${runId}"}`,
+  };
+  return new Lastly(`wrote ${runId}`, [tx.audit.insert([row]), tx.audit.insert([row])]);
+};
 const written = async (runId: string) =>
   (
     await sql<{ n: number }>`select count(*)::integer as n from audit_event where run_id = ${runId}`.execute(
@@ -49,28 +63,45 @@ const outcome = (run: Promise<unknown>) =>
     (error: unknown) => ({ error }),
   );
 
-test("committed and not told: the result is given, and the change is there once", async () => {
-  trap.arm();
-  expect(await store.transaction(write("run_told"))).toBe("wrote run_told");
-  expect(trap.hits).toBe(1);
-  expect(await written("run_told")).toBe(2);
-});
+const ways = [
+  ["after its statements were answered", write],
+  ["together with its last statements", writeLastly],
+] as const;
 
-test("never arrived: the error says that nothing happened, and nothing did", async () => {
-  let cut = 0;
-  proxy.onUp = (link, chunk) => {
-    if (!chunk.includes(COMMIT)) return;
-    cut += 1;
-    reset(link.upstream);
-    reset(link.client);
-  };
-  const { error } = (await outcome(store.transaction(write("run_cut")))) as { error: { metadata: object } };
-  proxy.onUp = swallow;
-  expect(cut).toBe(1);
-  expect(error).toMatchObject({ reason: "STORAGE_UNAVAILABLE", message: expect.stringContaining("nothing happened") });
-  expect(error.metadata).not.toHaveProperty("commit");
-  expect(await written("run_cut")).toBe(0);
-});
+test.each(ways)(
+  "committed %s and not told: the result is given, and the change is there once",
+  async (how, writing) => {
+    const runId = `run_told ${how}`;
+    const before = trap.hits;
+    trap.arm();
+    expect(await store.transaction(writing(runId))).toBe(`wrote ${runId}`);
+    expect(trap.hits).toBe(before + 1);
+    expect(await written(runId)).toBe(2);
+  },
+);
+
+test.each(ways)(
+  "sent %s and never arrived: the error says that nothing happened, and nothing did",
+  async (how, writing) => {
+    const runId = `run_cut ${how}`;
+    let cut = 0;
+    proxy.onUp = (link, chunk) => {
+      if (!chunk.includes(COMMIT)) return;
+      cut += 1;
+      reset(link.upstream);
+      reset(link.client);
+    };
+    const { error } = (await outcome(store.transaction(writing(runId)))) as { error: { metadata: object } };
+    proxy.onUp = swallow;
+    expect(cut).toBe(1);
+    expect(error).toMatchObject({
+      reason: "STORAGE_UNAVAILABLE",
+      message: expect.stringContaining("nothing happened"),
+    });
+    expect(error.metadata).not.toHaveProperty("commit");
+    expect(await written(runId)).toBe(0);
+  },
+);
 
 test.each<[string, Store, (tx: StoreQueries) => Promise<unknown>]>([
   ["without a record", store, (tx) => sql`select 1`.execute(tx.db)],
@@ -82,9 +113,10 @@ test.each<[string, Store, (tx: StoreQueries) => Promise<unknown>]>([
 });
 
 test("while the database does not come back it stays unknown after five seconds", async () => {
+  const before = trap.hits;
   trap.arm();
   const running = outcome(store.transaction(write("run_away")));
-  while (trap.hits < 4) await new Promise((resolve) => setTimeout(resolve, 5));
+  while (trap.hits === before) await new Promise((resolve) => setTimeout(resolve, 5));
   proxy.toxics = { refuse: true };
   proxy.cut();
   const started = performance.now();

@@ -2,11 +2,12 @@
 
 import { expect, test } from "vitest";
 import { systemClock } from "../../kit/clock.ts";
-import { auditQueries, type WrittenRecord } from "../../server/storage/audit_queries.ts";
+import { auditQueries } from "../../server/storage/audit_queries.ts";
 import { type OpenDatabase, openDatabase } from "../../server/storage/database.ts";
 import { startEmbedded } from "../../server/storage/embedded/start.ts";
 import { migrate } from "../../server/storage/migrate.ts";
 import { isCommitted } from "../../server/storage/read_back.ts";
+import { type WrittenRecord, WrittenRecords } from "../../server/storage/written_records.ts";
 import { atEndOfFile } from "../harness/cleanup.ts";
 import { temporaryFolder } from "../harness/folders.ts";
 
@@ -27,19 +28,20 @@ test("a transaction that a crash lost is told as such, before and after another 
   await migrate(first.open.db, { mode: "auto" });
   await first.open.pool.query("checkpoint");
   const write = async ({ db }: OpenDatabase, runId: string, beforeCommit: () => void) => {
-    let written: WrittenRecord | undefined;
+    const written = new WrittenRecords();
     const row = { kind: "test.written", namespace: "", run_id: runId, task_id: "", actor: "test", record: runId };
     const committing = db.transaction().execute(async (tx) => {
-      await auditQueries(tx, (last) => {
-        written = last;
-      }).insert([row, row]);
+      await auditQueries(tx, written).insert([row, row]);
       beforeCommit();
       if (runId === "run_lost") throw new Error("the database is gone");
     });
     await committing.catch(() => undefined);
-    return written as WrittenRecord;
+    return written.record as WrittenRecord;
   };
   const lost = await write(first.open, "run_lost", () => process.kill(first.postgres.pid, "SIGKILL"));
+
+  // As it is known while its insert is not answered.
+  const unanswered = ({ id: _, ...rest }: WrittenRecord) => rest;
 
   const { open } = await start();
   expect(await isCommitted(open.db, lost, clock)).toBe(false);
@@ -48,4 +50,6 @@ test("a transaction that a crash lost is told as such, before and after another 
   expect(other.transactionId).toBe(lost.transactionId);
   expect(await isCommitted(open.db, other, clock)).toBe(true);
   expect(await isCommitted(open.db, lost, clock)).toBe(false);
+  expect(await isCommitted(open.db, unanswered(other), clock)).toBe(true);
+  expect(await isCommitted(open.db, unanswered(lost), clock)).toBe(false);
 });

@@ -6,6 +6,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { type SigningKey, signingKey } from "../../server/audit/checkpoint.ts";
 import { exportAudit } from "../../server/commands/export_audit.ts";
 import { openDatabase } from "../../server/storage/database.ts";
+import { Lastly } from "../../server/storage/lastly.ts";
 import { createStore, type Store } from "../../server/storage/store.ts";
 import { storeBundle, storeRun } from "../commands/stored_run.ts";
 
@@ -24,13 +25,22 @@ export function newKey(): SigningKey {
   return signingKey(privateKey.export({ type: "pkcs8", format: "pem" }) as string, "tamper");
 }
 
+async function valueIn<T>(given: T | Lastly<T>): Promise<T> {
+  if (!(given instanceof Lastly)) return given;
+  await Promise.all(given.statements);
+  return given.value;
+}
+
 export type Ground = Awaited<ReturnType<typeof openGround>>;
 
 /** Opens a database that has every migration, and nothing else. */
 export async function openGround(url: string) {
   const database = openDatabase({ url, poolMax: 1, patient: true, applicationName: "orloj-tamper" });
   const committing = createStore(database.db);
-  const store: Store = { read: committing.read, transaction: committing.read };
+  const store: Store = {
+    read: committing.read,
+    transaction: (fn) => committing.read(async (tx) => valueIn(await fn(tx))),
+  };
   const key = newKey();
   const query = (text: string, values: unknown[] = []) => database.pool.query(text, values);
   const guard = (what: "enable" | "disable") => {
