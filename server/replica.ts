@@ -155,7 +155,7 @@ export function createReplica(options: ReplicaOptions): Replica {
   const renewer: Renewer = new Renewer(forLeases, () => registry, clock, timing);
   const registry: SessionRegistry = new SessionRegistry({
     ...{ context, services, timing, clock, replicaId, ownEndpoints },
-    onCredit: () => claimer.wake(),
+    onCredit: () => claimer.creditChanged(),
     onRenewal: () => renewer.pending(),
   });
   const tick = new Tick({

@@ -1,6 +1,7 @@
 // Brings ready tasks to the sessions of this replica: wake → match → claim → send.
 // Woken by credits, by commits that made work ready, by hints of other replicas and by the tick; never polls on its own.
 // One claim at a time; a wake while it runs makes it run once more. Claims are committed before anything is sent.
+// Routes of which the queue gave all that it had are not asked for again because of a credit, only once there may be work.
 
 import { messageOf } from "../../kit/errors.ts";
 import { type Assigned, type Claimed, type ClaimingSession, claim } from "../commands/claim.ts";
@@ -18,6 +19,10 @@ export class Claimer {
   readonly #registry: () => SessionRegistry;
   readonly #routes = new Map<string, RouteRequirements>();
   #running: Promise<void> | undefined;
+  /** Routes that the queue had no more tasks of, as #groups joins them, since work was last heard of. */
+  readonly #drained = new Set<string>();
+  /** Times that work was heard of. */
+  #heard = 0;
   #again = false;
   #stopped = false;
 
@@ -38,13 +43,20 @@ export class Claimer {
     for (const row of rows) this.#routes.set(row.route, row.requirements);
   }
 
-  /** There may be work or credit. */
+  /** There may be work. */
   wake(): void {
+    this.#heard += 1;
+    this.#drained.clear();
+    this.creditChanged();
+  }
+
+  /** Sessions have free slots. */
+  creditChanged(): void {
     if (this.#stopped) return;
     this.#again = true;
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
-      if (this.#again) this.wake();
+      if (this.#again) this.creditChanged();
     });
   }
 
@@ -60,7 +72,9 @@ export class Claimer {
     this.#again = false;
     for (const [route, requirements] of this.#context.caches.takeNewRoutes()) this.#routes.set(route, requirements);
     try {
-      for (const { routes, sessions } of this.#groups()) await this.#claimFor(routes, sessions);
+      for (const [key, { routes, sessions }] of this.#groups()) {
+        if (!this.#drained.has(key)) await this.#claimFor(key, routes, sessions);
+      }
     } catch (error) {
       this.#context.log.warn("claim.failed", { error: messageOf(error) });
       this.#again = false;
@@ -68,7 +82,7 @@ export class Claimer {
   }
 
   // Sessions that serve the same routes claim together.
-  #groups(): { routes: string[]; sessions: WorkerSession[] }[] {
+  #groups(): Map<string, { routes: string[]; sessions: WorkerSession[] }> {
     const groups = new Map<string, { routes: string[]; sessions: WorkerSession[] }>();
     for (const session of this.#registry().sessions()) {
       if (session.free === 0) continue;
@@ -80,14 +94,18 @@ export class Claimer {
       group.sessions.push(session);
       groups.set(key, group);
     }
-    return [...groups.values()];
+    return groups;
   }
 
-  async #claimFor(routes: string[], sessions: WorkerSession[]): Promise<void> {
+  async #claimFor(key: string, routes: string[], sessions: WorkerSession[]): Promise<void> {
+    const heard = this.#heard;
     const claiming: ClaimingSession[] = sessions.map(({ id, name, free }) => ({ sessionId: id, worker: name, free }));
+    // A group that was claimed for before may have taken the last slots.
+    if (claiming.every(({ free }) => free === 0)) return;
     const claimed = await claim(this.#context, routes, claiming);
     this.#send(claimed, sessions);
     if (claimed.more) this.#again = true;
+    else if (heard === this.#heard) this.#drained.add(key);
     const settled = await Promise.allSettled(claimed.denied.map((item) => this.#services.settle.add(item)));
     for (const [index, result] of settled.entries()) {
       if (result.status !== "rejected") continue;
