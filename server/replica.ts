@@ -123,11 +123,12 @@ export function createReplica(options: ReplicaOptions): Replica {
   const replicaId = ids.next("rep");
   const ownEndpoints = databaseEndpoints(options.databaseUrl);
   const changes = new Changes(clock);
-  const notifier = createHintNotifier(options.pool);
+  const notifier = createHintNotifier(options.pool, { replicaId, clock });
   const hints: Hints = {
     workReady() {
       sealer.wake();
       claimer.wake();
+      changes.trailGrew();
       notifier.hint("work");
     },
     runsChanged(runIds) {

@@ -26,6 +26,11 @@ export class Changes {
   /** Runs changed state or gained records; so did the trail. */
   runsChanged(runIds: readonly string[]): void {
     for (const runId of runIds) this.#wake(runTopic(runId));
+    this.trailGrew();
+  }
+
+  /** The trail grew, by records of runs that nobody can watch yet. */
+  trailGrew(): void {
     this.#wake(AUDIT);
   }
 

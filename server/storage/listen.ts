@@ -1,5 +1,6 @@
 // Wake-up hints between replicas over LISTEN and NOTIFY on one channel.
 // Called by dispatch: a hint only shortens the wait, the tick is the truth, so a lost or late hint costs nothing but time.
+// A replica does not hear its own hints: it has acted on them already. Under load notifications are few, for each is a transaction.
 // Never notifies inside a transaction: Postgres takes one lock for every commit that carries a notification, and those
 // commits cannot share a flush (12,100 → 3,800 transactions a second, measured).
 
@@ -11,6 +12,10 @@ import { SECOND } from "../../kit/units.ts";
 import { TIMEOUTS } from "./database.ts";
 
 const CHANNEL = "orloj_hint";
+/** Begins the topic that says whose hints they are; replicas that do not know it take it for a topic that means nothing. */
+const FROM = "from ";
+/** Pause between two notifications of a replica, in ms: what is hinted in it waits as long, as other replicas have work to do then. */
+const NOTIFY_PAUSE_MS = 20;
 /** Begins the name that the connection has in pg_stat_activity; after a space comes whose it is. */
 export const LISTENER_NAME = "orloj-listen";
 const RECONNECT: Backoff = { initialMs: 200, maxMs: 10 * SECOND, factor: 2, jitter: "full" };
@@ -81,7 +86,11 @@ async function listenOnce(
   client.on("error", (error) => {
     reason ??= error;
   });
-  client.on("notification", (message) => options.onHint((message.payload ?? "").split(",").filter(Boolean)));
+  client.on("notification", ({ payload = "" }) => {
+    const topics = payload.split(",").filter((topic) => topic !== "");
+    if (topics.includes(FROM + options.replicaId)) return;
+    options.onHint(topics.filter((topic) => !topic.startsWith(FROM)));
+  });
   const end = () => void client.end().catch(() => undefined);
   signal.addEventListener("abort", end, { once: true });
   try {
@@ -107,17 +116,24 @@ export interface HintNotifier {
   drained(): Promise<void>;
 }
 
-/** Notifies through the pool, at most one statement at a time; a failure is dropped, for the tick finds the work. */
-export function createHintNotifier(pool: pg.Pool): HintNotifier {
+/**
+ * Notifies through the pool: at once, then what was hinted since, one statement a NOTIFY_PAUSE_MS. A failure is dropped, for the tick
+ * finds the work.
+ */
+export function createHintNotifier(
+  pool: pg.Pool,
+  { replicaId, clock }: { readonly replicaId: string; readonly clock: Clock },
+): HintNotifier {
   const topics = new Set<string>();
   let sending: Promise<void> | undefined;
   const send = async () => {
     while (topics.size > 0) {
       // What is hinted in the same turn of the event loop shares the notification.
       await new Promise((resolve) => setImmediate(resolve));
-      const payload = [...topics].join(",");
+      const payload = [...topics, FROM + replicaId].join(",");
       topics.clear();
       await pool.query("SELECT pg_notify($1, $2)", [CHANNEL, payload]).catch(() => undefined);
+      await clock.sleep(NOTIFY_PAUSE_MS);
     }
     sending = undefined;
   };
