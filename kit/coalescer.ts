@@ -14,6 +14,8 @@ export interface CoalescerOptions {
   readonly waitingMax: number;
   /** Batches in flight at a time; 1 by default. */
   readonly lanes?: number;
+  /** Waits before a batch is taken, for items that nobody waits for: what comes meanwhile shares it. Absent: none waits. */
+  readonly gather?: () => Promise<void>;
   /** True for errors that every item shares, such as a lost database: the batch is failed whole, not split. */
   readonly isShared: (error: unknown) => boolean;
   /** Error for an item that finds the queue full. */
@@ -79,9 +81,10 @@ export class Coalescer<Item, Result> {
   }
 
   async #flush(): Promise<void> {
-    const batch = this.#waiting.splice(0, this.#options.batchMax);
-    if (batch.length === 0) return;
+    if (this.#waiting.length === 0) return;
     this.#inFlight += 1;
+    if (this.#options.gather !== undefined) await this.#options.gather();
+    const batch = this.#waiting.splice(0, this.#options.batchMax);
     if (this.#waiting.length > 0) this.#schedule();
     await this.#settle(batch);
     this.#inFlight -= 1;

@@ -146,7 +146,7 @@ export function createReplica(options: ReplicaOptions): Replica {
   const context: CommandContext = {
     ...{ store, caches: new Caches(options.unattached), ids, log, secrets, redactor: options.redactor, hints },
   };
-  const services = createServices(context, (kind, items) => metrics.batch(kind, items));
+  const services = createServices(context, (kind, items) => metrics.batch(kind, items), clock);
   const sealer = new Sealer(context, clock);
   const heads = new HeadKeeper(context, clock, options.audit.key, options.audit.heads);
   const retention = new Retention(context, options.maintenanceStore, clock, random, options.retention);

@@ -57,6 +57,27 @@ describe("batches", () => {
     expect(await outcomes(answers)).toEqual(["a written", "b written", "c written"]);
   });
 
+  test("what comes while a batch gathers shares it", async () => {
+    const writer = heldWriter();
+    let gathered: () => void = () => undefined;
+    const gather = () => new Promise<void>((resolve) => (gathered = resolve));
+    const coalescer = new Coalescer(writer.write, { ...OPTIONS, gather });
+    const first = coalescer.add("a");
+    await turns();
+    expect(writer.batches).toEqual([]);
+    const answers = [first, coalescer.add("b"), coalescer.add("c")];
+    let drained = false;
+    const ended = coalescer.drained().then(() => (drained = true));
+    await turns();
+    expect([writer.batches, drained]).toEqual([[], false]);
+    gathered();
+    await turns();
+    expect(writer.sizes()).toEqual([3]);
+    writer.batches[0]?.end();
+    expect(await outcomes(answers)).toEqual(["a written", "b written", "c written"]);
+    await ended;
+  });
+
   test("what arrives while a batch is in flight waits and shares the next", async () => {
     const writer = heldWriter();
     const coalescer = new Coalescer(writer.write, OPTIONS);
