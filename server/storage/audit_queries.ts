@@ -31,6 +31,9 @@ const COLUMNS: Columns = {
   record: "text",
 };
 
+const NAMES = sql.raw(Object.keys(COLUMNS).join(", "));
+const GIVEN = recordShape({ ...COLUMNS, call_trace_id: "text" });
+
 /** Queries of the audit_event table. */
 export function auditQueries(db: Queryable, watch: RecordWatch) {
   return {
@@ -42,13 +45,12 @@ export function auditQueries(db: Queryable, watch: RecordWatch) {
       if (rows.length === 0) return;
       watch.sent(rows);
       const given = rows.map(({ trace_id, event: _, ...row }) => ({ ...row, call_trace_id: trace_id }));
-      const names = sql.raw(Object.keys(COLUMNS).join(", "));
       const result = await sql<{ transactionId: string; id: string }>`
         with started as materialized (select pg_current_xact_id() as transaction_id),
         inserted as (
-          insert into audit_event (transaction_id, ${names}, on_behalf_of, trace_id)
-          select started.transaction_id, ${names}, coalesce(requester_id, ''), coalesce(nullif(run_trace_id, ''), call_trace_id, '')
-          from started cross join json_to_recordset(${recordSet(given)}::json) as x(${recordShape({ ...COLUMNS, call_trace_id: "text" })})
+          insert into audit_event (transaction_id, ${NAMES}, on_behalf_of, trace_id)
+          select started.transaction_id, ${NAMES}, coalesce(requester_id, ''), coalesce(nullif(run_trace_id, ''), call_trace_id, '')
+          from started cross join json_to_recordset(${recordSet(given)}::json) as x(${GIVEN})
             left join lateral (select requester_id, trace_id as run_trace_id from run where run.id = x.run_id) r on true
           returning id)
         select transaction_id::text as "transactionId", (select max(id) from inserted)::text as id from started`.execute(

@@ -2,7 +2,7 @@
 // Called by the query files of this room. The text does not depend on the number of rows, so plans and parsing stay cheap.
 // Column names and types come from constants of this room, never from input.
 
-import { type Kysely, type RawBuilder, sql } from "kysely";
+import { CompiledQuery, type Kysely, type RawBuilder, sql } from "kysely";
 import type { Database } from "./schema.ts";
 
 /** A database handle or an open transaction. */
@@ -19,13 +19,31 @@ export function recordSet(rows: readonly object[]): string {
   return JSON.stringify(rows, (_key, value) => (typeof value === "bigint" ? value.toString() : value));
 }
 
+// Made once for each constant: columns are many, and these statements are most of what a server sends.
+const SHAPES = new WeakMap<Columns, string>();
+const TEXTS = new WeakMap<Columns, Map<string, string>>();
+
+function shapeOf(columns: Columns): string {
+  const known = SHAPES.get(columns);
+  if (known !== undefined) return known;
+  const shape = Object.entries(columns)
+    .map(([name, type]) => `${name} ${type}`)
+    .join(", ");
+  SHAPES.set(columns, shape);
+  return shape;
+}
+
+function textOf(columns: Columns, key: string, make: () => string): string {
+  const texts = TEXTS.get(columns) ?? new Map<string, string>();
+  TEXTS.set(columns, texts);
+  const text = texts.get(key) ?? make();
+  texts.set(key, text);
+  return text;
+}
+
 /** `x(column type, …)` for json_to_recordset. */
 export function recordShape(columns: Columns): RawBuilder<unknown> {
-  return sql.raw(
-    Object.entries(columns)
-      .map(([name, type]) => `${name} ${type}`)
-      .join(", "),
-  );
+  return sql.raw(shapeOf(columns));
 }
 
 /** Inserts rows; absent members are null. Conflict: what follows `on conflict`, if anything. */
@@ -37,10 +55,12 @@ export async function bulkInsert(
   conflict = "",
 ): Promise<void> {
   if (rows.length === 0) return;
-  const names = sql.raw(Object.keys(columns).join(", "));
-  await sql`insert into ${sql.raw(table)} (${names})
-    select ${names} from json_to_recordset(${recordSet(rows)}::json) as x(${recordShape(columns)})
-    ${sql.raw(conflict)}`.execute(db);
+  const text = textOf(columns, `insert ${table} ${conflict}`, () => {
+    const names = Object.keys(columns).join(", ");
+    const from = `json_to_recordset($1::json) as x(${shapeOf(columns)})`;
+    return `insert into ${table} (${names}) select ${names} from ${from} ${conflict}`;
+  });
+  await db.executeQuery(CompiledQuery.raw(text, [recordSet(rows)]));
 }
 
 /** Updates rows by key columns; every other column is set. Rows that are not there are left out. */
@@ -52,9 +72,11 @@ export async function bulkUpdate(
   rows: readonly object[],
 ): Promise<void> {
   if (rows.length === 0) return;
-  const set = Object.keys(columns).filter((name) => !keys.includes(name));
-  await sql`update ${sql.raw(table)} as t
-    set ${sql.raw(set.map((name) => `${name} = x.${name}`).join(", "))}
-    from json_to_recordset(${recordSet(rows)}::json) as x(${recordShape(columns)})
-    where ${sql.raw(keys.map((key) => `t.${key} = x.${key}`).join(" and "))}`.execute(db);
+  const text = textOf(columns, `update ${table} ${keys.join()}`, () => {
+    const names = Object.keys(columns).filter((name) => !keys.includes(name));
+    const set = names.map((name) => `${name} = x.${name}`).join(", ");
+    const on = keys.map((key) => `t.${key} = x.${key}`).join(" and ");
+    return `update ${table} as t set ${set} from json_to_recordset($1::json) as x(${shapeOf(columns)}) where ${on}`;
+  });
+  await db.executeQuery(CompiledQuery.raw(text, [recordSet(rows)]));
 }
