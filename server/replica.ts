@@ -157,7 +157,7 @@ export function createReplica(options: ReplicaOptions): Replica {
   const registry: SessionRegistry = new SessionRegistry({
     ...{ context, services, timing, clock, replicaId, ownEndpoints },
     onCredit: () => claimer.creditChanged(),
-    onRenewal: () => renewer.pending(),
+    onRenewal: (session) => renewer.pending(session),
   });
   const tick = new Tick({
     context: forLeases,

@@ -1,5 +1,5 @@
-// Flushes what keeps leases alive: accepts and renewals of all sessions of this replica, at most every flush interval.
-// Woken by worker_session.ts; one statement a kind for all sessions. Answers each renewal with lost tokens and cancels.
+// Flushes what keeps leases alive: accepts and renewals of all sessions of this replica, at most every flush interval, and less often while
+// only sessions that hold nothing renew. Woken by worker_session.ts; one statement a kind for all sessions. Answers each renewal with lost tokens and cancels.
 // A session whose row another stream took over is ended here. A lease that a worker accepted and no longer names is given back.
 
 import type { Clock } from "../../kit/clock.ts";
@@ -31,6 +31,8 @@ export class Renewer {
   readonly #clock: Clock;
   readonly #timing: Timing;
   #cancelTimer: (() => void) | undefined;
+  /** The timer is for sessions that hold nothing: whoever holds a task does not wait for it. */
+  #isIdle = false;
   #running: Promise<void> | undefined;
   #stopped = false;
 
@@ -41,10 +43,13 @@ export class Renewer {
     this.#timing = timing;
   }
 
-  /** Something waits to be flushed. */
-  pending(): void {
-    if (this.#stopped || this.#cancelTimer !== undefined) return;
-    this.#cancelTimer = this.#clock.after(this.#timing.flushMs, () => {
+  /** Something of a session waits to be flushed. */
+  pending({ held }: Pick<WorkerSession, "held">): void {
+    const isIdle = held.size === 0;
+    if (this.#stopped || (this.#cancelTimer !== undefined && (isIdle || !this.#isIdle))) return;
+    this.#cancelTimer?.();
+    this.#isIdle = isIdle;
+    this.#cancelTimer = this.#clock.after(isIdle ? this.#timing.idleFlushMs : this.#timing.flushMs, () => {
       this.#cancelTimer = undefined;
       this.#running = this.flush();
     });
@@ -107,7 +112,9 @@ export class Renewer {
   }
 
   // A renewal names every lease that its worker has. One that was written before an Accept may come after it: two must agree.
-  async #giveBackUnnamed(renewing: readonly { session: WorkerSession; renewals: readonly PendingRenewal[] }[]) {
+  // A session that holds nothing, and was found to have nothing, is not looked at again until it is assigned something.
+  async #giveBackUnnamed(all: readonly { session: WorkerSession; renewals: readonly PendingRenewal[] }[]) {
+    const renewing = all.filter(({ session }) => session.held.size > 0 || !session.hasNothing);
     const named = renewing.flatMap(({ session, renewals }) =>
       renewals.flatMap(({ tokens }) => tokens.filter((token) => session.held.has(token))),
     );
@@ -120,6 +127,7 @@ export class Renewer {
       const leases = unnamed.get(session.id) ?? [];
       const twice = leases.filter(({ token }) => session.unnamed.has(token));
       session.unnamed = new Set(leases.map(({ token }) => token));
+      session.hasNothing = leases.length === 0 && session.held.size === 0;
       const held = twice.map(({ task_id, token }) => ({
         taskId: task_id,
         token,

@@ -34,6 +34,6 @@ export interface SessionHost {
   /** Records that a session presented lease tokens which it was never given; resolves when it is recorded, and never rejects. */
   refuse(session: WorkerSession, fact: string, tokens: readonly string[]): Promise<void>;
   creditChanged(): void;
-  renewalsPending(): void;
+  renewalsPending(session: WorkerSession): void;
   giveBack(session: WorkerSession, held: readonly HeldAssignment[], reason: LossReason, note: string): void;
 }

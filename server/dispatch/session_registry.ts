@@ -29,7 +29,7 @@ export interface RegistryOptions {
   /** host:port of the control plane, for workers; none by default. */
   readonly ownEndpoints?: readonly string[];
   readonly onCredit: () => void;
-  readonly onRenewal: () => void;
+  readonly onRenewal: (session: WorkerSession) => void;
 }
 
 /** See the file header. */
@@ -209,8 +209,8 @@ export class SessionRegistry implements SessionHost {
     this.#options.onCredit();
   }
 
-  renewalsPending(): void {
-    this.#options.onRenewal();
+  renewalsPending(session: WorkerSession): void {
+    this.#options.onRenewal(session);
   }
 
   giveBack(session: WorkerSession, held: readonly HeldAssignment[], reason: LossReason, note: string): void {

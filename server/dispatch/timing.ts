@@ -18,8 +18,10 @@ export interface Timing {
   readonly renewMs: number;
   /** How long a worker may take to accept an assignment. */
   readonly acceptMs: number;
-  /** Longest wait of an Accept or a renewal before it reaches the store. */
+  /** Longest wait of an Accept, or of a renewal of a session that holds tasks, before it reaches the store. */
   readonly flushMs: number;
+  /** The same of a renewal of a session that holds none: so idle workers share few statements. */
+  readonly idleFlushMs: number;
   /** Pace of the tick: a lost lease is found so long after its end at the latest, and that is to be little beside the ttl. */
   readonly tickMs: number;
   /** How long workers may take to move to another replica when this one shuts down. */
@@ -36,6 +38,7 @@ export function timingOf(leaseTtlMs: number): Timing {
     renewMs,
     acceptMs: Math.floor(leaseTtlMs / 6),
     flushMs: Math.min(250, Math.floor(renewMs / 4)),
+    idleFlushMs: Math.floor((leaseTtlMs * 3) / 20),
     tickMs: Math.min(SECOND, Math.floor(leaseTtlMs / 8)),
     drainMs: Math.min(2 * SECOND, renewMs),
     sweepGapMs: Math.floor(leaseTtlMs / 2),
@@ -43,11 +46,11 @@ export function timingOf(leaseTtlMs: number): Timing {
   assert(timing.leaseTtlMs >= 3 * timing.renewMs, "a lease outlives three renewals");
   assert(timing.sweepGapMs > timing.tickMs, "ticks follow each other faster than the sweep's watch ends");
   assert(
-    timing.leaseTtlMs > timing.sweepGapMs + timing.renewMs + timing.flushMs,
+    timing.leaseTtlMs > timing.sweepGapMs + timing.renewMs + timing.idleFlushMs,
     "a session that renewed before a gap in the ticks that nobody notices has not expired after it",
   );
   assert(
-    timing.renewMs > timing.acceptMs && timing.renewMs > timing.flushMs,
+    timing.renewMs > timing.acceptMs && timing.renewMs > timing.idleFlushMs && timing.idleFlushMs >= timing.flushMs,
     "a renewal is later than an accept and a flush",
   );
   return timing;

@@ -80,6 +80,8 @@ export class WorkerSession implements ConnectedWorker {
   renewals: PendingRenewal[] = [];
   /** Accepted leases that the last renewal did not name. */
   unnamed: ReadonlySet<string> = new Set();
+  /** The store has no accepted lease of it, as far as it was looked for since the last assignment. */
+  hasNothing = false;
   acceptsToFlush: HeldAssignment[] = [];
   readonly held = new Map<string, HeldAssignment>();
   readonly #rests = new Rests();
@@ -119,6 +121,8 @@ export class WorkerSession implements ConnectedWorker {
   async receive(request: SessionRequest): Promise<void> {
     const frame = redactedFrame(this.#host.context.redactor, request.frame);
     this.seen = true;
+    // A fact may bring a lease back that was lost.
+    if (frame.case !== "renew" && frame.case !== "credit") this.hasNothing = false;
     if (this.#phase === "greeting") {
       if (frame.case !== "hello") throw violation("the first frame of a session must be Hello");
       return await this.#greet(frame.value);
@@ -197,6 +201,7 @@ export class WorkerSession implements ConnectedWorker {
   /** Sends leased tasks; false if the stream is gone, and the leases are to be given back. */
   assign(tasks: readonly Assigned[]): boolean {
     if (!this.isOpen) return false;
+    this.hasNothing = false;
     const assignments = tasks.map((assigned) => {
       this.#sequence += 1n;
       this.held.set(assigned.token, {
@@ -282,7 +287,7 @@ export class WorkerSession implements ConnectedWorker {
       held.accepted = true;
       this.acceptsToFlush.push(held);
     }
-    this.#host.renewalsPending();
+    this.#host.renewalsPending(this);
   }
 
   #yield(frame: YieldLeases): void {
@@ -298,7 +303,7 @@ export class WorkerSession implements ConnectedWorker {
     const seen = this.#bySequence(frame.lastAssignSequence);
     if (seen > this.#lastSeenSequence) this.#lastSeenSequence = seen;
     this.renewals.push({ sequence: frame.sequence, tokens: frame.tokens });
-    this.#host.renewalsPending();
+    this.#host.renewalsPending(this);
   }
 
   // A resumed session goes on counting where its worker stands. After that no worker has seen what was not sent: claims never

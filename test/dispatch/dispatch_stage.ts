@@ -71,7 +71,7 @@ export async function dispatchStage() {
   const registry: SessionRegistry = new SessionRegistry({
     ...{ context: stage.context, services, timing, clock, replicaId },
     onCredit: () => claimer.wake(),
-    onRenewal: () => renewer.pending(),
+    onRenewal: (session) => renewer.pending(session),
   });
   const starter = new Starter(stage.context);
   atEndOfFile(() => starter.stop());
@@ -168,7 +168,7 @@ export async function dispatchStage() {
     const sessions: SessionRegistry = new SessionRegistry({
       ...{ context, services: others, timing, clock, replicaId: context.ids.next("rep") },
       onCredit: () => beside.wake(),
-      onRenewal: () => renewing.pending(),
+      onRenewal: (session) => renewing.pending(session),
     });
     return { registry: sessions, renewer: renewing, claimer: beside };
   };
