@@ -127,6 +127,11 @@ export class Caches {
     for (const digest of digests) this.#stored.add(digest);
   }
 
+  /** What was live when it was last read; what it says may be over. */
+  get lastLive(): LiveState | undefined {
+    return this.#live?.state;
+  }
+
   /** Policies and labels of a policy revision that this transaction read. */
   async live(tx: StoreQueries, revision: string): Promise<LiveState> {
     if (this.#live?.revision === revision) return this.#live.state;

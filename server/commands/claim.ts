@@ -90,7 +90,12 @@ export async function claim(
   if (free === 0 || routes.length === 0) return { assigned: [], denied: [], more: false };
   const leased = await context.store.transaction(async (tx) => {
     // The claim shares the gate of policies, so the revisions come after it.
-    const [tasks, revisions] = await Promise.all([tx.tasks.claim(routes, free), tx.bundles.revisions(), tx.identify()]);
+    const asksRuns = decidesRuns(context.caches.lastLive?.policies);
+    const [tasks, revisions] = await Promise.all([
+      tx.tasks.claim(routes, free, asksRuns),
+      tx.bundles.revisions(),
+      tx.identify(),
+    ]);
     if (tasks.length === 0) return [];
     const leases = await lease(tx, context, { tasks, routes, sessions, revisions });
     return new Lastly(leases, [
@@ -171,16 +176,28 @@ function leaseTraceparent(task: ClaimedTask, sessionId: string): string {
   return traceparentOf({ traceId: task.trace_id, spanId, sampled: task.trace_sampled });
 }
 
-// Runs of which nothing has left the server yet; not looked for unless a policy is decided at workflow.run.
+// Unknown policies may decide.
+function decidesRuns(policies: PolicySet | undefined): boolean {
+  return policies === undefined || isDecidedAt(policies, "workflow.run");
+}
+
+// Runs of which nothing has left the server yet; not looked for unless a policy is decided at workflow.run. The claim has told, unless
+// such a policy is new.
 async function undispatchedRuns(
   tx: StoreQueries,
   policies: PolicySet,
   tasks: readonly ClaimedTask[],
 ): Promise<ReadonlySet<string>> {
-  if (!isDecidedAt(policies, "workflow.run")) return new Set();
-  const runs = new Set(tasks.filter(({ fresh }) => fresh).map((task) => task.run_id));
-  const claimed = tasks.map(({ id }) => id);
-  for (const run of await tx.tasks.dispatchedRuns([...runs], claimed)) runs.delete(run);
+  if (!decidesRuns(policies)) return new Set();
+  const fresh = tasks.filter((task) => task.fresh);
+  const runs = new Set(fresh.map((task) => task.run_id));
+  const untold = fresh.filter((task) => task.run_dispatched === null).map((task) => task.run_id);
+  const begun = await tx.tasks.dispatchedRuns(
+    untold,
+    tasks.map(({ id }) => id),
+  );
+  for (const run of begun) runs.delete(run);
+  for (const task of fresh) if (task.run_dispatched === true) runs.delete(task.run_id);
   return runs;
 }
 

@@ -127,6 +127,8 @@ export interface ClaimedTask {
   readonly metadata: Record<string, string>;
   readonly trace_id: string;
   readonly trace_sampled: boolean;
+  /** Some other task of its run was claimed before; null: it was not asked for, or the task is not fresh. */
+  readonly run_dispatched: boolean | null;
 }
 
 /** A task with what settling needs. */
@@ -203,6 +205,10 @@ export interface CallingTask {
   readonly tool_input: string | null;
 }
 
+// A task that was claimed before.
+const DISPATCHED = sql.raw(`from task o left join ready q on q.task_id = o.id
+  where (o.state <> 'READY' or not q.fresh or exists (select from lease l where l.task_id = o.id))`);
+
 /** Queries of the task and ready tables. */
 export function taskQueries(db: Queryable) {
   return {
@@ -213,8 +219,10 @@ export function taskQueries(db: Queryable) {
     /**
      * Takes up to `limit` tasks of the routes from the queue, in claim order. Locks only ready rows (SKIP LOCKED), through
      * ready_route_idx; bound: limit rows a route. What is claimed is decided by policies: shares the gate of policy_gate.ts. A plain read of the run: cancelling deletes ready rows after its own write.
+     *
+     * @param askDispatched tells of fresh tasks whether their run has begun; see dispatchedRuns.
      */
-    async claim(routes: readonly string[], limit: number): Promise<ClaimedTask[]> {
+    async claim(routes: readonly string[], limit: number, askDispatched = false): Promise<ClaimedTask[]> {
       const result = await sql<ClaimedTask>`
         with ${DECIDING}, picked as materialized (
           select r.task_id from unnest((select ${routes}::text[] from gate)) as x(route)
@@ -225,7 +233,9 @@ export function taskQueries(db: Queryable) {
         gone as (delete from ready where task_id = any(array(select task_id from picked)) returning task_id, fresh)
         select t.id, t.run_id, t.namespace, t.node, t.iteration, t.item, t.agent, t.route, t.attempt, t.deliveries, t.input,
           t.origin_task_id, g.fresh, r.workflow, coalesce(t.bundle_digest, r.bundle_digest) as bundle_digest,
-          r.requester, r.tags, r.metadata, r.trace_id, r.trace_sampled
+          r.requester, r.tags, r.metadata, r.trace_id, r.trace_sampled,
+          case when ${askDispatched} and g.fresh then exists (
+            select ${DISPATCHED} and o.run_id = t.run_id and o.id <> all(array(select task_id from picked))) end as run_dispatched
         from gone g join task t on t.id = g.task_id join run r on r.id = t.run_id
         order by t.claim_order, t.id`.execute(db);
       return result.rows;
@@ -238,9 +248,9 @@ export function taskQueries(db: Queryable) {
     async dispatchedRuns(runIds: readonly string[], claimed: readonly string[]): Promise<string[]> {
       if (runIds.length === 0) return [];
       const { rows } = await sql<{ run_id: string }>`
-        select distinct t.run_id from task t left join ready q on q.task_id = t.id
-        where t.run_id = any(${runIds}::text[]) and t.id <> all(${claimed}::text[])
-          and (t.state <> 'READY' or not q.fresh or exists (select from lease l where l.task_id = t.id))`.execute(db);
+        select distinct o.run_id ${DISPATCHED} and o.run_id = any(${runIds}::text[]) and o.id <> all(${claimed}::text[])`.execute(
+        db,
+      );
       return rows.map(({ run_id }) => run_id);
     },
 
