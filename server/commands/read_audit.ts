@@ -142,8 +142,7 @@ class Trail {
   async next(): Promise<AuditReadRow[]> {
     return await this.#context.store.read(async ({ db }) => {
       const reads = auditReads(db);
-      const horizon = await reads.horizon(this.#position.floor);
-      const rows = await reads.below(this.#filter, this.#position, horizon.xmin, BATCH_MAX);
+      const { horizon, rows } = await reads.look(this.#filter, this.#position, BATCH_MAX);
       this.hasMore = rows.length === BATCH_MAX;
       const last = rows.at(-1);
       if (this.hasMore && last !== undefined) {

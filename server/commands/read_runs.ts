@@ -5,6 +5,7 @@ import { DomainError } from "../../kit/errors.ts";
 import { SECOND } from "../../kit/units.ts";
 import { type Requirements, requirementsText } from "../queue/route.ts";
 import { runReads } from "../storage/read_runs.ts";
+import type { StoreQueries } from "../storage/store.ts";
 import type { CommandContext } from "./context.ts";
 import type { RunListFilter } from "./control_plane.ts";
 import { readPage } from "./page_token.ts";
@@ -32,20 +33,30 @@ export async function readRun(
   runId: string,
   detail: RunDetail = { edges: true, outputs: true },
 ): Promise<RunView> {
-  return await context.store.read(async (queries) => {
-    const reads = runReads(queries.db);
-    const row = await reads.run(runId);
-    if (row === undefined) throw runNotFound(runId);
-    // Nodes after the run: they are never older than it.
-    const nodes = await reads.nodes(runId);
-    const bundle = await context.caches.bundle(queries, row.bundle_digest);
-    const unschedulable = await reads.unschedulable([runId], UNSCHEDULABLE_MS);
-    return {
-      ...runView(withCondition(row, unschedulable)),
-      nodes: nodeViews(bundle, nodes, detail.outputs),
-      edges: detail.edges ? edgeViews(bundle, nodes) : [],
-    };
-  });
+  return await context.store.readTogether((queries) => readRunWith(queries, context.caches, runId, detail));
+}
+
+/** The same with queries of one connection. */
+export async function readRunWith(
+  queries: StoreQueries,
+  caches: ReadContext["caches"],
+  runId: string,
+  detail: RunDetail,
+): Promise<RunView> {
+  const reads = runReads(queries.db);
+  // Nodes after the run: they are never older than it.
+  const [row, nodes, unschedulable] = await Promise.all([
+    reads.run(runId),
+    reads.nodes(runId),
+    reads.unschedulable([runId], UNSCHEDULABLE_MS),
+  ]);
+  if (row === undefined) throw runNotFound(runId);
+  const bundle = await caches.bundle(queries, row.bundle_digest);
+  return {
+    ...runView(withCondition(row, unschedulable)),
+    nodes: nodeViews(bundle, nodes, detail.outputs),
+    edges: detail.edges ? edgeViews(bundle, nodes) : [],
+  };
 }
 
 /** A page of runs, newest first, without nodes and edges. @throws PAGE_TOKEN_INVALID */

@@ -7,8 +7,9 @@ import { SECOND } from "../../kit/units.ts";
 import { isTerminal, RUN_TRANSITIONS } from "../queue/states.ts";
 import { type AuditReadRow, auditReads } from "../storage/read_audit.ts";
 import { runReads } from "../storage/read_runs.ts";
+import type { StoreQueries } from "../storage/store.ts";
 import type { Changes } from "./changes.ts";
-import { type ReadContext, readRun, UNSCHEDULABLE_MS } from "./read_runs.ts";
+import { type ReadContext, readRunWith, UNSCHEDULABLE_MS } from "./read_runs.ts";
 import { auditView, taskView } from "./run_views.ts";
 import type { RunSnapshot } from "./views.ts";
 
@@ -33,8 +34,9 @@ export async function* watchRun(
   try {
     let wasUnschedulable = false;
     for (let first = true; !signal.aborted; first = false) {
-      const events = await trail.next();
-      const unschedulable = await isUnschedulable(context, runId);
+      const [events, unschedulable] = await context.store.readTogether((queries) =>
+        Promise.all([trail.next(queries), isUnschedulable(queries, runId)]),
+      );
       if (first || events.length > 0 || unschedulable !== wasUnschedulable) {
         wasUnschedulable = unschedulable;
         const snapshot = await readSnapshot(context, runId, events, first);
@@ -55,19 +57,23 @@ export async function* watchRun(
   }
 }
 
-async function isUnschedulable(context: ReadContext, runId: string): Promise<boolean> {
-  const found = await context.store.read(({ db }) => runReads(db).unschedulable([runId], UNSCHEDULABLE_MS));
+async function isUnschedulable({ db }: StoreQueries, runId: string): Promise<boolean> {
+  const found = await runReads(db).unschedulable([runId], UNSCHEDULABLE_MS);
   return found.size > 0;
 }
 
 async function readSnapshot(
-  context: ReadContext,
+  context: WatchContext,
   runId: string,
   events: readonly AuditReadRow[],
   first: boolean,
 ): Promise<RunSnapshot> {
-  const run = await readRun(context, runId, { edges: first, outputs: false });
-  const tasks = await context.store.read(({ db }) => runReads(db).newestTasks(runId, TASKS_MAX));
+  const [run, tasks] = await context.store.readTogether((queries) =>
+    Promise.all([
+      readRunWith(queries, context.caches, runId, { edges: first, outputs: false }),
+      runReads(queries.db).newestTasks(runId, TASKS_MAX),
+    ]),
+  );
   return { run, tasks: tasks.map(taskView), events: events.map(auditView) };
 }
 
@@ -90,27 +96,28 @@ class RunTrail {
     return this.#until !== undefined;
   }
 
-  async next(): Promise<AuditReadRow[]> {
-    return await this.#context.store.read(async ({ db }) => {
-      const reads = auditReads(db);
-      this.#until ??= await reads.snapshot();
-      const rows = await reads.ofRunBetween(this.#runId, this.#since, this.#until, this.#afterId, EVENTS_MAX);
-      if (rows.length === EVENTS_MAX) this.#afterId = String((rows.at(-1) as AuditReadRow).id);
-      else {
-        this.#since = this.#until;
-        this.#until = undefined;
-        this.#afterId = "0";
-      }
-      return rows;
-    });
+  async next({ db }: StoreQueries): Promise<AuditReadRow[]> {
+    const span = { since: this.#since, until: this.#until, afterId: this.#afterId };
+    const { until, rows } = await auditReads(db).ofRunBetween(this.#runId, span, EVENTS_MAX);
+    if (rows.length === EVENTS_MAX) {
+      this.#until = until;
+      this.#afterId = String((rows.at(-1) as AuditReadRow).id);
+    } else {
+      this.#since = until;
+      this.#until = undefined;
+      this.#afterId = "0";
+    }
+    return rows;
   }
 
   /** Everything that is left now: first of the snapshot under way, then of one taken after it. */
   async rest(): Promise<AuditReadRow[]> {
-    const rows: AuditReadRow[] = [];
-    while (this.hasMore) rows.push(...(await this.next()));
-    do rows.push(...(await this.next()));
-    while (this.hasMore);
-    return rows;
+    return await this.#context.store.read(async (queries) => {
+      const rows: AuditReadRow[] = [];
+      while (this.hasMore) rows.push(...(await this.next(queries)));
+      do rows.push(...(await this.next(queries)));
+      while (this.hasMore);
+      return rows;
+    });
   }
 }

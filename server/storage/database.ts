@@ -3,7 +3,7 @@
 // cached while tables were small cost half the throughput.
 // Never lets a lost connection end the process: each client has an error listener, idle or not.
 
-import { DummyDriver, Kysely, PostgresDialect, type Transaction } from "kysely";
+import { DummyDriver, Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
 import { assert, DomainError } from "../../kit/errors.ts";
 import { MINUTE, SECOND } from "../../kit/units.ts";
@@ -98,9 +98,9 @@ const DIALECT = new PostgresDialect({ pool: () => Promise.reject(new Error("a tr
 
 // Kysely runs the queries of a transaction one by one. On a pipelined connection they may be under way together, in order. None may
 // follow COMMIT.
-async function together<DB>(tx: Transaction<DB>, isOver: () => boolean): Promise<Kysely<DB>> {
-  const executor = tx.getExecutor();
-  const connection = await executor.provideConnection((own) => Promise.resolve(own));
+async function together<DB>(own: Kysely<DB>, isOver: () => boolean): Promise<Kysely<DB>> {
+  const executor = own.getExecutor();
+  const connection = await executor.provideConnection((taken) => Promise.resolve(taken));
   const pinned = executor.withConnectionProvider({
     provideConnection: (consumer) => {
       assert(!isOver(), "no statement comes after COMMIT");
@@ -113,6 +113,15 @@ async function together<DB>(tx: Transaction<DB>, isOver: () => boolean): Promise
     driver: new DummyDriver(),
     executor: pinned,
   });
+}
+
+/**
+ * Runs fn on one connection, without a transaction: queries that are asked for without waiting are sent together, and run in that order.
+ *
+ * Await nothing but queries of own inside fn. @throws what a query throws
+ */
+export function onOneConnection<DB, Result>(db: Kysely<DB>, fn: (own: Kysely<DB>) => Promise<Result>): Promise<Result> {
+  return db.connection().execute(async (own) => await fn(await together(own, () => false)));
 }
 
 /**

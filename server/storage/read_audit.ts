@@ -59,6 +59,29 @@ export interface TrailCheckpoint {
   readonly lastId: string;
 }
 
+/** Which records of a run: those that committed between two snapshots, after an id. */
+export interface RunSpan {
+  readonly since: string | undefined;
+  readonly until: string | undefined;
+  readonly afterId: string;
+}
+
+/** A record with its transaction. */
+export type TrailRow = AuditReadRow & { readonly transaction: string };
+
+/** The horizon, and what is new below it. */
+export interface TrailLook {
+  readonly horizon: TrailHorizon;
+  readonly rows: TrailRow[];
+}
+
+function horizonAbove(floor: string): RawBuilder<TrailHorizon> {
+  return sql<TrailHorizon>`
+    select pg_snapshot_xmin(s)::text as xmin, (select coalesce(max(id), 0)::text from audit_event) as "lastId",
+      exists (select from audit_event where id > ${floor}::bigint and transaction_id >= pg_snapshot_xmin(s)) as pending
+    from pg_current_snapshot() s`;
+}
+
 const COLUMNS = sql.raw("id, time, kind, namespace, run_id, task_id, actor, on_behalf_of, trace_id, record");
 
 /** Read queries of the audit trail. */
@@ -80,10 +103,7 @@ export function auditReads(db: Queryable) {
 
     /** The horizon now; one statement, so one snapshot. */
     async horizon(floor: string): Promise<TrailHorizon> {
-      const result = await sql<TrailHorizon>`
-        select pg_snapshot_xmin(s)::text as xmin, (select coalesce(max(id), 0)::text from audit_event) as "lastId",
-          exists (select from audit_event where id > ${floor}::bigint and transaction_id >= pg_snapshot_xmin(s)) as pending
-        from pg_current_snapshot() s`.execute(db);
+      const result = await horizonAbove(floor).execute(db);
       return result.rows[0] as TrailHorizon;
     },
 
@@ -113,46 +133,54 @@ export function auditReads(db: Queryable) {
     /** An id below every record of a transaction that may still be running. By audit_event_time_idx. */
     recentFloor: () => floorAt(db),
 
-    /** Records after a position and below a horizon, in (transaction, id) order, with their transactions. By primary key above floor. */
-    async below(
-      filter: AuditFilter,
-      position: TrailPosition,
-      xmin: string,
-      limit: number,
-    ): Promise<(AuditReadRow & { transaction: string })[]> {
-      const result = await sql<AuditReadRow & { transaction: string }>`
-        select ${COLUMNS}, transaction_id::text as transaction from audit_event
-        where id > ${position.floor}::bigint and transaction_id < ${xmin}::xid8
-          and (transaction_id, id) > (${position.transaction}::xid8, ${position.id}::bigint) and ${conditionsOf(filter)}
-        order by transaction_id, id limit ${limit}`.execute(db);
-      return result.rows;
-    },
-
-    /** This moment as a snapshot, for committedBetween. */
-    async snapshot(): Promise<string> {
-      const result = await sql<{ snapshot: string }>`select pg_current_snapshot()::text as snapshot`.execute(db);
-      return (result.rows[0] as { snapshot: string }).snapshot;
+    /**
+     * The horizon now, and records after a position and below it, in (transaction, id) order, with their transactions. One statement,
+     * so one snapshot. By primary key above floor.
+     */
+    async look(filter: AuditFilter, { floor, transaction, id }: TrailPosition, limit: number): Promise<TrailLook> {
+      type Looked = TrailHorizon & { readonly [Column in keyof TrailRow]: TrailRow[Column] | null };
+      const { rows } = await sql<Looked>`
+        with horizon as materialized (${horizonAbove(floor)})
+        select h.*, r.* from horizon h left join lateral (
+          select ${COLUMNS}, transaction_id::text as transaction from audit_event
+          where id > ${floor}::bigint and transaction_id < h.xmin::xid8
+            and (transaction_id, id) > (${transaction}::xid8, ${id}::bigint) and ${conditionsOf(filter)}
+          order by transaction_id, id limit ${limit}) r on true
+        order by r.transaction::xid8, r.id`.execute(db);
+      return {
+        horizon: rows[0] as TrailHorizon,
+        rows: rows.filter((row): row is Looked & TrailRow => row.id !== null),
+      };
     },
 
     /**
      * Records of a run that committed after one snapshot and up to another, by id, after an id. From the beginning if `since`
-     * is absent. By audit_event_run_idx; unlike `below` it does not wait for transactions of others.
+     * is absent, up to now if `until` is, which the answer then names. By audit_event_run_idx; unlike `look` it does not wait for
+     * transactions of others.
      */
     async ofRunBetween(
       runId: string,
-      since: string | undefined,
-      until: string,
-      afterId: string,
+      { since, until, afterId }: RunSpan,
       limit: number,
-    ): Promise<AuditReadRow[]> {
+    ): Promise<{ until: string; rows: AuditReadRow[] }> {
+      const end = until === undefined ? sql`pg_current_snapshot()` : sql`${until}::pg_snapshot`;
       const unseen =
         since === undefined ? sql`true` : sql`not pg_visible_in_snapshot(transaction_id, ${since}::pg_snapshot)`;
-      const result = await sql<AuditReadRow>`
-        select ${COLUMNS} from audit_event
-        where run_id = ${runId} and run_id <> '' and id > ${afterId}::bigint and ${unseen}
-          and pg_visible_in_snapshot(transaction_id, ${until}::pg_snapshot)
-        order by id limit ${limit}`.execute(db);
-      return result.rows;
+      type Found = { readonly until: string } & {
+        readonly [Column in keyof AuditReadRow]: AuditReadRow[Column] | null;
+      };
+      const { rows } = await sql<Found>`
+        select s.until::text as until, r.* from (select ${end} as until) s left join lateral (
+          select ${COLUMNS} from audit_event
+          where run_id = ${runId} and run_id <> '' and id > ${afterId}::bigint and ${unseen}
+            and pg_visible_in_snapshot(transaction_id, s.until)
+          order by id limit ${limit}) r on true
+        order by r.id`.execute(db);
+      const [first] = rows;
+      return {
+        until: first?.until ?? "",
+        rows: rows.filter((row): row is Found & AuditReadRow => row.id !== null),
+      };
     },
   };
 }

@@ -38,7 +38,7 @@ export async function openGround(url: string) {
   const database = openDatabase({ url, poolMax: 1, patient: true, applicationName: "orloj-tamper" });
   const committing = createStore(database.db);
   const store: Store = {
-    read: committing.read,
+    ...committing,
     transaction: (fn) => committing.read(async (tx) => valueIn(await fn(tx))),
   };
   const key = newKey();
