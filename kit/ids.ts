@@ -18,19 +18,32 @@ export interface Ids {
   token(): string;
 }
 
+const TIME_CHARACTERS = 10;
+/** The random bits are two numbers of so many characters, for a number holds no more than 53 bits. */
+const HALF_CHARACTERS = 8;
+const HALF_VALUES = 2 ** 40;
+
 /** Ids from a clock and a source of randomness. */
 export function createIds(clock: Clock, random: Random): Ids {
   let lastMs = -1;
-  let counter = 0n;
+  let time = "";
+  let high = 0;
+  let low = 0;
   return {
     next(prefix) {
       const nowMs = Math.max(clock.now(), lastMs);
-      if (nowMs === lastMs) counter += 1n;
-      else {
+      if (nowMs === lastMs) {
+        low = (low + 1) % HALF_VALUES;
+        if (low === 0) high = (high + 1) % HALF_VALUES;
+      } else {
         lastMs = nowMs;
-        counter = BigInt(`0x${Buffer.from(random.bytes(10)).toString("hex")}`) >> 1n;
+        time = base32(nowMs, TIME_CHARACTERS);
+        const bytes = Buffer.from(random.bytes(10));
+        // The lower half of the values, so that counting up has room.
+        high = Math.floor(bytes.readUIntBE(0, 5) / 2);
+        low = bytes.readUIntBE(5, 5);
       }
-      return `${prefix}_${base32((BigInt(nowMs) << 80n) | (counter & ((1n << 80n) - 1n)))}`;
+      return `${prefix}_${time}${base32(high, HALF_CHARACTERS)}${base32(low, HALF_CHARACTERS)}`;
     },
     token: () => Buffer.from(random.bytes(16)).toString("hex"),
   };
@@ -38,11 +51,16 @@ export function createIds(clock: Clock, random: Random): Ids {
 
 /** What every id made at this time or later sorts after, or is; ms since the Unix epoch, not negative. */
 export function firstIdAt(prefix: IdPrefix, ms: number): string {
-  return `${prefix}_${base32(BigInt(Math.floor(ms)) << 80n)}`;
+  return `${prefix}_${base32(Math.floor(ms), TIME_CHARACTERS)}${base32(0, 2 * HALF_CHARACTERS)}`;
 }
 
-function base32(value: bigint): string {
+// Digits of a whole number, the highest first.
+function base32(value: number, characters: number): string {
   let text = "";
-  for (let shift = 125n; shift >= 0n; shift -= 5n) text += ALPHABET[Number((value >> shift) & 31n)];
+  let rest = value;
+  for (let count = 0; count < characters; count += 1) {
+    text = `${ALPHABET[rest % 32]}${text}`;
+    rest = Math.floor(rest / 32);
+  }
   return text;
 }

@@ -3,7 +3,7 @@
 // Canonical text: keys sorted by UTF-16 code unit, no white space, -0 as 0 (RFC 8785's rules for what JSON.parse can yield).
 // Never reads a clock, the store or the network.
 
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 /** Any JSON value. Objects parsed from outside have no prototype pollution risk here: keys are only copied, never merged. */
 export type Json = null | boolean | number | string | Json[] | JsonObject;
@@ -61,19 +61,45 @@ export function canonicalJson(value: Json): string {
     if (!Number.isFinite(value)) throw new TypeError(`canonicalJson: ${value} is not a JSON number`);
     return JSON.stringify(Object.is(value, -0) ? 0 : value);
   }
-  if (Array.isArray(value)) return `[${Array.from(value, (item) => canonicalJson(item)).join(",")}]`;
+  if (Array.isArray(value)) return canonicalArray(value);
   if (!isJsonObject(value)) throw new TypeError(`canonicalJson: a ${typeof value} is not a JSON value`);
-  const members: string[] = [];
+  return canonicalObject(value);
+}
+
+// By index, not by callback: a hole of a sparse array is refused like any undefined.
+function canonicalArray(items: readonly Json[]): string {
+  let text = "[";
+  for (let index = 0; index < items.length; index += 1) {
+    text += index === 0 ? canonicalJson(items[index] as Json) : `,${canonicalJson(items[index] as Json)}`;
+  }
+  return `${text}]`;
+}
+
+function canonicalObject(value: JsonObject): string {
+  let text = "";
   for (const key of Object.keys(value).sort()) {
     const member = value[key];
-    if (member !== undefined) members.push(`${JSON.stringify(key)}:${canonicalJson(member)}`);
+    if (member !== undefined) text += `${text === "" ? "" : ","}${quotedKey(key)}${canonicalJson(member)}`;
   }
-  return `{${members.join(",")}}`;
+  return `{${text}}`;
+}
+
+/** Names of members that are remembered quoted, and how long they may be: those of our own documents, and some of others. */
+const KEYS_KNOWN_MAX = 2_000;
+const KEY_CHARACTERS_MAX = 64;
+const quotedKeys = new Map<string, string>();
+
+function quotedKey(key: string): string {
+  const known = quotedKeys.get(key);
+  if (known !== undefined) return known;
+  const quoted = `${JSON.stringify(key)}:`;
+  if (quotedKeys.size < KEYS_KNOWN_MAX && key.length <= KEY_CHARACTERS_MAX) quotedKeys.set(key, quoted);
+  return quoted;
 }
 
 /** "sha256:" and 64 hex digits of a text's UTF-8 bytes. */
 export function sha256(text: string | Uint8Array): string {
-  return `sha256:${createHash("sha256").update(text).digest("hex")}`;
+  return `sha256:${hash("sha256", text, "hex")}`;
 }
 
 /** Digest of a value's canonical text. */
