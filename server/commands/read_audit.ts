@@ -29,7 +29,7 @@ const BATCH_MAX = 1_000;
 /** How often the trail is looked at without a hint, in ms; and while records wait for a transaction to end. */
 const INTERVAL_MS = { idle: SECOND, pending: 100 };
 /** Records between two checkpoints: what each look reads again at most, beside what waits for a transaction. */
-const CHECKPOINT_RECORDS = 500n;
+const CHECKPOINT_RECORDS = 100n;
 const CHECKPOINTS_MAX = 1_000;
 
 /** A page of records in insertion order. @throws PAGE_TOKEN_INVALID */

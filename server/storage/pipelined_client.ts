@@ -2,8 +2,12 @@
 // Made by the pool of database.ts. Answers come in the order of the statements; one that fails inside a transaction fails those after it.
 // BEGIN waits for the first statement of its transaction and leaves with it, in one group: if it fails, the statement is not run either,
 // so that nothing is ever written outside of the transaction that it was meant for. A transaction without a statement costs nothing.
+// Inside a transaction, statements that come again are planned once, without looking at their values, and by indexes alone: such a plan is as
+// good for a table of a million rows as for the empty one that it was made on.
 
 import pg from "pg";
+import { sqlState } from "./sql_errors.ts";
+import { StatementNames } from "./statement_names.ts";
 
 /** What the driver of Kysely reads of an answer. */
 interface Answer {
@@ -12,8 +16,9 @@ interface Answer {
   readonly rows: readonly unknown[];
 }
 
-/** The messages of the protocol that are sent here; pg does not type them. */
+/** The messages of the protocol that are sent here, and what pg knows of names; pg does not type them. */
 interface Wire {
+  readonly submittedNamedStatements: Record<string, string>;
   parse(statement: { readonly text: string }): void;
   bind(values: object): void;
   execute(portal: object): void;
@@ -21,37 +26,90 @@ interface Wire {
 
 // What a pg.Query has beside its types.
 interface QueryInside {
+  name: string | undefined;
   callback: (error: Error | null, answer: Answer) => void;
   requiresPreparation(): boolean;
   prepare(wire: Wire): void;
+  handleDataRow(message: unknown): void;
   handleCommandComplete(message: unknown, wire: Wire): void;
+  handleError(error: Error, wire: Wire): void;
 }
-const Query = pg.Query as unknown as new (text: string, values: readonly unknown[]) => QueryInside;
+const Query = pg.Query as unknown as new (statement: Statement) => QueryInside;
 
-// BEGIN and a statement, up to one Sync: when the first fails, Postgres skips the second.
+interface Statement {
+  readonly text: string;
+  readonly values: readonly unknown[];
+  readonly name: string | undefined;
+}
+
+// For the transaction alone. Without statistics Postgres takes small tables to be worth reading whole, and would go on when they have grown.
+const PLANS = ["enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin"]
+  .map((name) => `set_config('${name}', 'off', true)`)
+  .join(", ");
+const OPENING = ["begin", `select set_config('plan_cache_mode', 'force_generic_plan', true), ${PLANS}`];
+/** Transactions for which the plans of a connection last; while they are few, until they have doubled. */
+const PLANS_LAST = 1_024;
+
+// Which of two indexes is better is seen once there are rows.
+function makesPlansAnew(transactions: number): boolean {
+  return transactions % PLANS_LAST === 0 || (transactions < PLANS_LAST && Number.isInteger(Math.log2(transactions)));
+}
+
+// BEGIN, its settings and a statement, up to one Sync: when one fails, Postgres skips what follows.
 class OpeningQuery extends Query {
-  #began = false;
+  readonly #name: string | undefined;
+  readonly #opening: readonly string[];
+  #done = 0;
+
+  constructor(statement: Statement, number: number) {
+    super(statement);
+    this.#name = statement.name;
+    this.#opening = makesPlansAnew(number) ? ["discard plans", ...OPENING] : OPENING;
+  }
 
   override requiresPreparation(): boolean {
     return true;
   }
 
   override prepare(wire: Wire): void {
-    wire.parse({ text: "begin" });
-    wire.bind({});
-    wire.execute({});
+    for (const text of this.#opening) {
+      wire.parse({ text });
+      wire.bind({});
+      wire.execute({});
+    }
     super.prepare(wire);
+    // What pg is told to have been parsed next is not this statement yet.
+    this.name = undefined;
+  }
+
+  override handleDataRow(message: unknown): void {
+    if (this.#isOpen()) super.handleDataRow(message);
   }
 
   override handleCommandComplete(message: unknown, wire: Wire): void {
-    if (this.#began) super.handleCommandComplete(message, wire);
-    this.#began = true;
+    if (this.#isOpen()) super.handleCommandComplete(message, wire);
+    else {
+      this.#done += 1;
+      if (this.#isOpen()) this.name = this.#name;
+    }
+  }
+
+  override handleError(error: Error, wire: Wire): void {
+    if (this.#name !== undefined) delete wire.submittedNamedStatements[this.#name];
+    super.handleError(error, wire);
+  }
+
+  #isOpen(): boolean {
+    return this.#done === this.#opening.length;
   }
 }
 
 /** See the file header. A server that stops answering is cut off after query_timeout: a client that waits for it is of no use to a pool. */
 export class PipelinedClient extends pg.Client {
-  #opening = false;
+  readonly #names = new StatementNames();
+  #isOpening = false;
+  #isInside = false;
+  #transactions = 0;
 
   constructor(config?: pg.ClientConfig) {
     super({ ...config, pipeline: true });
@@ -61,16 +119,33 @@ export class PipelinedClient extends pg.Client {
   // may go on with several statements in one text, which cannot be sent in a group.
   override query(...args: never[]): never {
     const [text, values] = args as unknown as readonly [unknown, (readonly unknown[])?];
-    const isOpening = this.#opening;
-    this.#opening = text === "begin" && Array.isArray(values);
-    if (this.#opening) return answered("BEGIN") as never;
-    if (!isOpening || typeof text !== "string") return this.#send(args) as never;
-    if (text === "commit" || text === "rollback") return answered(text.toUpperCase()) as never;
-    return new Promise<Answer>((resolve, reject) => {
-      const query = new OpeningQuery(text, values ?? []);
-      query.callback = (error, answer) => (error === null ? resolve(answer) : reject(error));
+    if (typeof text !== "string" || !Array.isArray(values)) return this.#send(args) as never;
+    if (text === "begin") {
+      this.#isOpening = true;
+      this.#isInside = true;
+      return answered("BEGIN") as never;
+    }
+    const isOpening = this.#isOpening;
+    this.#isOpening = false;
+    if (text === "commit" || text === "rollback") {
+      this.#isInside = false;
+      return (isOpening ? answered(text.toUpperCase()) : this.#send(args)) as never;
+    }
+    if (!this.#isInside) return this.#send(args) as never;
+    return this.#ask({ text, values, name: this.#names.nameOf(text) }, isOpening) as never;
+  }
+
+  #ask(statement: Statement, isOpening: boolean): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      if (isOpening) this.#transactions += 1;
+      const query = isOpening ? new OpeningQuery(statement, this.#transactions) : new Query(statement);
+      query.callback = (error, answer) => {
+        if (error === null) return resolve(answer);
+        if (statement.name !== undefined) this.#names.failed(statement.text, sqlState(error));
+        reject(error);
+      };
       this.#send([query as never]);
-    }) as never;
+    });
   }
 
   #send(args: never[]): unknown {

@@ -75,10 +75,12 @@ export interface TrailLook {
   readonly rows: TrailRow[];
 }
 
+// In order of ids, or the planner reads the whole trail to find that nothing is pending.
 function horizonAbove(floor: string): RawBuilder<TrailHorizon> {
   return sql<TrailHorizon>`
     select pg_snapshot_xmin(s)::text as xmin, (select coalesce(max(id), 0)::text from audit_event) as "lastId",
-      exists (select from audit_event where id > ${floor}::bigint and transaction_id >= pg_snapshot_xmin(s)) as pending
+      coalesce((select true from audit_event where id > ${floor}::bigint and transaction_id >= pg_snapshot_xmin(s)
+        order by id desc limit 1), false) as pending
     from pg_current_snapshot() s`;
 }
 

@@ -7,8 +7,8 @@ import { DomainError } from "../../kit/errors.ts";
 
 // 08 connection, 53 insufficient resources, 57P operator intervention, 58 system error, XX001/XX002 corruption.
 const DOWN_CODES = /^(08...|53...|57P..|58...|XX00[12]|57014|25006|25P03|28...|3D000)$/;
-// 40001 serialization failure, 40P01 deadlock, 55P03 lock not available (lock_timeout).
-const RETRY_CODES: ReadonlySet<string> = new Set(["40001", "40P01", "55P03"]);
+// 40001 serialization failure, 40P01 deadlock, 55P03 lock not available (lock_timeout); 0A000, 26000 and 42P05: see statement_names.ts.
+const RETRY_CODES: ReadonlySet<string> = new Set(["40001", "40P01", "55P03", "0A000", "26000", "42P05"]);
 // 22021 byte that the encoding lacks, 22P05 character that has no equivalent: U+0000 and lone surrogates end here.
 const TEXT_CODES: ReadonlySet<string> = new Set(["22021", "22P05"]);
 const DOWN_ERRNOS: ReadonlySet<string> = new Set([
