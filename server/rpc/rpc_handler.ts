@@ -9,6 +9,7 @@ import {
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
+import { KIB } from "../../kit/units.ts";
 import { createGate, type GateOptions } from "./authentication.ts";
 import { endedKey, hangUpKey, oldAgeKey, type Peer, peerKey } from "./call_context.ts";
 import type { Calls } from "./calls.ts";
@@ -19,6 +20,9 @@ import { hangUp, type NodeHandler, type NodeRequest, type NodeResponse } from ".
 import { certificateOf } from "./peer_certificate.ts";
 import { oldAge } from "./session_guard.ts";
 import { Turns } from "./turns.ts";
+
+/** Answers shorter than this are sent as they are: packing them takes longer than sending them over any network but a slow one. */
+const COMPRESSED_MIN = 64 * KIB;
 
 /** How a router is served. */
 export interface RpcHandlerOptions extends Omit<GateOptions, "attempts"> {
@@ -38,6 +42,7 @@ export function createRpcHandler(options: RpcHandlerOptions): NodeHandler {
     readMaxBytes: options.readBytesMax,
     writeMaxBytes: options.writeBytesMax,
     acceptCompression: [...options.compressions],
+    compressMinBytes: COMPRESSED_MIN,
     requestGate: createGate({ ...options, attempts: new FailedAttempts(options.clock) }),
     interceptors: [createFailureInterceptor(options.log, options.controlPlane)],
     shutdownSignal: options.shutdown,
