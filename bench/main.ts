@@ -9,7 +9,7 @@ import { systemClock } from "../kit/clock.ts";
 import { messageOf } from "../kit/errors.ts";
 import { SECOND } from "../kit/units.ts";
 import { measureAudit } from "./audit_suite.ts";
-import { tableOf } from "./comparison_table.ts";
+import { failuresIn, tableOf } from "./comparison_table.ts";
 import { measureDecisions } from "./decide.ts";
 import { measureFanout } from "./fanout.ts";
 import { measureGrowth } from "./growth.ts";
@@ -71,4 +71,6 @@ async function bench(settings: Settings): Promise<void> {
   for (const line of tableOf(result)) progress(line);
   if (!settings.json) process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
   process.stdout.write(`${JSON.stringify(result)}\n`);
+  const failures = failuresIn(result);
+  if (failures.length > 0) throw new Error(failures.join("; "));
 }

@@ -29,6 +29,8 @@ export interface MeasuredProgram {
   readonly folder: string;
   /** Variables beside those of this process. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Killed after so long, and its code is null then; without it, it may take for ever. */
+  readonly msMax?: number;
 }
 
 /** Runs a program to its end; its messages are shown. It is killed when what was started is undone before that. */
@@ -59,6 +61,7 @@ export async function runMeasured(program: MeasuredProgram, clock: Clock, cleanu
     const facts = processFacts(child.pid);
     peakBytes = Math.max(peakBytes, facts?.peakBytes ?? 0);
     cpuMs = Math.max(cpuMs, facts?.cpuMs ?? 0);
+    if (clock.monotonic() - begin > (program.msMax ?? Number.POSITIVE_INFINITY)) child.kill("SIGKILL");
     await clock.sleep(LOOK_MS, ended.signal);
   }
   return { code: await code, stdout, ms: clock.monotonic() - begin, cpuMs, peakBytes };

@@ -11,6 +11,7 @@ const NUMBERS = {
   "warm-up": 1_000_000,
   rounds: 99,
   "raw-tasks": 10_000_000,
+  "peer-seconds": 86_400,
   samples: 1_000_000,
   records: 50_000_000,
   seconds: 86_400,
@@ -32,7 +33,8 @@ type Defaults = Readonly<Partial<Record<NumberFlag, number> & Record<ListFlag, r
 };
 
 const THROUGHPUT: Defaults = {
-  ...{ runs: 5_000, "in-flight": 50, "warm-up": 2_000, rounds: 1, "raw-tasks": 100_000, peers: true, profile: true },
+  ...{ runs: 5_000, "in-flight": 50, "warm-up": 2_000, rounds: 1, "raw-tasks": 100_000, "peer-seconds": 300 },
+  ...{ peers: true, profile: true },
 };
 
 /** The suites, and what each may be told. */
@@ -67,6 +69,7 @@ export interface Settings {
   readonly warmUp: number;
   readonly rounds: number;
   readonly rawTasks: number;
+  readonly peerSeconds: number;
   readonly samples: number;
   readonly records: number;
   readonly seconds: number;
@@ -97,6 +100,7 @@ export const HELP = `Usage: npm run bench -- [options]
   --in-flight N           runs between Invoke and their end at the same time, and slots of each worker; default 50
   --warm-up N             runs before the measured ones; default 2000, of latency 50
   --raw-tasks N           tasks of the raw limit beside --peers; default 100000
+  --peer-seconds N        what a round of another engine may take; it has failed then, and the others go on; default 300
   --samples N             latency, growth: invocations one by one, default 300 and 100; decide: decisions, default 20000
   --seconds N             idle, mem: the measured time; default 60 and 300; audit: of each window of its writers, default 4
   --workers N             idle: workers; default 50
@@ -127,7 +131,8 @@ export function readOptions(args: readonly string[]): Settings | undefined {
     ...{ suite, peers, json: values.json === true },
     ...{ runs: number("runs"), inFlight: number("in-flight"), warmUp: number("warm-up") },
     rounds: numberOf("rounds", values.rounds, peers ? ROUNDS_WITH_PEERS : (defaults.rounds ?? 0)),
-    ...{ rawTasks: number("raw-tasks"), samples: number("samples"), records: number("records") },
+    ...{ rawTasks: number("raw-tasks"), peerSeconds: number("peer-seconds") },
+    ...{ samples: number("samples"), records: number("records") },
     ...{ seconds: number("seconds"), workers: number("workers"), items: number("items") },
     ...{ backlog: number("backlog"), snapshotSeconds: number("snapshot-seconds") },
     ...{ finished: list("finished"), replicas: list("replicas") },

@@ -52,7 +52,7 @@ export async function temporaryHome(cleanup: Cleanup): Promise<string> {
 }
 
 /** Makes a database beside the measured one, if it is not there yet, and returns its URL. */
-export async function otherDatabase({ pool, url }: BenchPostgres, name: string): Promise<string> {
+export async function otherDatabase({ pool, url }: Pick<BenchPostgres, "url" | "pool">, name: string): Promise<string> {
   const { rowCount } = await pool.query("select from pg_database where datname = $1", [name]);
   if (rowCount === 0) await pool.query(`create database ${name}`);
   return Object.assign(new URL(url), { pathname: `/${name}` }).href;

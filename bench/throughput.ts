@@ -91,17 +91,19 @@ function withPeers(
   const speed = median(ours.map(({ runsPerSecond }) => runsPerSecond));
   const figures = peers.figures();
   const ratios = Object.fromEntries(
-    Object.entries(figures).map(([name, peer]) => [name, hundredths(speed / peer.median)]),
+    Object.entries(figures).flatMap(([name, { end }]) =>
+      "median" in end ? [[name, hundredths(speed / end.median)]] : [],
+    ),
   );
   const limit = median(raw.map(({ tasksPerSecond }) => tasksPerSecond));
   const { pgbench } = raw.at(-1) as RawLimit;
   const pgbenchRounds = raw.flatMap((round) => (typeof round.pgbench === "number" ? [round.pgbench] : []));
   return {
     peers: Object.fromEntries(
-      Object.entries(figures).map(([name, { version, median: runs_per_s, rounds }]) => [
-        name,
-        { version, runs_per_s: Math.round(runs_per_s), rounds_runs_per_s: rounds.map(Math.round) },
-      ]),
+      Object.entries(figures).map(([name, { version, end, rounds }]) => {
+        const figure = "median" in end ? { runs_per_s: Math.round(end.median) } : end;
+        return [name, { version, ...figure, rounds_runs_per_s: rounds.map(Math.round) }];
+      }),
     ),
     ratios,
     raw_limit: {

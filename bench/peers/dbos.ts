@@ -18,8 +18,8 @@ export async function startDbosQueue(setting: EngineSetting): Promise<Engine> {
     async execute(runs) {
       const wanted = started.handled() + runs;
       await inLanes(runs, work.inFlight, () => DBOS.startWorkflow(started.workflow, { queueName: QUEUE })());
-      await until("DBOS works on all", () => started.handled() >= wanted);
-      await until("DBOS completes all", async () => (await countOf(pool, OPEN)) === 0);
+      await until(work, "DBOS works on all", () => started.handled() >= wanted);
+      await until(work, "DBOS completes all", async () => (await countOf(pool, OPEN)) === 0);
     },
     stop: () => DBOS.shutdown(),
   };

@@ -34,8 +34,8 @@ export async function startGraphile({ work, url, pool }: EngineSetting, batched:
     async execute(runs) {
       const wanted = handled + runs;
       await inLanes(runs, work.inFlight, () => runner.addJob("noop", { n: 1 }));
-      await until("graphile-worker works on all", () => handled >= wanted);
-      await until("graphile-worker completes all", async () => (await countOf(pool, LEFT)) === 0);
+      await until(work, "graphile-worker works on all", () => handled >= wanted);
+      await until(work, "graphile-worker completes all", async () => (await countOf(pool, LEFT)) === 0);
       if (handled !== wanted) throw new Error(`graphile-worker ran ${handled - wanted} tasks twice`);
     },
     stop: () => runner.stop(),

@@ -25,11 +25,18 @@ export interface PeerWork {
   readonly warmUp: number;
   /** Additions under way at the same time, and what its worker does at the same time. */
   readonly inFlight: number;
+  /** Until it has to be done with all of it, from the start of its process. */
+  readonly secondsMax: number;
 }
 
-/** What it says about it, as the last line on standard output. */
-export interface PeerResult {
-  readonly runs: number;
-  /** From the first addition until all runs are durably done. */
-  readonly seconds: number;
-}
+/** What it says about it, as the last line on standard output; with exit code 1 if it failed. */
+export type PeerResult =
+  | {
+      readonly runs: number;
+      /** From the first addition until all runs are durably done. */
+      readonly seconds: number;
+    }
+  | {
+      /** Why it did not do what it was told. */
+      readonly failed: string;
+    };

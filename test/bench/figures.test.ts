@@ -1,7 +1,7 @@
 // Medians, percentiles, slopes, and the table that sets engines side by side.
 
 import { expect, test } from "vitest";
-import { tableOf } from "../../bench/comparison_table.ts";
+import { failuresIn, tableOf } from "../../bench/comparison_table.ts";
 import { median, slopeOf, timesOf } from "../../bench/figures.ts";
 
 test("a median is the middle one, or the mean of the two middle ones", () => {
@@ -20,13 +20,15 @@ test("a slope is how much a line grows", () => {
 
 test("ours and the others stand side by side; alone there is no table", () => {
   const ours = { runs_per_s: 2_000 };
-  expect(tableOf({ ours })).toEqual([]);
-  const peers = { "pg-boss": { version: "1.2.3", runs_per_s: 800 } };
+  expect([...tableOf({ ours }), ...failuresIn({ ours })]).toEqual([]);
+  const peers = { "pg-boss": { version: "1.2.3", runs_per_s: 800 }, dbos: { version: "4.5", failed: "too late" } };
   const lines = tableOf({ ours, peers, ratios: { "pg-boss": 2.5 }, raw_limit: { tasks_per_s: 8_000, ours: 0.25 } });
   expect(lines.map((line) => line.split(/ {2,}/))).toEqual([
     ["", "runs/s", "ours is"],
     ["ours", "2000"],
     ["pg-boss 1.2.3", "800", "2.5 ×"],
+    ["dbos 4.5", "failed"],
     ["raw limit, tasks/s", "8000", "0.25 of it"],
   ]);
+  expect(failuresIn({ ours, peers })).toEqual(["dbos failed: too late"]);
 });
