@@ -18,10 +18,13 @@ const STATEMENT = /LOG: {2}(?:statement|execute [^:]*):\s(.*)$/s;
 
 /** Measures. */
 export async function measureIdle({ settings, clock, cleanup, progress }: SuiteContext): Promise<object> {
-  const { workers, seconds } = settings;
+  const { workers, seconds, profileFolder } = settings;
   progress(`idle: starting Postgres, a server and ${workers} workers`);
   const postgresSettings = { log_statement: "all" };
-  const fleet = await startFleet({ clock, slots: 1, workers: false, postgresSettings }, cleanup);
+  const fleet = await startFleet(
+    { clock, slots: 1, workers: false, postgresSettings, ...(profileFolder && { profileFolder }) },
+    cleanup,
+  );
   const [replica] = fleet.replicas;
   if (replica === undefined) throw new Error("there is no server");
   const plan = { name: "idle", slots: 1, handlers: "noop", count: workers };

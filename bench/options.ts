@@ -44,7 +44,7 @@ export const SUITES = {
   tools: THROUGHPUT,
   fanout: { items: 1_000, rounds: 5, "in-flight": 50 },
   latency: { samples: 300, "warm-up": 50, "in-flight": 50 },
-  idle: { workers: 50, seconds: 60 },
+  idle: { workers: 50, seconds: 60, profile: true },
   growth: {
     ...{ finished: [0, 100_000, 1_000_000], backlog: 100_000, "snapshot-seconds": 120 },
     ...{ runs: 5_000, "warm-up": 2_000, samples: 100, "in-flight": 50 },
@@ -110,7 +110,7 @@ export const HELP = `Usage: npm run bench -- [options]
   --snapshot-seconds N    growth: how long a snapshot stays open; default 120
   --replicas A,B,…        scale: numbers of replicas; default 1,2,3
   --records N             audit: records of the trail; default 1000000
-  --profile DIR           noop, steps3, tools: CPU profiles of server and worker; the numbers are then lower
+  --profile DIR           noop, steps3, tools, idle: CPU profiles of server and worker; the numbers are then lower
 `;
 
 /** Undefined: help is asked for. @throws Error with what is wrong and what is allowed */

@@ -164,6 +164,7 @@ export function createReplica(options: ReplicaOptions): Replica {
     services,
     claimer,
     starter,
+    sealer,
     renewer,
     registry,
     clock,

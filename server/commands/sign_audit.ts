@@ -39,6 +39,12 @@ export async function signAudit(store: Store, key: SigningKey, known: Checkpoint
   });
 }
 
+/** True if the newest checkpoint is the known one and signs the newest segment: there is nothing to sign, and nothing new. One statement. */
+export async function isAuditSigned(store: Store, known: Checkpoint): Promise<boolean> {
+  const current = await store.read(({ checkpoints }) => checkpoints.current());
+  return current !== undefined && checkpointHash(current) === checkpointHash(known);
+}
+
 // Retention removes checkpoints with their segments, but never the newest one: one with a lower number than all is not lost.
 async function isKept(
   checkpoints: { list(afterNumber: number, limit: number): Promise<Checkpoint[]> },

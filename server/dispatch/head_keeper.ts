@@ -7,7 +7,7 @@ import { messageOf } from "../../kit/errors.ts";
 import { SECOND } from "../../kit/units.ts";
 import type { Checkpoint, SigningKey } from "../audit/checkpoint.ts";
 import type { CommandContext } from "../commands/context.ts";
-import { signAudit } from "../commands/sign_audit.ts";
+import { isAuditSigned, signAudit } from "../commands/sign_audit.ts";
 
 /** Between two looks, in ms. */
 const LOOK_MS = 30 * SECOND;
@@ -77,6 +77,7 @@ export class HeadKeeper {
     const { store, log } = this.#context;
     if (!this.#begun) this.#known = this.#sink.last();
     this.#begun = true;
+    if (this.#known !== undefined && (await isAuditSigned(store, this.#known))) return;
     const signed = await signAudit(store, this.#key, this.#known);
     if (signed === "lost") {
       const { number, segment } = this.#known as Checkpoint;

@@ -16,7 +16,7 @@ import {
 import type { Store } from "../storage/store.ts";
 
 /** Between two sweeps (half to one and a half of it), and between two batches of one, in ms. */
-const PAUSE_MS = { sweep: MINUTE, batch: 200 };
+const PAUSE_MS = { sweep: 5 * MINUTE, batch: 200 };
 
 /** See the file header. */
 export class Retention {

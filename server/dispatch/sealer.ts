@@ -1,5 +1,5 @@
-// Seals the audit trail in the background: less than a second behind while records come, one look every few seconds while none do.
-// Started by replica.ts on every replica; any of them may die at any statement. The one that seals goes on, the others watch.
+// Seals the audit trail in the background: less than a second behind while records come, and hardly a look while none do.
+// Started by replica.ts on every replica, woken by what it commits and by the tick, which sees what anybody did; any of them may die at any statement. The one that seals goes on, the others watch.
 // Never decides what may be sealed: commands/seal_audit.ts does.
 
 import type { Clock } from "../../kit/clock.ts";
@@ -7,8 +7,8 @@ import { messageOf } from "../../kit/errors.ts";
 import type { CommandContext } from "../commands/context.ts";
 import { type SealCheckpoint, sealAudit } from "../commands/seal_audit.ts";
 
-/** Pauses between two looks, in ms; a hint ends an idle one. */
-const PAUSE_MS = { busy: 300, following: 1_500, idle: 5_000 };
+/** Pauses between two looks, in ms; a wake ends an idle one. */
+const PAUSE_MS = { busy: 300, following: 1_500, idle: 30_000 };
 
 /** See the file header. */
 export class Sealer {
@@ -29,7 +29,7 @@ export class Sealer {
     this.#running ??= this.#loop();
   }
 
-  /** Records were written, probably. */
+  /** Records are there to be sealed, probably. */
   wake(): void {
     this.#waking.abort();
   }

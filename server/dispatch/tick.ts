@@ -1,5 +1,5 @@
 // The tick: one combined statement a second and replica finds ready work, due retries and deadlines, slots that waiting runs may
-// have, lost leases and runs being cancelled.
+// have, lost leases, runs being cancelled, and audit records to seal.
 // It is the truth behind every hint, and is never backed off. What it finds goes through the same commands as everything else.
 // When a retry, a deadline, a grace, or a session is over before the second is, it comes then.
 // Lost leases are taken away only while some replica has been looking all along: after an outage of all of them, or of the database,
@@ -15,6 +15,7 @@ import { WAITER_FORGET_MS } from "../queue/tool_turns.ts";
 import type { TickFindings } from "../storage/session_queries.ts";
 import type { Claimer } from "./claimer.ts";
 import { cancelReasonOf, type Renewer } from "./renewer.ts";
+import type { Sealer } from "./sealer.ts";
 import type { SessionRegistry } from "./session_registry.ts";
 import type { Starter } from "./starter.ts";
 import type { Timing } from "./timing.ts";
@@ -35,6 +36,7 @@ export interface TickOptions {
   readonly services: CommandServices;
   readonly claimer: Claimer;
   readonly starter: Pick<Starter, "wake">;
+  readonly sealer: Pick<Sealer, "wake">;
   readonly renewer: Renewer;
   readonly registry: SessionRegistry;
   readonly clock: Clock;
@@ -77,7 +79,7 @@ export class Tick {
 
   /** One tick. @returns time in ms until the next is due; Infinity: no timer waits. @throws DomainError for database trouble */
   async once(): Promise<number> {
-    const { context, timing, replicaId, claimer, starter } = this.#options;
+    const { context, timing, replicaId, claimer, starter, sealer } = this.#options;
     const acceptMs = timing.acceptMs + timing.flushMs + Math.min(ACCEPT_SLACK_MS, timing.acceptMs);
     const found = await context.store.read((queries) =>
       queries.sessions.tick(replicaId, {
@@ -89,6 +91,7 @@ export class Tick {
     if (found.open_groups.length > 0) starter.wake(found.open_groups);
     this.#cancel(found);
     this.#drain(found);
+    if (found.unsealed) sealer.wake();
     await this.#recordLost(found);
     await this.#watchingMeanwhile(this.#settle(found));
     this.#count += 1;
@@ -113,10 +116,9 @@ export class Tick {
   }
 
   #drain(found: TickFindings): void {
-    for (const { id, state } of found.sessions) {
+    for (const id of found.draining) {
       const session = this.#options.registry.session(id);
-      if (state === "draining" && session?.draining === false)
-        session.askToDrain(DRAIN_WINDOW_MS, "an operator drains this worker");
+      if (session?.draining === false) session.askToDrain(DRAIN_WINDOW_MS, "an operator drains this worker");
     }
   }
 

@@ -16,6 +16,7 @@ import { endedKey, hangUpKey, peerKey, planeKey, principalKey } from "./call_con
 import type { CallerRates } from "./caller_rates.ts";
 import type { FailedAttempts } from "./failed_attempts.ts";
 import { reportFailure } from "./failures.ts";
+import { Rechecks } from "./rechecks.ts";
 import { recordRefusal } from "./refusals.ts";
 import { accessOf, mayCall, methodName, scopeOfMethod } from "./rights.ts";
 import { planeWithin } from "./scoped_plane.ts";
@@ -49,11 +50,12 @@ export interface GateOptions {
  * are away nobody who needs them is let in (STORAGE_UNAVAILABLE, IDENTITY_UNAVAILABLE).
  */
 export function createGate(options: GateOptions): (context: HandlerContext) => Promise<void> {
+  const gate = { ...options, rechecks: new Rechecks(options.clock, RECHECK_MS) };
   return async (context) => {
     try {
       const method = methodName(context.method);
       const open = accessOf(method) === "open" || (options.reflectionOpen && REFLECTION.test(method));
-      if (!open) await admit(options, method, context);
+      if (!open) await admit(gate, method, context);
       if (accessOf(method) !== "open") options.shutdown.throwIfAborted();
     } catch (error) {
       throw reportFailure(options.log, context.method, error);
@@ -61,7 +63,11 @@ export function createGate(options: GateOptions): (context: HandlerContext) => P
   };
 }
 
-async function admit(options: GateOptions, method: string, context: HandlerContext): Promise<void> {
+interface WatchingGate extends GateOptions {
+  readonly rechecks: Rechecks;
+}
+
+async function admit(options: WatchingGate, method: string, context: HandlerContext): Promise<void> {
   const { controlPlane } = options;
   const credentials = credentialsOf(context);
   const principal = await authenticated(options, method, context, credentials);
@@ -140,17 +146,18 @@ function credentialsOf(context: HandlerContext): Credentials {
 // A revoked token or certificate, an expired one, a right that was taken away: none outlives its stream for long. While nobody can tell, the
 // stream goes on: it was admitted, and everything that it changes is checked by itself.
 function watchOver(
-  { controlPlane, clock, log }: GateOptions,
+  { controlPlane, clock, log, rechecks }: WatchingGate,
   method: string,
   context: HandlerContext,
   { credentials, principal }: { readonly credentials: Credentials; readonly principal: Principal },
 ): void {
   const { signal, values } = context;
   let cancel: () => void = () => undefined;
-  const look = async () => {
+  const stop = rechecks.add(async () => {
     const found = await controlPlane.authenticate(credentials).catch(() => "unknown" as const);
     if (signal.aborted) return;
-    if (found === "unknown" || (found !== undefined && mayCall(found, method))) return again();
+    if (found === "unknown" || (found !== undefined && mayCall(found, method))) return;
+    stop();
     const reason = found === undefined ? controlPlane.refusalReason(credentials) : "PERMISSION_DENIED";
     log.info("rpc.credentials_ended", { method, peer: values.get(peerKey).name, principal: principal.id, reason });
     await recordRefusal(controlPlane, context, { method, reason, principal });
@@ -160,10 +167,10 @@ function watchOver(
     cancel = clock.after(LAST_WORD_MS, values.get(hangUpKey));
     const message = "the credentials of this stream are not valid any more, or its rights are gone: it ends";
     values.get(endedKey).abort(new DomainError("CREDENTIALS_INVALID", message, { method }));
+  });
+  const onEnd = () => {
+    stop();
+    cancel();
   };
-  const again = () => {
-    cancel = clock.after(RECHECK_MS, () => void look());
-  };
-  signal.addEventListener("abort", () => cancel(), { once: true });
-  again();
+  signal.addEventListener("abort", onEnd, { once: true });
 }

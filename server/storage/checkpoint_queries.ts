@@ -5,6 +5,7 @@
 import { sql } from "kysely";
 import type { Checkpoint } from "../audit/checkpoint.ts";
 import type { Queryable } from "./bulk.ts";
+import { HEAD } from "./segment_queries.ts";
 
 // Numbers leave as text and come in as JavaScript numbers: they stay far below 2^53.
 type Row = Omit<Checkpoint, "number" | "segment" | "lastSequence"> &
@@ -22,6 +23,14 @@ export function checkpointQueries(db: Queryable) {
       const { rows } = await sql<Row>`
         select ${COLUMNS} from audit_checkpoint order by audit_checkpoint.number desc limit 1`.execute(db);
       return rows[0] && checkpointOf(rows[0]);
+    },
+
+    /** The newest one if it signs the newest segment, and no other has its number. By primary keys. */
+    async current(): Promise<Checkpoint | undefined> {
+      const { rows } = await sql<Row>`
+        select ${COLUMNS} from audit_checkpoint where number = (select max(number) from audit_checkpoint)
+          and segment = (select number::bigint from (${HEAD}) head)`.execute(db);
+      return rows.length === 1 ? checkpointOf(rows[0] as Row) : undefined;
     },
 
     /** Those after a number, in order, doubled ones together. By primary key; bound: limit. */

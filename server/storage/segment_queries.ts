@@ -27,11 +27,14 @@ interface HeadRow {
   readonly head: string;
 }
 
-// The newest segment, or what is left of the last one that was removed. By primary key.
-const HEAD = sql<HeadRow>`
+/** The newest segment, or what is left of the last one that was removed. By primary key. */
+export const HEAD = sql<HeadRow>`
   select number::text, last_id::text as "lastId", last_sequence::text as "lastSequence", head from (
     (select number, last_id, last_sequence, head from audit_segment order by number desc limit 1)
     union all select number, last_id, last_sequence, head from audit_removal) h order by h.number desc limit 1`;
+
+/** Condition: records are not in a segment yet. By primary keys. */
+export const UNSEALED = sql<boolean>`(select max(id) from audit_event) > (select "lastId"::bigint from (${HEAD}) sealed)`;
 
 const timeText = (column: string) => sql.raw(`to_char(${column} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`);
 const runCondition = (runId: string) => (runId === "" ? sql`true` : sql`run_id = ${runId} and run_id <> ''`);

@@ -3,6 +3,7 @@
 
 import { sql } from "kysely";
 import { type Queryable, recordSet } from "./bulk.ts";
+import { UNSEALED } from "./segment_queries.ts";
 
 /** A session to open. */
 export interface NewSession {
@@ -32,10 +33,12 @@ export interface TickFindings {
   readonly lost_leases: { task_id: string; token: string; session_id: string; reason: "expired" | "unaccepted" }[];
   /** Leases of this replica's sessions whose run is being cancelled. */
   readonly cancelling: { task_id: string; token: string; session_id: string; cause: string; grace_ms: number }[];
-  /** Sessions of this replica that operators asked to drain, or that another replica took over (epoch). */
-  readonly sessions: { id: string; epoch: string; state: string }[];
+  /** Sessions of this replica that are to drain. */
+  readonly draining: string[];
   /** Sessions that expired and are not marked lost yet. */
   readonly expired_sessions: string[];
+  /** Audit records are not sealed yet. */
+  readonly unsealed: boolean;
   /** Time until the next retry, deadline, end of a grace, or expiry of a session, in ms; null if nothing waits. */
   readonly next_due_ms: number | null;
 }
@@ -143,7 +146,7 @@ export function sessionQueries(db: Queryable) {
     },
 
     /**
-     * The tick: ready work, due timers, lost sessions and leases, runs being cancelled. One statement a second and replica.
+     * The tick: ready work, due timers, lost sessions and leases, runs being cancelled, records to seal. One statement a second and replica.
      * Indexes: ready_route_idx (skip scan by route), task_due_idx, run_due_idx, concurrency_group_waiting_idx, lease_session_idx, run_cancelling_idx.
      *
      * It also keeps the sweep's watch, a row that all replicas share: one that finds that nobody looked for longer than
@@ -181,12 +184,13 @@ export function sessionQueries(db: Queryable) {
               greatest(0, extract(epoch from r.due_time - clock_timestamp()) * 1000)::bigint as grace_ms
             from run r join lease l on l.run_id = r.id join worker_session s on s.id = l.session_id
             where r.state = 'CANCELLING' and s.replica_id = ${replicaId} limit ${limit}) c) as cancelling,
-          (select coalesce(json_agg(json_build_object('id', id, 'epoch', epoch::text, 'state', state)), '[]')
-            from worker_session where replica_id = ${replicaId} and state in ('active', 'draining')) as sessions,
+          (select coalesce(json_agg(id), '[]')
+            from worker_session where replica_id = ${replicaId} and state = 'draining') as draining,
           (select coalesce(json_agg(id), '[]') from (
             select id from worker_session
             where (select sweep from allowed) and state in ('active', 'draining') and expire_time < clock_timestamp()
             limit ${limit}) e) as expired_sessions,
+          coalesce(${UNSEALED}, false) as unsealed,
           (select extract(epoch from min(due_time) - clock_timestamp()) * 1000 from (
             (select due_time from task where due_time > clock_timestamp() order by due_time limit 1)
             union all

@@ -75,7 +75,8 @@ export async function dispatchStage() {
   });
   const starter = new Starter(stage.context);
   atEndOfFile(() => starter.stop());
-  const parts = { services, claimer, starter, renewer, registry, clock, timing };
+  const sealer = { wake: () => undefined };
+  const parts = { services, claimer, starter, sealer, renewer, registry, clock, timing };
   const tick = new Tick({ ...parts, context: stage.context, replicaId });
   await claimer.loadRoutes();
   // As a replica is wired: what is given back is claimed again.

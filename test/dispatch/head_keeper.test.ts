@@ -9,7 +9,7 @@ import { headSink, loadAuditKey } from "../../server/audit_key.ts";
 import type { CommandContext } from "../../server/commands/context.ts";
 import { HeadKeeper, type HeadSink } from "../../server/dispatch/head_keeper.ts";
 import { Sealer } from "../../server/dispatch/sealer.ts";
-import { createStore } from "../../server/storage/store.ts";
+import { createStore, type Store } from "../../server/storage/store.ts";
 import { temporaryFolder } from "../cli/run_orloj.ts";
 import { storeEvents, turnEvent } from "../commands/stored_run.ts";
 import { atEndOfFile } from "../harness/cleanup.ts";
@@ -26,8 +26,8 @@ const print = () => undefined;
 const errors: string[] = [];
 const log = { info: print, warn: print, error: (event: string) => void errors.push(event) };
 const context = { store, log } as unknown as CommandContext;
-const keeperWith = (sink: HeadSink = headSink(home, undefined, print)) =>
-  new HeadKeeper(context, systemClock(), key, sink);
+const keeperWith = (sink: HeadSink = headSink(home, undefined, print), on: Store = store) =>
+  new HeadKeeper({ ...context, store: on }, systemClock(), key, sink);
 const numbers = () =>
   readFileSync(file, "utf8")
     .trim()
@@ -65,6 +65,11 @@ test("nothing is signed before anything is sealed; each head is exported once, a
   await seal();
   await keeper.look();
   expect(numbers()).toEqual([1, 2]);
+  let transactions = 0;
+  const counting: Store = { ...store, transaction: (fn) => store.transaction(fn).finally(() => (transactions += 1)) };
+  const watching = keeperWith(undefined, counting);
+  await watching.look();
+  expect(transactions).toBe(0);
   await seal();
   await keeperWith().look();
   expect(numbers()).toEqual([1, 2, 3]);

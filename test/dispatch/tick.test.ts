@@ -2,9 +2,12 @@
 
 import { sql } from "kysely";
 import { afterEach, expect, test } from "vitest";
+import { systemClock } from "../../kit/clock.ts";
+import { Sealer } from "../../server/dispatch/sealer.ts";
 import { Starter } from "../../server/dispatch/starter.ts";
 import { flow } from "../commands/command_manifests.ts";
 import { stopOf } from "../commands/command_stage.ts";
+import { storeEvents, turnEvent } from "../commands/stored_run.ts";
 import { dispatchStage, success } from "./dispatch_stage.ts";
 
 const stage = await dispatchStage();
@@ -43,6 +46,18 @@ async function recordsOf(kind: string) {
   ]);
   return rows.map((row) => JSON.parse(row.record));
 }
+
+test("records that nobody has sealed wake the sealer, whoever wrote them; sealed ones do not", async () => {
+  let wakes = 0;
+  const watching = stage.otherTick({ sealer: { wake: () => (wakes += 1) } });
+  await storeEvents(stage.store, [turnEvent("run_unsealed", 1)]);
+  await watching.once();
+  expect(wakes).toBe(1);
+  const sealer = new Sealer(stage.context, systemClock());
+  while ((await sealer.once()) !== "idle");
+  await watching.once();
+  expect(wakes).toBe(1);
+});
 
 test("due timers are served at once, and the worker of a run whose time is up is told so", async () => {
   const { worker, runId, first } = await assigned();

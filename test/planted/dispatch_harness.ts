@@ -39,8 +39,8 @@ async function play(system: SqlSystem): Promise<Finding> {
   const registry: SessionRegistry = new SessionRegistry({
     ...{ context, services, timing, clock, replicaId, onCredit: () => undefined, onRenewal: () => undefined },
   });
-  const starter = { wake: () => undefined };
-  const tick = new Tick({ context, services, claimer, starter, renewer, registry, clock, timing, replicaId });
+  const [starter, sealer] = [{ wake: () => undefined }, { wake: () => undefined }];
+  const tick = new Tick({ context, services, claimer, starter, sealer, renewer, registry, clock, timing, replicaId });
   const worker = await connect(registry);
   try {
     await system.perform({ op: "invoke", flow: 0, key: "" }, 1);
