@@ -213,7 +213,6 @@ export function createReplica(options: ReplicaOptions): Replica {
     controlPlane: createControlPlane(parts),
     tokens,
     async start() {
-      metrics.start();
       tracer?.start((runIds, taskIds) => readTraces(context, runIds, taskIds));
       manifests.start();
       await claimer.loadRoutes();

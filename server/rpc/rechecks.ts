@@ -37,7 +37,8 @@ export class Rechecks {
       this.#isArmed = false;
       this.#arm();
       const due = [...this.#looks].filter((look) => !this.#underWay.has(look));
-      for (let lane = 0; lane < Math.min(LANES, due.length); lane += 1) void this.#goThrough(due);
+      const lanes = Math.min(LANES, due.length);
+      for (let lane = 0; lane < lanes; lane += 1) void this.#goThrough(due);
     });
   }
 

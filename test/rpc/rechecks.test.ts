@@ -43,21 +43,16 @@ test("after a time in which nothing was open it goes on", async () => {
   expect(await pass(EVERY_MS)).toEqual(["b"]);
 });
 
-test("a look that does not end is not begun again, and holds up no other", async () => {
+test("looks that do not end are not begun again, and hold up no other", async () => {
   const { add, pass } = stage();
-  let end: () => void = () => undefined;
-  add(
-    "slow",
-    new Promise((resolve) => {
-      end = resolve;
-    }),
-  );
+  const { promise, resolve } = Promise.withResolvers<void>();
   add("quick");
-  expect(await pass(EVERY_MS)).toEqual(["quick", "slow"]);
+  for (const name of ["slow 1", "slow 2", "slow 3"]) add(name, promise);
+  expect(await pass(EVERY_MS)).toEqual(["quick", "slow 1", "slow 2", "slow 3"]);
   expect(await pass(EVERY_MS)).toEqual(["quick"]);
-  end();
+  resolve();
   await pass(0);
-  expect(await pass(EVERY_MS)).toEqual(["quick", "slow"]);
+  expect(await pass(EVERY_MS)).toHaveLength(4);
 });
 
 test("more than go side by side are looked at all the same", async () => {

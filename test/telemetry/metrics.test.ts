@@ -96,6 +96,23 @@ test("the database is read once in five seconds however many scrape, and not at 
   expect(clock.pending).toBe(0);
 });
 
+test("how late the event loop was is measured from the first look on, and begun anew by each", async () => {
+  const clock = manualClock();
+  const metrics = new Metrics(clock);
+  const worst = async () => {
+    const text = await metrics.scrape(sourcesOf(() => Promise.resolve([])));
+    clock.advance(READ_MS);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    return parseScrape(text).value("orloj_event_loop_lag_seconds", { quantile: "1" });
+  };
+  expect(await worst()).toBe(0);
+  for (const until = performance.now() + 1_500; performance.now() < until; );
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  expect(await worst()).toBeGreaterThan(1);
+  expect(await worst()).toBeLessThan(1);
+  metrics.stop();
+});
+
 test("a database that fails or does not answer is told as down, without its numbers, and comes back", async () => {
   const clock = manualClock();
   const metrics = new Metrics(clock);
