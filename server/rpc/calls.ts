@@ -128,7 +128,7 @@ function resetUnread(response: NodeResponse, clock: Clock): void {
   if (!("stream" in response)) return;
   const { stream } = response;
   stream?.once("finish", () => {
-    if (stream.readableEnded) return;
+    if (stream.readableEnded || stream.closed) return;
     const cancel = clock.after(LINGER_MS, () => stream.close(constants.NGHTTP2_NO_ERROR));
     stream.once("close", cancel);
   });

@@ -124,6 +124,15 @@ export class Connections {
     return false;
   }
 
+  /** False: a new HTTP/2 connection opens so many streams with its first bytes that it would be ended for them, and so is told, and closed. */
+  takesStreams(socket: Socket, streams: number): boolean {
+    const { limits, onOffence } = this.#options;
+    if (streams <= limits.streamsMax + limits.strayFramesMax) return true;
+    onOffence(socket.remoteAddress ?? "", "STREAM_FLOOD", "too many streams at once");
+    goAway(socket, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    return false;
+  }
+
   /** Watches over an HTTP/2 session until it closes, and sees to it that its socket closes too. */
   guard(session: ServerHttp2Session): void {
     const { clock, limits, log, name, onOffence } = this.#options;

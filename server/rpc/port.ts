@@ -8,10 +8,8 @@ import { createServer as createHttp1Server } from "node:http";
 import { constants, createServer as createHttp2Server, type Http2Server } from "node:http2";
 import { createServer as createNetServer, type Server, type Socket } from "node:net";
 import { Connections, type ConnectionsOptions, goAway, http2Limits } from "./connections.ts";
+import { type Protocol, protocolOf, streamsIn } from "./first_frames.ts";
 import { answerAll, type NodeHandler, skipReset } from "./node_call.ts";
-
-/** A protocol that a port may serve. */
-export type Protocol = "http1" | "http2";
 
 /** What a port needs. */
 export interface PortOptions extends ConnectionsOptions {
@@ -20,7 +18,6 @@ export interface PortOptions extends ConnectionsOptions {
   readonly protocols: readonly Protocol[];
 }
 
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 const HTTP1_REFUSAL = "this port serves workers over HTTP/2; the API is on another port\n";
 
 /** A port as the listeners use it, with TLS or without. */
@@ -97,15 +94,16 @@ export class Port implements ListeningPort {
       socket.off("close", cancel);
       socket.pause();
       socket.unshift(seen);
-      this.#serve(socket, protocol);
+      this.#serve(socket, protocol, seen);
     };
     socket.on("data", onData);
   }
 
-  #serve(socket: Socket, protocol: Protocol): void {
+  #serve(socket: Socket, protocol: Protocol, seen: Buffer): void {
     if (protocol === "http2") {
       if (this.#http2 === undefined) goAway(socket, constants.NGHTTP2_HTTP_1_1_REQUIRED);
-      else if (this.#connections.takesCalls(socket)) this.#http2.emit("connection", socket);
+      else if (this.#connections.takesStreams(socket, streamsIn(seen)) && this.#connections.takesCalls(socket))
+        this.#http2.emit("connection", socket);
     } else if (this.#serveHttp1 !== undefined) {
       this.#serveHttp1(socket);
       socket.resume();
@@ -115,13 +113,6 @@ export class Port implements ListeningPort {
       socket.end(`${head}content-length: ${HTTP1_REFUSAL.length}\r\n\r\n${HTTP1_REFUSAL}`, () => socket.destroy());
     }
   }
-}
-
-/** What the first bytes say; undefined while they may still become either. A prefix of the preface that differs is HTTP/1.1. */
-function protocolOf(seen: Buffer): Protocol | undefined {
-  const length = Math.min(seen.length, PREFACE.length);
-  if (!seen.subarray(0, length).equals(PREFACE.subarray(0, length))) return "http1";
-  return length === PREFACE.length ? "http2" : undefined;
 }
 
 function http1Server({ limits, handler }: PortOptions) {

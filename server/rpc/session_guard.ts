@@ -5,7 +5,13 @@
 //
 // greeting (settings) → kept → [idle: GOAWAY, closed] → [old: GOAWAY, worker streams told to move] → destroyed after the grace
 
-import { constants, type Http2Session, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
+import {
+  constants,
+  type Http2Session,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
 import type { Clock } from "../../kit/clock.ts";
 import { type Rate, TokenBucket } from "../../kit/token_bucket.ts";
 import { type RpcLimits, rateOf } from "./limits.ts";
@@ -14,6 +20,7 @@ const FLOODS = {
   PING_FLOOD: "too many PING frames",
   SETTINGS_FLOOD: "too many SETTINGS frames",
   RESET_FLOOD: "too many streams that were reset",
+  HEADER_FLOOD: "headers larger than the settings allow, which were not acknowledged",
 } as const;
 
 /** Why a connection ended: told to the log, and as a security event when the peer did what nobody does by mistake. */
@@ -32,6 +39,9 @@ export interface GuardOptions {
   /** Told before the guard ends the session. */
   readonly onEnd: (offence: SessionOffence) => void;
 }
+
+/** What HTTP/2 counts for a header field beside its bytes. */
+const FIELD_BYTES = 32;
 
 const aging = new WeakMap<Http2Session, AbortController>();
 
@@ -86,28 +96,47 @@ export function guardSession(session: ServerHttp2Session, options: GuardOptions)
     pingLater();
   });
   session.once("close", () => cancel());
+  const offend = (reason: keyof typeof FLOODS) => end({ why: FLOODS[reason], reason });
   const bounded = (reason: keyof typeof FLOODS, rate: Rate) => {
     const bucket = new TokenBucket(rate, clock.monotonic());
     return () => {
-      if (!bucket.take(clock.monotonic())) end({ why: FLOODS[reason], reason });
+      if (!bucket.take(clock.monotonic())) offend(reason);
     };
   };
   session.on("ping", bounded("PING_FLOOD", rateOf(limits, "ping")));
   session.on("remoteSettings", bounded("SETTINGS_FLOOD", rateOf(limits, "settings")));
   const onReset = bounded("RESET_FLOOD", rateOf(limits, "streamReset"));
-  session.on("stream", (stream: ServerHttp2Stream) => {
+  // Before the server's own listener, which makes a request of it.
+  session.prependListener("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
     if (isEnded) return;
+    // Node itself holds its peer to the settings once they are acknowledged, and refuses such streams alone. Who does not acknowledge them?
+    if (session.pendingSettingsAck && bytesOf(headers) > limits.headerBytesMax) return offend("HEADER_FLOOD");
+    let isCounted = false;
+    const count = () => {
+      if (isCounted || !wasReset(stream.rstCode, session.destroyed)) return;
+      isCounted = true;
+      onReset();
+    };
     // Reset in the same read that opened it.
-    if (stream.closed || stream.destroyed) {
-      if (wasReset(stream.rstCode, session.destroyed)) onReset();
-      return;
-    }
+    if (stream.closed || stream.destroyed) return count();
     use.began();
+    // Told in the middle of a read; its close is told after it, and thousands of streams fit into one.
+    stream.once("aborted", count);
     stream.once("close", () => {
       use.ended();
-      if (wasReset(stream.rstCode, session.destroyed)) onReset();
+      count();
     });
   });
+}
+
+// As HTTP/2 counts them (RFC 9113, 6.5.2).
+function bytesOf(headers: IncomingHttpHeaders): number {
+  let bytes = 0;
+  for (const [name, value = ""] of Object.entries(headers)) {
+    const values = typeof value === "string" ? [value] : value;
+    for (const one of values) bytes += name.length + one.length + FIELD_BYTES;
+  }
+  return bytes;
 }
 
 // Not what was refused here, nor what ended together with its session.

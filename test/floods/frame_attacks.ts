@@ -23,8 +23,8 @@ function flood(bytesOf: (round: number) => Buffer, each: number, reads = true): 
       const wire = await greeted(budget);
       if (wire === undefined) return;
       if (!reads) wire.socket.pause();
-      wire.offends();
       for (let round = 0; !budget.over && budget.tally.sent < NOT_MORE; round += 1) {
+        wire.offends();
         if (!(await wire.write(bytesOf(round)))) return;
         budget.tally.sent += each;
         await budget.pause(1);

@@ -72,6 +72,10 @@ export class Wire {
     this.#offendedMs ??= performance.now();
   }
 
+  get hasOffended(): boolean {
+    return this.#offendedMs !== undefined;
+  }
+
   /** Writes; resolves when there is room for more. False: it is closed. */
   async write(bytes: Uint8Array | string): Promise<boolean> {
     if (this.isClosed) return false;

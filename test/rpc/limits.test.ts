@@ -1,6 +1,7 @@
 // The limits of a listener that concern peers, calls and callers: what is one too many or too slow is ended, the others are served.
 // Raw sockets against real listeners; times by a manual clock.
 
+import { createHook } from "node:async_hooks";
 import { once } from "node:events";
 import {
   type ClientHttp2Session,
@@ -9,6 +10,7 @@ import {
   constants,
   type OutgoingHttpHeaders,
 } from "node:http2";
+import type { Socket } from "node:net";
 import { createClient } from "@connectrpc/connect";
 import { afterEach, expect, test } from "vitest";
 import { WorkerService } from "../../proto/gen/orloj/v1/worker_pb.ts";
@@ -61,6 +63,15 @@ const runs = (token = "tok-admin") => createClient(WorkflowService, rig.transpor
 const reasonOf = (promise: Promise<unknown>) =>
   promise.then(() => "OK").catch((error) => OrlojError.from(error).reason);
 const reasons = () => rig.plane.refusals.map(({ reason, listener }) => `${listener} ${reason}`);
+
+/** Resolves once these bytes have come. */
+async function seen(socket: Socket, bytes: Buffer): Promise<void> {
+  let all = Buffer.alloc(0);
+  while (!all.includes(bytes)) {
+    const [chunk] = (await once(socket, "data")) as [Buffer];
+    all = Buffer.concat([all, chunk]);
+  }
+}
 
 // No other timer of a listener is of this length.
 const PING_MS = 7_000;
@@ -214,17 +225,75 @@ test.each([
   },
 );
 
+/** Calls on a connection without one, and what is said about each of their streams. */
+const opened = (times: number, ...more: ((stream: number) => Buffer)[]) =>
+  Buffer.concat(
+    Array.from({ length: times }, (_, index) => index * 2 + 1).flatMap((stream) => [
+      h2.frame("headers", h2.END_HEADERS | h2.END_STREAM, stream, h2.callHeaders(HEALTH, "localhost")),
+      ...more.map((bytesOf) => bytesOf(stream)),
+    ]),
+  );
+
 test("resets beyond what a client has reason for end the connection of one who does not listen either, and are recorded", async () => {
   await start({ streamResetBurst: 20, streamResetRate: 1 });
-  const resets = (times: number) =>
-    Array.from({ length: times }, (_, index) => index * 2 + 1).flatMap((stream) => [
-      h2.frame("headers", h2.END_HEADERS, stream, h2.callHeaders(HEALTH, "localhost")),
-      h2.reset(stream),
-    ]);
-  const right = rig.raw("api", Buffer.concat([h2.greeting(), ...resets(15)]));
-  await readAll(rig.raw("api", Buffer.concat([h2.greeting(), ...resets(60)])));
+  const right = rig.raw("api", Buffer.concat([h2.greeting(), opened(15, h2.reset)]));
+  await readAll(rig.raw("api", Buffer.concat([h2.greeting(), opened(60, h2.reset)])));
   expect(right.destroyed).toBe(false);
   expect(reasons()).toEqual(["api RESET_FLOOD"]);
+});
+
+/** Streams that the server made while something was done. */
+async function streamsMadeIn(work: () => Promise<unknown>): Promise<number> {
+  let made = 0;
+  const init = (_id: number, type: string) => {
+    if (type === "HTTP2STREAM") made += 1;
+  };
+  const hook = createHook({ init }).enable();
+  await work().finally(() => hook.disable());
+  return made;
+}
+
+test("a flood of resets ends in the middle of a read: hardly more streams are made than may be reset", async () => {
+  await start({ streamResetBurst: 20, streamResetRate: 1 });
+  const made = await streamsMadeIn(async () => {
+    const socket = rig.raw("worker", h2.greeting());
+    await once(socket, "data");
+    socket.write(opened(400, h2.reset));
+    await readAll(socket);
+  });
+  expect(made).toBeGreaterThan(20);
+  expect(made).toBeLessThan(30);
+  expect(reasons()).toEqual(["worker RESET_FLOOD"]);
+});
+
+test("a connection that begins with more streams than it may ever have open is ended before one is made, one that begins with some is served", async () => {
+  await start({ streamsMax: 20, strayFramesMax: 10 });
+  const made = await streamsMadeIn(async () => {
+    const text = await readAll(rig.raw("api", Buffer.concat([h2.greeting(), opened(31)])));
+    // GOAWAY: no stream was processed, ENHANCE_YOUR_CALM.
+    expect(Buffer.from(text, "latin1").subarray(-8)).toEqual(Buffer.from([0, 0, 0, 0, 0, 0, 0, 0x0b]));
+  });
+  expect([made, reasons()]).toEqual([0, ["api STREAM_FLOOD"]]);
+  const right = rig.raw("api", Buffer.concat([h2.greeting(), opened(20)]));
+  // The end of an answer: trailers that end the last stream.
+  await seen(right, Buffer.from([h2.END_HEADERS | h2.END_STREAM, 0, 0, 0, 39]));
+});
+
+test("headers over the limit end the connection of a peer who does not acknowledge the settings, and are recorded", async () => {
+  await start({});
+  const call = (bytes: number) => {
+    const block = h2.callHeaders(HEALTH, "localhost", { "x-big": "y".repeat(bytes) });
+    return Buffer.concat([
+      h2.frame("headers", h2.END_STREAM, 1, block.subarray(0, 10_000)),
+      h2.frame("continuation", h2.END_HEADERS, 1, block.subarray(10_000)),
+    ]);
+  };
+  const right = rig.raw("api", Buffer.concat([h2.greeting(), call(15_000)]));
+  await seen(right, Buffer.from([h2.END_HEADERS | h2.END_STREAM, 0, 0, 0, 1]));
+  expect(reasons()).toEqual([]);
+  const text = await readAll(rig.raw("api", Buffer.concat([h2.greeting(), call(17_000)])));
+  expect(Buffer.from(text, "latin1").includes(Buffer.from([0, 0, 0, 0x0b]))).toBe(true);
+  expect(reasons()).toEqual(["api HEADER_FLOOD"]);
 });
 
 test("a peer that does not take in the end of its session loses its socket all the same", async () => {
