@@ -115,11 +115,11 @@ export class PipelinedClient extends pg.Client {
     super({ ...config, pipeline: true });
   }
 
-  // The overloads of pg cannot be repeated here. Only what Kysely sends, a text with its values, is ever changed: who writes BEGIN by hand
-  // may go on with several statements in one text, which cannot be sent in a group.
+  // The overloads of pg cannot be repeated here. Only what Kysely sends, a text with its values, is ever changed: who writes BEGIN by hand, or
+  // through the pool, which adds a callback, may go on with several statements in one text, which cannot be sent in a group.
   override query(...args: never[]): never {
     const [text, values] = args as unknown as readonly [unknown, (readonly unknown[])?];
-    if (typeof text !== "string" || !Array.isArray(values)) return this.#send(args) as never;
+    if (args.length !== 2 || typeof text !== "string" || !Array.isArray(values)) return this.#send(args) as never;
     if (text === "begin") {
       this.#isOpening = true;
       this.#isInside = true;

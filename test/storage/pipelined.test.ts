@@ -56,6 +56,14 @@ test("a BEGIN that fails keeps its statement from running outside of a transacti
   expect(await steps()).toEqual([]);
 });
 
+test("who begins by hand, through a pool, is answered, and may send several statements in one text", async () => {
+  const ask = (text: string) => single.pool.query(text, []);
+  await ask("begin");
+  await ask("insert into step values (1); insert into step values (2)");
+  await ask("rollback");
+  expect(await steps()).toEqual([]);
+});
+
 test("of statements that were sent together the first that fails says why, and nothing is written", async () => {
   const failing = transaction(single.db, (tx) =>
     Promise.all([
