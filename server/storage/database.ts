@@ -9,7 +9,7 @@ import { assert, DomainError } from "../../kit/errors.ts";
 import { MINUTE, SECOND } from "../../kit/units.ts";
 import { PipelinedClient } from "./pipelined_client.ts";
 import type { Database } from "./schema.ts";
-import { isStorageDown, sqlState, toDomainError } from "./sql_errors.ts";
+import { isStorageDown, toDomainError } from "./sql_errors.ts";
 
 /** Timeouts of every connection, in ms. A lock is given up before its statement, a statement before the driver stops waiting. */
 export const TIMEOUTS = {
@@ -91,8 +91,6 @@ export function openDatabase(options: DatabaseOptions): OpenDatabase {
   };
 }
 
-// SQLSTATE of a statement that comes after a failed one.
-const SKIPPED = "25P02";
 // What a transaction is not to open by itself.
 const DIALECT = new PostgresDialect({ pool: () => Promise.reject(new Error("a transaction has one connection")) });
 
@@ -145,9 +143,9 @@ export async function transaction<DB, Result>(
       return result;
     });
   } catch (error) {
-    // Postgres rolls back at a COMMIT after a statement that failed: why is told there, and not by those that were skipped for it.
-    const reasons = (await Promise.allSettled(last)).flatMap((one) => (one.status === "rejected" ? [one.reason] : []));
-    const cause: unknown = reasons.find((reason) => sqlState(reason) !== SKIPPED) ?? reasons[0] ?? error;
+    // Postgres rolls back at a COMMIT after a statement that failed: why is told there.
+    const failed = (await Promise.allSettled(last)).find((one) => one.status === "rejected");
+    const cause: unknown = failed === undefined ? error : failed.reason;
     if (!committing || !isStorageDown(cause)) throw toDomainError(cause);
     const message = "the database was lost while committing; whether the change happened is unknown, read it back";
     throw new DomainError("STORAGE_UNAVAILABLE", message, { commit: "unknown" }, cause);

@@ -1,5 +1,6 @@
 // A connection on which statements do not wait for the answers of those before: what is asked for together costs one round trip.
-// Made by the pool of database.ts. Answers come in the order of the statements; one that fails inside a transaction fails those after it.
+// Made by the pool of database.ts. Answers come in the order of the statements; one that fails inside a transaction fails those after it, for the
+// same reason, whoever of them is heard first.
 // BEGIN waits for the first statement of its transaction and leaves with it, in one group: if it fails, the statement is not run either,
 // so that nothing is ever written outside of the transaction that it was meant for. A transaction without a statement costs nothing.
 // Inside a transaction, statements that come again are planned once, without looking at their values, and by indexes alone: such a plan is as
@@ -110,6 +111,8 @@ export class PipelinedClient extends pg.Client {
   #isOpening = false;
   #isInside = false;
   #transactions = 0;
+  /** Why the transaction failed: Postgres answers that to one statement, and to those that were under way behind it only that they were skipped. */
+  #failure: Error | undefined;
 
   constructor(config?: pg.ClientConfig) {
     super({ ...config, pipeline: true });
@@ -123,6 +126,7 @@ export class PipelinedClient extends pg.Client {
     if (text === "begin") {
       this.#isOpening = true;
       this.#isInside = true;
+      this.#failure = undefined;
       return answered("BEGIN") as never;
     }
     const isOpening = this.#isOpening;
@@ -141,8 +145,10 @@ export class PipelinedClient extends pg.Client {
       const query = isOpening ? new OpeningQuery(statement, this.#transactions) : new Query(statement);
       query.callback = (error, answer) => {
         if (error === null) return resolve(answer);
-        if (statement.name !== undefined) this.#names.failed(statement.text, sqlState(error));
-        reject(error);
+        if (this.#failure === undefined && statement.name !== undefined)
+          this.#names.failed(statement.text, sqlState(error));
+        this.#failure ??= error;
+        reject(this.#failure);
       };
       this.#send([query as never]);
     });

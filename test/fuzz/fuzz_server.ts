@@ -66,7 +66,9 @@ export async function startFuzzServer(
     client: createClient({ endpoint: api, token: token as string }),
     alive: () => isAlive(server.pid),
     failures: () =>
-      server.tail.filter((line) => line.includes("rpc.failed") && !line.includes("parse binary")).join("\n"),
+      server.tail
+        .filter((line) => line.includes("rpc.failed") && !/parse binary|received compressed|protocol error/.test(line))
+        .join("\n"),
     async sample() {
       await rm(file, { force: true });
       process.kill(server.pid, "SIGUSR2");

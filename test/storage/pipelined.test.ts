@@ -76,6 +76,25 @@ test("of statements that were sent together the first that fails says why, and n
   expect(await steps()).toEqual([]);
 });
 
+test("that holds for whoever is heard first, and a name that was not learned for it is no pooler's", async () => {
+  const opened = openDatabase({ url: database.url, poolMax: 1 });
+  atEndOfFile(() => opened.close());
+  const later = async (query: Promise<unknown>) => void (await await (await [query])[0]);
+  const act = () =>
+    transaction(opened.db, (tx) => {
+      const insert = (n: number) => sql`insert into step values (${n})`.execute(tx);
+      return Promise.all([later(later(insert(1))), later(insert(1)), insert(1), sql`select ${1}`.execute(tx)]);
+    });
+  for (let tries = 0; tries < 6; tries += 1) {
+    await expect(act()).rejects.toMatchObject({ metadata: { constraint: "step_pkey" } });
+  }
+  expect(await steps()).toEqual([]);
+  const select = () => transaction(opened.db, (tx) => sql`select ${1}`.execute(tx));
+  for (let tries = 0; tries < 3; tries += 1) await select();
+  const { rows } = await opened.pool.query("select count(*)::integer as names from pg_prepared_statements");
+  expect(rows).toEqual([{ names: 2 }]);
+});
+
 const record = (runId: string) => {
   return {
     kind: "test.written",
