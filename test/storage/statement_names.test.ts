@@ -24,6 +24,11 @@ type Opened = ReturnType<typeof single>;
 
 const steps = (opened: Opened) =>
   transaction(opened.db, async (tx) => (await sql`select * from step where n = ${1}`.execute(tx)).rows);
+// As a command reads: what may be tried again, is.
+const repeating = (opened: Opened) => {
+  const store = createStore(opened.db);
+  return () => store.transaction(async (tx) => (await sql`select * from step where n = ${1}`.execute(tx.db)).rows);
+};
 const names = async (opened: Opened) =>
   (await opened.pool.query("select name from pg_prepared_statements order by name")).rows.map(({ name }) => name);
 const times = async (count: number, act: () => Promise<unknown>) => {
@@ -56,9 +61,7 @@ test("its plan is made without values, for the transaction alone", async () => {
 
 test("a statement whose result is another one since a migration is repeated under another name", async () => {
   const opened = single();
-  const store = createStore(opened.db);
-  const read = () =>
-    store.transaction(async (tx) => (await sql`select * from step where n = ${1}`.execute(tx.db)).rows);
+  const read = repeating(opened);
   await times(4, read);
   await sql`alter table step add column more text not null default 'new'`.execute(database.db);
   for (const _ of [1, 2, 3]) expect(await read()).toEqual([{ n: 1, more: "new" }]);
@@ -67,9 +70,7 @@ test("a statement whose result is another one since a migration is repeated unde
 
 test("behind a pooler that changes connections nothing has a name any more, and transactions go on", async () => {
   const opened = single();
-  const store = createStore(opened.db);
-  const read = () =>
-    store.transaction(async (tx) => (await sql`select * from step where n = ${1}`.execute(tx.db)).rows);
+  const read = repeating(opened);
   await times(4, read);
   await opened.pool.query("deallocate all");
   expect(await read()).toEqual([{ n: 1 }]);
