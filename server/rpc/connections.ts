@@ -7,6 +7,7 @@ import type { AddressInfo, Server, Socket } from "node:net";
 import type { Clock } from "../../kit/clock.ts";
 import { DomainError } from "../../kit/errors.ts";
 import type { Logger } from "../telemetry/log.ts";
+import { FloodGate } from "./flood_gate.ts";
 import type { RpcLimits } from "./limits.ts";
 import { PeerCounts, type TooMany } from "./peer_counts.ts";
 import { guardSession } from "./session_guard.ts";
@@ -53,6 +54,7 @@ export class Connections {
   readonly #server: Server;
   readonly #options: ConnectionsOptions;
   readonly #counts: PeerCounts;
+  readonly #gate: FloodGate;
   /** By address and port of the peer. */
   readonly #sockets = new Map<string, Socket>();
   readonly #sessions = new Map<ServerHttp2Session, { readonly socket: Socket | undefined; over: boolean }>();
@@ -64,6 +66,7 @@ export class Connections {
     this.#server = server;
     this.#options = options;
     this.#counts = new PeerCounts(options.limits.connectionsMax, options.limits.connectionsPerPeerMax);
+    this.#gate = new FloodGate(options.clock, options.limits);
   }
 
   /** Listens. @param port 0 for any free one. @returns the real port. @throws CONFIG_INVALID if the address cannot be had. */
@@ -85,29 +88,23 @@ export class Connections {
     });
   }
 
-  /** Counts a new connection until it closes. False: it was one too many, and is closed. */
-  track(socket: Socket): boolean {
-    const { name, log, onOffence } = this.#options;
-    const address = socket.remoteAddress;
+  /** Counts a new connection until it closes, and has it begin: at once, unless its peer has just flooded. One too many is closed. */
+  admit(socket: Socket, begin: () => void): void {
+    const { remoteAddress: address } = socket;
     // Without an address it is gone already.
-    const tooMany = address === undefined ? undefined : this.#counts.enter(address);
-    if (address === undefined || tooMany !== undefined) {
+    const waitMs = address === undefined ? undefined : this.#enter(address);
+    if (address === undefined || waitMs === undefined) {
       socket.on("error", () => undefined);
       socket.destroy();
-      if (tooMany === undefined) return false;
-      log.debug("rpc.connection_refused", { listener: name, peer: address, why: `too many ${tooMany}` });
-      onOffence(address as string, "CONNECTION_LIMIT", `too many connections ${tooMany}`);
-      return false;
+      return;
     }
-    const key = endOf(socket);
-    this.#sockets.set(key, socket);
-    socket.setNoDelay(true);
-    socket.once("close", () => {
-      this.#counts.leave(address);
-      this.#sockets.delete(key);
-      if (this.#sockets.size === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
-    });
-    return true;
+    this.#keep(socket, address);
+    if (waitMs === 0) {
+      begin();
+      return;
+    }
+    socket.on("error", () => socket.destroy());
+    socket.once("close", this.#options.clock.after(waitMs, begin));
   }
 
   /**
@@ -128,7 +125,9 @@ export class Connections {
   takesStreams(socket: Socket, streams: number): boolean {
     const { limits, onOffence } = this.#options;
     if (streams <= limits.streamsMax + limits.strayFramesMax) return true;
-    onOffence(socket.remoteAddress ?? "", "STREAM_FLOOD", "too many streams at once");
+    const { remoteAddress: address = "" } = socket;
+    this.#gate.flooded(address);
+    onOffence(address, "STREAM_FLOOD", "too many streams at once");
     goAway(socket, constants.NGHTTP2_ENHANCE_YOUR_CALM);
     return false;
   }
@@ -145,7 +144,9 @@ export class Connections {
       ...{ clock, limits, spread: (this.#guarded * GOLDEN_RATIO) % 1 },
       onEnd: ({ why, reason }) => {
         log.info("rpc.connection_ended", { listener: name, peer, why });
-        if (reason !== undefined) onOffence(peer, reason, why);
+        if (reason === undefined) return;
+        this.#gate.flooded(peer);
+        onOffence(peer, reason, why);
       },
     });
   }
@@ -168,6 +169,32 @@ export class Connections {
     for (const session of this.#sessions.keys()) session.destroy();
     for (const socket of this.#sockets.values()) socket.destroy();
     await this.idle();
+  }
+
+  // Ms until a new connection of that address may begin; undefined: it is one too many.
+  #enter(address: string): number | undefined {
+    const tooMany = this.#counts.enter(address);
+    if (tooMany === undefined) {
+      const waitMs = this.#gate.waitMs(address);
+      if (waitMs !== undefined) return waitMs;
+      this.#counts.leave(address);
+    }
+    const { name, log, onOffence } = this.#options;
+    const why = `too many connections ${tooMany ?? "so soon after a flood"}`;
+    log.debug("rpc.connection_refused", { listener: name, peer: address, why });
+    onOffence(address, "CONNECTION_LIMIT", why);
+    return undefined;
+  }
+
+  #keep(socket: Socket, address: string): void {
+    const key = endOf(socket);
+    this.#sockets.set(key, socket);
+    socket.setNoDelay(true);
+    socket.once("close", () => {
+      this.#counts.leave(address);
+      this.#sockets.delete(key);
+      if (this.#sockets.size === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
+    });
   }
 
   // Node waits for the peer to take in the last frame of a session, and after a polite end for its side to close: for as long as it likes.

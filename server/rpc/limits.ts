@@ -1,5 +1,5 @@
 // The limits of every listener, with their defaults: nothing on the network side is unbounded.
-// Read by port.ts, session_guard.ts, calls.ts, rpc_handler.ts and listeners.ts; main may override single values. docs/limits.md is their table.
+// Read by port.ts, connections.ts, flood_gate.ts, session_guard.ts, calls.ts, rpc_handler.ts and listeners.ts; main may override single values. docs/limits.md is their table.
 // Never read from the environment here: config_file.ts reads what an operator may set.
 
 import { DomainError } from "../../kit/errors.ts";
@@ -40,6 +40,13 @@ export interface RpcLimits {
   /** SETTINGS frames, likewise. */
   readonly settingsBurst: number;
   readonly settingsRate: number;
+  /** New connections that a peer which has just flooded may have at once, and a second after that; what is over waits. */
+  readonly flooderConnectionBurst: number;
+  readonly flooderConnectionRate: number;
+  /** How long after a flood that goes on, in ms. */
+  readonly flooderMs: number;
+  /** Longest that such a connection waits, in ms; what would wait longer is closed. */
+  readonly flooderWaitMs: number;
   /** Frames out of place, and streams beyond streamsMax, that end an HTTP/2 connection. */
   readonly strayFramesMax: number;
   /** Messages that a caller may write into one stream at once, and a second after that; what is over waits. */
@@ -92,6 +99,10 @@ export const RPC_LIMITS: RpcLimits = Object.freeze({
   pingRate: 500,
   settingsBurst: 100,
   settingsRate: 10,
+  flooderConnectionBurst: 5,
+  flooderConnectionRate: 10,
+  flooderMs: 10 * SECOND,
+  flooderWaitMs: 2 * SECOND,
   strayFramesMax: 100,
   messageBurst: 10_000,
   messageRate: 5_000,
@@ -125,6 +136,9 @@ export function rpcLimits(overrides: Partial<RpcLimits> = {}): RpcLimits {
 }
 
 /** The limits of a kind as a rate. */
-export function rateOf(limits: RpcLimits, kind: "call" | "ping" | "settings" | "streamReset" | "message"): Rate {
+export function rateOf(
+  limits: RpcLimits,
+  kind: "call" | "ping" | "settings" | "streamReset" | "flooderConnection" | "message",
+): Rate {
   return { atOnce: limits[`${kind}Burst`], perSecond: limits[`${kind}Rate`] };
 }

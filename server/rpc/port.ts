@@ -57,7 +57,7 @@ export class Port implements ListeningPort {
       this.#server = createNetServer();
     }
     this.#connections = new Connections(this.#server, options);
-    this.#server.on("connection", (socket: Socket) => this.#peek(socket));
+    this.#server.on("connection", (socket: Socket) => this.#connections.admit(socket, () => this.#peek(socket)));
   }
 
   listen(host: string, port: number): Promise<number> {
@@ -79,7 +79,6 @@ export class Port implements ListeningPort {
   }
 
   #peek(socket: Socket): void {
-    if (!this.#connections.track(socket)) return;
     // Resets are the peer's business; the protocol servers see them as well.
     socket.on("error", () => socket.destroy());
     const cancel = this.#options.clock.after(this.#options.limits.firstBytesMs, () => socket.destroy());

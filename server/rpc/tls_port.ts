@@ -61,7 +61,13 @@ export class TlsPort implements ListeningPort {
     Object.assign(server, { headersTimeout: limits.handshakeMs, requestTimeout: limits.requestMs });
     Object.assign(server, { maxHeadersCount: limits.headerFieldsMax });
     this.#connections = new Connections(server, options);
-    server.on("connection", (socket: Socket) => void this.#connections.track(socket));
+    const handshakes = server.listeners("connection") as ((socket: Socket) => void)[];
+    server.removeAllListeners("connection");
+    server.on("connection", (socket: Socket) =>
+      this.#connections.admit(socket, () => {
+        for (const shake of handshakes) shake.call(server, socket);
+      }),
+    );
     server.on("session", (session) => this.#connections.guard(session));
     server.on("sessionError", () => undefined);
     server.on("tlsClientError", (error, socket) => {

@@ -1,5 +1,7 @@
 // Floods of HTTP/2 frames: each connection breaks a rule that the server counts, and is ended for it. Called through attacks.ts.
 
+import { type Rate, TokenBucket } from "../../kit/token_bucket.ts";
+import { RPC_LIMITS, rateOf } from "../../server/rpc/limits.ts";
 import type { Attack, Budget } from "./attack.ts";
 import * as h2 from "./frames.ts";
 import type { Wire } from "./wire.ts";
@@ -9,6 +11,7 @@ export const OPEN_PATH = "/grpc.health.v1.Health/Check";
 /** Frames that are written together. */
 const TOGETHER = 500;
 const NOT_MORE = 400_000;
+const PINGS = rateOf(RPC_LIMITS, "ping");
 
 async function greeted(budget: Budget): Promise<Wire | undefined> {
   const wire = await budget.wire("h2");
@@ -16,15 +19,27 @@ async function greeted(budget: Budget): Promise<Wire | undefined> {
   return wire;
 }
 
+interface FloodOptions {
+  readonly reads?: boolean;
+  /** What the server allows a connection of such frames; it offends with the first beyond that. Absent: with its first bytes. */
+  readonly allowed?: Rate;
+}
+
 /** Writes the same bytes until the server closes the connection. */
-function flood(bytesOf: (round: number) => Buffer, each: number, reads = true): Attack["run"] {
+function flood(
+  bytesOf: (round: number) => Buffer,
+  each: number,
+  { reads = true, allowed }: FloodOptions = {},
+): Attack["run"] {
   return (budget) =>
     budget.lanes(async () => {
       const wire = await greeted(budget);
       if (wire === undefined) return;
       if (!reads) wire.socket.pause();
+      const left = allowed && new TokenBucket(allowed, performance.now());
       for (let round = 0; !budget.over && budget.tally.sent < NOT_MORE; round += 1) {
-        wire.offends();
+        const nowMs = performance.now();
+        for (let frame = 0; frame < each; frame += 1) if (left?.take(nowMs) !== true) wire.offends();
         if (!(await wire.write(bytesOf(round)))) return;
         budget.tally.sent += each;
         await budget.pause(1);
@@ -67,11 +82,11 @@ export const FRAME_ATTACKS = {
   },
   ping_flood: {
     ...{ on: everywhere, offends: true, limits },
-    run: flood(() => repeated(h2.ping(), TOGETHER), TOGETHER),
+    run: flood(() => repeated(h2.ping(), TOGETHER), TOGETHER, { allowed: PINGS }),
   },
   ping_flood_unread: {
     ...{ on: everywhere, offends: true, limits },
-    run: flood(() => repeated(h2.ping(), TOGETHER), TOGETHER, false),
+    run: flood(() => repeated(h2.ping(), TOGETHER), TOGETHER, { reads: false, allowed: PINGS }),
   },
   window_overflow: {
     ...{ on: everywhere, offends: true, limits: { connections: 500, together: 4 } },
