@@ -10,7 +10,7 @@ import type { Wire } from "./wire.ts";
 export const OPEN_PATH = "/grpc.health.v1.Health/Check";
 /** Frames that are written together. */
 const TOGETHER = 500;
-const NOT_MORE = 400_000;
+const NOT_MORE = 4_000_000;
 const PINGS = rateOf(RPC_LIMITS, "ping");
 
 async function greeted(budget: Budget): Promise<Wire | undefined> {
