@@ -10,6 +10,7 @@ import { auditRecord, tokenHash } from "../audit/record.ts";
 import { structuralDenial } from "../policy/evaluate.ts";
 import type { Decision, Requester } from "../policy/types.ts";
 import { isFirstGrant } from "../queue/ledger.ts";
+import { Lastly } from "../storage/lastly.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { LimitedTool } from "../storage/tool_turn_queries.ts";
 import type { CompiledTool } from "./compiled_bundle.ts";
@@ -34,16 +35,18 @@ export async function authorizeToolCalls(
   facts: readonly ToolCallFact[],
 ): Promise<Authorized[]> {
   const { answers, runIds } = await context.store.transaction(async (tx) => {
-    const held = await tx.leases.hold(
-      facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })),
-      true,
-    );
+    // The leases first: of a task that somebody else holds, what is read after it is not used.
+    const [held, called] = await Promise.all([
+      tx.leases.hold(
+        facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })),
+        true,
+      ),
+      tx.tasks.calling(facts.map(({ taskId, turnSequence }) => ({ task_id: taskId, turn_sequence: turnSequence }))),
+      tx.identify(),
+    ]);
     const leases = new Map(held.map((lease) => [`${lease.task_id} ${lease.token} ${lease.session_id}`, lease]));
     const leaseOf = (fact: ToolCallFact) => leases.get(`${fact.taskId} ${fact.token} ${fact.sessionId}`);
-    const placed = facts
-      .filter((fact) => leaseOf(fact) !== undefined)
-      .map(({ taskId, turnSequence }) => ({ task_id: taskId, turn_sequence: turnSequence }));
-    const tasks = new Map((await tx.tasks.calling(placed)).map((task) => [`${task.id} ${task.turn_sequence}`, task]));
+    const tasks = new Map(called.map((task) => [`${task.id} ${task.turn_sequence}`, task]));
     const begun = new Map(held.map((lease) => [lease.task_id, lease.attempt + lease.delivery]));
     const calls: (IdentifiedCall | undefined)[] = [];
     for (const fact of facts) {
@@ -64,6 +67,7 @@ export async function authorizeToolCalls(
         // Policies do not change while this transaction shares their gate.
         return false;
       },
+      ledger.revisions,
     );
     const batch: ToolBatch = { context, now: moment.now, begun, limits, turns, calls: [], journal: [], audit: [] };
     const results: Authorized[] = [];
@@ -74,8 +78,12 @@ export async function authorizeToolCalls(
     }
     await limits.giveBack(tx);
     await turns.write(tx);
-    await Promise.all([tx.ledger.putCalls(batch.calls), tx.ledger.append(batch.journal), tx.audit.insert(batch.audit)]);
-    return { answers: results, runIds: [...new Set([...tasks.values()].map((task) => task.run_id))] };
+    const runIds = [...new Set(held.map((lease) => lease.run_id))];
+    return new Lastly({ answers: results, runIds }, [
+      tx.ledger.putCalls(batch.calls),
+      tx.ledger.append(batch.journal),
+      tx.audit.insert(batch.audit),
+    ]);
   });
   context.hints.runsChanged(runIds);
   return answers;

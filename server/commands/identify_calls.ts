@@ -5,6 +5,7 @@
 import { isJsonObject, type Json, parseJson } from "../../kit/json.ts";
 import { argumentsAsked, isAskedFor, isOfNode } from "../queue/asked_call.ts";
 import { declaredRequestId, placedRequestId } from "../queue/request_id.ts";
+import type { Revisions } from "../storage/bundle_queries.ts";
 import type { ToolCallRow } from "../storage/ledger_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { CallingTask } from "../storage/task_queries.ts";
@@ -41,10 +42,11 @@ export interface IdentifiedCall {
   readonly problem: string | undefined;
 }
 
-/** The rows of a batch's calls, locked, and the tokens that hold their tasks. */
+/** The rows of a batch's calls, locked, and the tokens that hold their tasks; the revisions and the time are of after that. */
 export interface LockedLedger {
   readonly rows: Map<string, ToolCallRow>;
   readonly living: ReadonlySet<string>;
+  readonly revisions: Revisions;
 }
 
 /** The identity of a call. */
@@ -78,11 +80,11 @@ export async function lockLedger(
 ): Promise<LockedLedger> {
   const ids = [...new Set(calls.flatMap((call) => (call === undefined ? [] : [call.requestId])))].sort();
   await tx.ledger.lockKeys(ids.filter((id) => id.startsWith("key:")));
-  const rows = await tx.ledger.lockCalls(ids);
+  const [rows, revisions] = await Promise.all([tx.ledger.lockCalls(ids), tx.bundles.revisions()]);
   const own = new Set(held.map((lease) => lease.token));
   const others = rows.filter((row) => row.state === "granted" && !own.has(row.grant_token));
   const living = await tx.ledger.livingTokens(others.map((row) => ({ task_id: row.task_id, token: row.grant_token })));
-  return { rows: new Map(rows.map((row) => [row.request_id, row])), living: new Set([...living, ...own]) };
+  return { rows: new Map(rows.map((row) => [row.request_id, row])), living: new Set([...living, ...own]), revisions };
 }
 
 function parseArguments(text: string): Json | undefined {

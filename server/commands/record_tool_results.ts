@@ -7,6 +7,7 @@ import { sha256 } from "../../kit/json.ts";
 import { type StoredRecord, type ToolEnd, workerActor } from "../audit/events.ts";
 import { auditRecord, tokenHash } from "../audit/record.ts";
 import { type AnsweredRow, isSameAnswer, needsPerson, type ToolAnswerFact } from "../queue/tool_answer.ts";
+import { Lastly } from "../storage/lastly.ts";
 import type { JournalRow } from "../storage/ledger_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { CommandContext } from "./context.ts";
@@ -27,12 +28,14 @@ export async function recordToolResults(
   facts: readonly ToolResultFact[],
 ): Promise<RecordedResult[]> {
   const { results, runIds } = await context.store.transaction(async (tx) => {
-    const held = await tx.leases.hold(
-      facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId })),
-    );
-    const holding = new Set(held.map((lease) => `${lease.task_id} ${lease.token}`));
     const firsts = firstOfEachGrant(facts);
-    const answered = new Map((await tx.ledger.answer([...firsts].map(grantAnswer))).map((row) => [row.grant_id, row]));
+    const [held, rows] = await Promise.all([
+      tx.leases.hold(facts.map((fact) => ({ task_id: fact.taskId, token: fact.token, session_id: fact.sessionId }))),
+      tx.ledger.answer([...firsts].map(grantAnswer)),
+      tx.identify(),
+    ]);
+    const holding = new Set(held.map((lease) => `${lease.task_id} ${lease.token}`));
+    const answered = new Map(rows.map((row) => [row.grant_id, row]));
     const answers = (fact: ToolResultFact, row = answered.get(fact.grantId)) =>
       firsts.has(fact) && isGrantee(fact, row) && row?.session_id === fact.sessionId;
     const missed = facts.filter((fact) => !answers(fact));
@@ -53,8 +56,8 @@ export async function recordToolResults(
       audit.push(resultRecord(fact, row, holds));
       recorded.push(await judge(tx, context, fact, row, holds));
     }
-    await Promise.all([tx.ledger.appendResults(journal), tx.audit.insert(audit)]);
-    return { results: recorded, runIds: [...new Set([...answered.values()].map((row) => row.run_id))] };
+    const runIds = [...new Set([...answered.values()].map((row) => row.run_id))];
+    return new Lastly({ results: recorded, runIds }, [tx.ledger.appendResults(journal), tx.audit.insert(audit)]);
   });
   context.hints.runsChanged(runIds);
   return results;
