@@ -3,7 +3,7 @@
 
 import { SECOND } from "../kit/units.ts";
 import { addFinishedRuns, settleDatabase } from "./aged_database.ts";
-import { claimTimes } from "./claim_times.ts";
+import { type ClaimTimes, claimTimes } from "./claim_times.ts";
 import { hundredths, type Times, timesOf } from "./figures.ts";
 import { type FinishedRuns, followFinishedRuns } from "./finished.ts";
 import { type Fleet, startFleet } from "./fleet.ts";
@@ -14,6 +14,8 @@ import { SHAPES } from "./shapes.ts";
 import type { SuiteContext } from "./suite.ts";
 import { checkTrail, newestRecord } from "./trail.ts";
 
+/** Runs in flight for each slot: some always wait, for what finds a free slot passes the queue by. */
+const IN_FLIGHT_A_SLOT = 2;
 /** Slots of the worker that serves the backlog, slowly. */
 const BACKLOG_SLOTS = 2;
 /** Part of the time of the open snapshot after which its claims are measured: it has to have aged. */
@@ -23,7 +25,7 @@ const AGED = 0.75;
 interface Stage {
   readonly stage: string;
   readonly runs_per_s: number;
-  readonly claim_ms: Times;
+  readonly claim_ms: ClaimTimes;
   readonly start_ms?: Times;
 }
 
@@ -31,7 +33,7 @@ interface Stage {
 export async function measureGrowth(context: SuiteContext): Promise<object> {
   const { settings, clock, cleanup, progress } = context;
   progress("growth: starting Postgres, a server and a worker");
-  const fleet = await startFleet({ clock, slots: settings.inFlight }, cleanup);
+  const fleet = await startFleet({ clock, slots: Math.ceil(settings.inFlight / IN_FLIGHT_A_SLOT) }, cleanup);
   const base = { clients: [fleet.client], workflow: WORKFLOWS.noop, inFlight: settings.inFlight, clock, progress };
   await followed(fleet, (finished) =>
     keepRunning({ ...base, finished, title: "growth: warming up" }, { runs: settings.warmUp }),

@@ -49,6 +49,7 @@ import { HeadKeeper, type HeadSink } from "./dispatch/head_keeper.ts";
 import { Renewer } from "./dispatch/renewer.ts";
 import { Retention } from "./dispatch/retention.ts";
 import { Sealer } from "./dispatch/sealer.ts";
+import { SessionSeats } from "./dispatch/seats.ts";
 import { SessionRegistry } from "./dispatch/session_registry.ts";
 import { Starter } from "./dispatch/starter.ts";
 import { Tick } from "./dispatch/tick.ts";
@@ -145,6 +146,10 @@ export function createReplica(options: ReplicaOptions): Replica {
   });
   const context: CommandContext = {
     ...{ store, caches: new Caches(options.unattached), ids, log, secrets, redactor: options.redactor, hints },
+    seats: new SessionSeats(
+      () => claimer,
+      () => registry,
+    ),
   };
   const services = createServices(context, (kind, items) => metrics.batch(kind, items), clock);
   const sealer = new Sealer(context, clock);

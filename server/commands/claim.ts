@@ -1,28 +1,17 @@
 // Takes ready tasks from the queue for sessions of this replica, decides for each whether it may leave, and leases them.
 // Called by dispatch/claimer with the free credits of one group of alike sessions. Claims, decisions, leases and records commit together.
-// Locks only the rows it takes (SKIP LOCKED); never locks a run. A denied task is leased too, never sent, and settled as POLICY_DENIED.
+// Locks only the rows it takes (SKIP LOCKED); never locks a run.
 
-import { assert } from "../../kit/errors.ts";
-import { leaseSpanId, traceparentOf } from "../../kit/trace.ts";
-import type { StoredRecord } from "../audit/events.ts";
-import { auditRecord, decisionDetail, targetDetail } from "../audit/record.ts";
-import type { FailureValue } from "../graph/types.ts";
 import { isDecidedAt } from "../policy/compile.ts";
 import type { PolicySet } from "../policy/types.ts";
 import { matchTasks } from "../queue/match.ts";
-import type { Secret } from "../secrets/secret.ts";
 import type { Revisions } from "../storage/bundle_queries.ts";
 import { Lastly } from "../storage/lastly.ts";
-import type { NewLease } from "../storage/lease_queries.ts";
 import type { JournalRow } from "../storage/ledger_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { ClaimedTask } from "../storage/task_queries.ts";
-import { type AgentMeans, agentMeansOf } from "./agent_means.ts";
-import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CommandContext } from "./context.ts";
-import { type DecidedAssignment, decideAssignment } from "./decide_assignment.ts";
-import { noted } from "./decisions.ts";
-import { modelKeyOf } from "./model_key.ts";
+import { type Assigned, isSendable, type Leased, leasedRecord, leaseTask, unsendable } from "./lease_tasks.ts";
 import type { SettleItem } from "./settle_items.ts";
 
 /** Tasks in one claim at most. */
@@ -36,23 +25,6 @@ export interface ClaimingSession {
   readonly free: number;
 }
 
-/** A leased task, ready to be sent. */
-export interface Assigned {
-  readonly sessionId: string;
-  readonly token: string;
-  readonly task: ClaimedTask;
-  readonly bundle: CompiledBundle;
-  readonly journal: readonly JournalRow[];
-  /** W3C trace context of the lease; empty if the run is in no trace. */
-  readonly traceparent: string;
-  /** The key that the agent's model names; absent if it names none. */
-  readonly modelKey?: Secret;
-  /** How an agent outside of the worker is reached; absent for other agents. */
-  readonly agentMeans?: AgentMeans;
-  /** Tools that the model must not hear of, as the agent declares them. */
-  readonly withheldTools: readonly string[];
-}
-
 /** What a claim did. */
 export interface Claimed {
   readonly assigned: readonly Assigned[];
@@ -60,13 +32,6 @@ export interface Claimed {
   readonly denied: readonly SettleItem[];
   /** True when the limit was reached: there may be more. */
   readonly more: boolean;
-}
-
-interface Leased extends Assigned {
-  readonly lease: NewLease;
-  readonly assignment: DecidedAssignment;
-  /** Why it cannot be sent though it is allowed. */
-  readonly failure?: FailureValue;
 }
 
 // What was taken from the queue, and what it is decided by.
@@ -130,50 +95,13 @@ async function lease(
   const leased: Leased[] = [];
   for (const task of tasks) {
     const sessionId = sessionOf.get(task.id) as string;
-    const bundle = await context.caches.bundle(tx, task.bundle_digest);
-    const token = context.ids.token();
-    const journal = journals.get(task.id) ?? [];
     const worker = sessions.find((session) => session.sessionId === sessionId)?.worker ?? "";
+    const bundle = await context.caches.bundle(tx, task.bundle_digest);
+    const journal = journals.get(task.id) ?? [];
     const first = undispatched.has(task.run_id);
-    const assignment = decideAssignment(task, { live, now: revisions.now, bundle, first });
-    const withheldTools = assignment.withheld.map(({ name }) => name);
-    const row = {
-      task_id: task.id,
-      run_id: task.run_id,
-      token,
-      session_id: sessionId,
-      worker,
-      attempt: task.attempt,
-      delivery: task.deliveries,
-      journal_length: journal.length,
-      withheld: withheldTools,
-    };
-    // Keys and addresses leave the server only after the agent was allowed.
-    const { allowed } = assignment.decided.decision;
-    const traceparent = leaseTraceparent(task, sessionId);
-    const needs = allowed
-      ? { ...modelKeyOf(context, bundle, task.agent), ...agentMeansOf(context, bundle, task, traceparent) }
-      : {};
-    leased.push({
-      sessionId,
-      token,
-      task,
-      bundle,
-      journal,
-      traceparent,
-      withheldTools,
-      lease: row,
-      assignment,
-      ...needs,
-    });
+    leased.push(leaseTask(context, { task, bundle, journal, sessionId, worker, first }, { live, now: revisions.now }));
   }
   return leased;
-}
-
-function leaseTraceparent(task: ClaimedTask, sessionId: string): string {
-  if (task.trace_id === "") return "";
-  const spanId = leaseSpanId({ taskId: task.id, attempt: task.attempt, delivery: task.deliveries, sessionId });
-  return traceparentOf({ traceId: task.trace_id, spanId, sampled: task.trace_sampled });
 }
 
 // Unknown policies may decide.
@@ -205,46 +133,4 @@ async function undispatchedRuns(
 async function journalsOf(tx: StoreQueries, tasks: readonly ClaimedTask[]): Promise<Map<string, JournalRow[]>> {
   const rows = await tx.ledger.journal(tasks.filter((task) => !task.fresh).map((task) => task.id));
   return Map.groupBy(rows, (row) => row.task_id);
-}
-
-function leasedRecord({ task, lease, bundle, assignment }: Leased): StoredRecord {
-  const { decided, run, withheld } = assignment;
-  const runDecision = run && noted(run).decision;
-  const withheldTools = withheld.map(({ name, decided: { decision, input } }) => {
-    return { name, decision: decisionDetail(decision, input) };
-  });
-  const agent = bundle.agents.get(task.agent)?.agent;
-  assert(agent !== undefined, `the bundle of task ${task.id} has agent ${task.agent}`);
-  return auditRecord({
-    kind: "task.leased",
-    namespace: task.namespace,
-    runId: task.run_id,
-    taskId: task.id,
-    actor: "server",
-    detail: {
-      node: task.node,
-      iteration: task.iteration,
-      attempt: task.attempt,
-      agent: task.agent,
-      target: targetDetail(agent),
-      ...(task.item >= 0 && { item: task.item }),
-      sessionId: lease.session_id,
-      worker: lease.worker,
-      delivery: task.deliveries,
-      ...noted(decided),
-      ...(runDecision && { runDecision }),
-      ...(withheldTools.length > 0 && { withheldTools }),
-    },
-  });
-}
-
-function isSendable({ assignment, failure }: Leased): boolean {
-  return assignment.decided.decision.allowed && failure === undefined;
-}
-
-function unsendable({ task, token, sessionId, assignment, failure }: Leased): SettleItem {
-  const { decided, subject } = assignment;
-  const presented = { taskId: task.id, token, sessionId };
-  if (failure !== undefined) return { type: "fail", ...presented, failure };
-  return { type: "denied", ...presented, ...decided, subject };
 }

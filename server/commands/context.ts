@@ -7,6 +7,7 @@ import type { SecretAccess } from "../secrets/secret_access.ts";
 import type { Store } from "../storage/store.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { Caches } from "./caches.ts";
+import type { Seats } from "./new_leases.ts";
 
 /** A task of a session of this or another replica that is to be stopped. */
 export interface CancelOrder {
@@ -42,4 +43,6 @@ export interface CommandContext {
   /** Knows every secret that this replica handed out; what workers tell passes through it before it is used. */
   readonly redactor: Redactor;
   readonly hints: Hints;
+  /** Where new tasks may go at once; absent: all are queued. */
+  readonly seats?: Seats;
 }

@@ -12,10 +12,12 @@ import { startsAtOnce } from "../queue/concurrency.ts";
 import type { BundleRow } from "../storage/bundle_queries.ts";
 import type { NewGroup } from "../storage/group_queries.ts";
 import { Lastly } from "../storage/lastly.ts";
+import type { NewLease } from "../storage/lease_queries.ts";
 import type { NewRun, NodeRecord } from "../storage/run_queries.ts";
 import type { RouteRequirements } from "../storage/schema.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { NewTaskRow, ReadyRow } from "../storage/task_queries.ts";
+import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CommandContext } from "./context.ts";
 import type { InvokeInput, InvokeResult } from "./control_plane.ts";
 import { decideLive, type Moment } from "./decide_live.ts";
@@ -23,7 +25,8 @@ import { noted } from "./decisions.ts";
 import { deniedError, noRoomError } from "./invocation_errors.ts";
 import { type InvokeItem, type JudgedInvocation, judgeInvocation } from "./judge_invocation.ts";
 import type { LimitCounts } from "./limit_counts.ts";
-import { type PreparedInvocation, queueRun, startRun } from "./prepare_invocation.ts";
+import { NewLeases, type NewTask } from "./new_leases.ts";
+import { type NewRunRows, type PreparedInvocation, queueRun, startRun } from "./prepare_invocation.ts";
 import { readRun } from "./read_runs.ts";
 import { invokerOf, requesterView } from "./requester.ts";
 import { edgeViews, nodeViews, runView } from "./run_views.ts";
@@ -40,7 +43,8 @@ interface Writes {
   readonly runs: NewRun[];
   readonly nodes: NodeRecord[];
   readonly tasks: NewTaskRow[];
-  readonly ready: ReadyRow[];
+  /** Of these tasks, those to be queued or leased. */
+  readonly fresh: NewTask[];
   readonly audit: StoredRecord[];
 }
 
@@ -57,9 +61,10 @@ export function requestDigest(input: InvokeInput): string {
 
 /** See the file header. @throws DomainError for database trouble: nothing of the batch happened */
 export async function invoke(context: CommandContext, items: readonly InvokeItem[]): Promise<(InvokeResult | Error)[]> {
-  const { outcomes, writes, open } = await planAndStore(context, items);
+  const { outcomes, writes, open, leased } = await planAndStore(context, items);
   context.caches.markStored([...writes.bundles.keys()]);
   if (writes.ready.length > 0) context.hints.workReady();
+  if (leased.length > 0) context.hints.runsChanged(leased);
   if (open.length > 0) context.hints.slotsFree(open);
   return await Promise.all(
     outcomes.map(async (outcome) => {
@@ -73,13 +78,16 @@ export async function invoke(context: CommandContext, items: readonly InvokeItem
 // have removed a bundle that no run used; the second time it is stored again.
 async function planAndStore(context: CommandContext, items: readonly InvokeItem[]) {
   for (let tries = 1; ; tries += 1) {
+    const leases = new NewLeases(context);
     try {
-      return await context.store.transaction(async (tx) => {
-        const planned = await plan(tx, context, items);
+      const stored = await context.store.transaction(async (tx) => {
+        const planned = await plan(tx, context, items, leases);
         const { open, statements } = await flush(tx, planned.writes);
         return new Lastly({ ...planned, open }, statements);
       });
+      return { ...stored, leased: leases.send() };
     } catch (error) {
+      leases.giveBack();
       const constraint = error instanceof DomainError ? error.metadata["constraint"] : undefined;
       const removed = constraint === "run_bundle_digest_fkey";
       if (removed) context.caches.forgetStored();
@@ -89,8 +97,14 @@ async function planAndStore(context: CommandContext, items: readonly InvokeItem[
   }
 }
 
-async function plan(tx: StoreQueries, context: CommandContext, items: readonly InvokeItem[]) {
-  const [first, revisions] = await Promise.all([findFirstRuns(tx, items), tx.bundles.revisions(), tx.identify(true)]);
+async function plan(tx: StoreQueries, context: CommandContext, items: readonly InvokeItem[], leases: NewLeases) {
+  const gate = leases.mayLease ? tx.bundles.shareGate() : undefined;
+  const [first, revisions] = await Promise.all([
+    findFirstRuns(tx, items),
+    tx.bundles.revisions(),
+    tx.identify(true),
+    gate,
+  ]);
   const slots = new Slots();
   const { judged, limits, moment } = await decideLive(
     tx,
@@ -107,13 +121,14 @@ async function plan(tx: StoreQueries, context: CommandContext, items: readonly I
     runs: [],
     nodes: [],
     tasks: [],
-    ready: [],
+    fresh: [],
     audit: [],
   };
   const planning = { first, limits, now: moment.now, writes };
   const outcomes = items.map((item, index) => planOne(context, item, judged[index], planning));
   await limits.giveBack(tx);
-  return { outcomes, writes };
+  const { ready, leases: leased, audit } = await leases.lease(tx, writes.fresh, moment);
+  return { outcomes, writes: { ...writes, ready, leased, audit: [...writes.audit, ...audit] } };
 }
 
 function groupsOf(judged: readonly (JudgedInvocation | undefined)[]): NewGroup[] {
@@ -196,7 +211,7 @@ function planOne(
   writes.runs.push(started.run);
   writes.nodes.push(...started.nodes);
   writes.tasks.push(...started.tasks);
-  writes.ready.push(...started.ready);
+  writes.fresh.push(...newTasks(started, bundle));
   writes.audit.push(
     auditRecord({
       kind: "run.created",
@@ -223,6 +238,14 @@ function planOne(
     nodes: nodeViews(bundle, started.nodes, true),
   };
   return { run: { ...run, edges: edgeViews(bundle, started.nodes) }, duplicate: false };
+}
+
+function newTasks({ run, tasks, ready }: NewRunRows, bundle: CompiledBundle): NewTask[] {
+  const rows = new Map(tasks.map((task) => [task.id, task]));
+  return ready.flatMap((one) => {
+    const task = rows.get(one.task_id);
+    return task === undefined ? [] : [{ ready: one, task, run, bundle }];
+  });
 }
 
 function store(context: CommandContext, writes: Writes, row: BundleRow, prepared: PreparedInvocation): void {
@@ -255,7 +278,7 @@ async function findFirstRuns(tx: StoreQueries, items: readonly InvokeItem[]): Pr
 }
 
 // Gives groups in which somebody waits although a slot is free, and what is on its way.
-async function flush(tx: StoreQueries, writes: Writes) {
+async function flush(tx: StoreQueries, writes: Writes & { ready: readonly ReadyRow[]; leased: readonly NewLease[] }) {
   const open = await writes.slots.write(tx);
   const statements = [
     tx.bundles.insert([...writes.bundles.values()]),
@@ -264,6 +287,7 @@ async function flush(tx: StoreQueries, writes: Writes) {
     tx.runs.insertNodes(writes.nodes),
     tx.tasks.insert(writes.tasks),
     tx.tasks.enqueue(writes.ready),
+    tx.leases.insert(writes.leased),
     tx.audit.insert(writes.audit),
   ];
   return { open, statements };

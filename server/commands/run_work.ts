@@ -14,6 +14,7 @@ import { isTerminal, RUN_TRANSITIONS, type RunCause, type RunState } from "../qu
 import type { LockedRun, NodeRecord, RunChange } from "../storage/run_queries.ts";
 import type { NewTaskRow, ReadyRow, ReleasedTask, TaskRow } from "../storage/task_queries.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
+import type { NewTask } from "./new_leases.ts";
 import { nodeRecord } from "./node_rows.ts";
 import { madeTransitions, priorityOf, taskRows } from "./task_rows.ts";
 
@@ -176,6 +177,16 @@ export class RunWork {
     const released = this.#released;
     this.#released = [];
     return released;
+  }
+
+  /** Tasks that steps of the graph made and that may go on at once, for new_leases.ts. */
+  next(): NewTask[] {
+    const made = new Map(this.tasks.map((task) => [task.id, task]));
+    return this.ready.flatMap((ready) => {
+      const task = made.get(ready.task_id);
+      if (task === undefined || task.replay_of !== null || !ready.fresh) return [];
+      return [{ ready, task, run: this.run, bundle: this.bundle }];
+    });
   }
 
   /** Queues a task that no step of the graph made: the replay of a dead letter. It waits if its run has to wait for its turn. */

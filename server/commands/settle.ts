@@ -10,7 +10,7 @@ import { settlingOrder } from "../queue/fence.ts";
 import { failsByTool } from "../queue/outcome.ts";
 import type { LineageCall } from "../queue/replay.ts";
 import { Lastly } from "../storage/lastly.ts";
-import type { HeldTask, LosingTask } from "../storage/lease_queries.ts";
+import type { HeldTask, LosingTask, NewLease } from "../storage/lease_queries.ts";
 import type { LockedRun, StoredNode } from "../storage/run_queries.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { TaskRow } from "../storage/task_queries.ts";
@@ -19,6 +19,7 @@ import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CancelReason, CommandContext } from "./context.ts";
 import { endSuperseded } from "./end_superseded.ts";
 import { loadItems } from "./load_items.ts";
+import { NewLeases } from "./new_leases.ts";
 import { nodeRow } from "./node_rows.ts";
 import { RunWork } from "./run_work.ts";
 import type { SettleItem, SettleVerdict } from "./settle_items.ts";
@@ -29,24 +30,34 @@ import { Slots } from "./slots.ts";
 
 /** Settles a batch; one verdict an item, in order. @throws DomainError for database trouble: nothing of the batch happened */
 export async function settle(context: CommandContext, items: readonly SettleItem[]): Promise<SettleVerdict[]> {
-  const done = await context.store.transaction((tx) => settleIn(tx, context, items));
-  if (done.settlement.queued) context.hints.workReady();
+  const leases = new NewLeases(context);
+  const done = await context.store
+    .transaction((tx) => settleIn(tx, context, items, leases))
+    .catch((error: unknown) => {
+      leases.giveBack();
+      throw error;
+    });
+  leases.send();
+  if (done.queued) context.hints.workReady();
   if (done.open.length > 0) context.hints.slotsFree(done.open);
   context.hints.runsChanged(done.settlement.changedRuns());
   context.hints.cancel(done.settlement.cancels);
   return done.verdicts;
 }
 
-async function settleIn(tx: StoreQueries, context: CommandContext, items: readonly SettleItem[]) {
+async function settleIn(tx: StoreQueries, context: CommandContext, items: readonly SettleItem[], leases: NewLeases) {
   const taskIds = unique(items.flatMap((item) => ("taskId" in item ? [item.taskId] : [])));
   const runIds = unique(items.flatMap((item) => ("runId" in item ? [item.runId] : [])));
+  const gate = leases.mayLease ? tx.bundles.shareGate() : undefined;
   // The lock comes first; what is read after it is what no other settling transaction changes any more.
-  const [locked, found, held, nodes] = await Promise.all([
+  const [locked, found, held, nodes, revisions] = await Promise.all([
     tx.runs.lock(runIds, taskIds),
     tx.tasks.byId(taskIds),
     holdTokens(tx, items),
     tx.runs.nodes(runIds, taskIds),
+    leases.mayLease ? tx.bundles.revisions() : undefined,
     tx.identify(),
+    gate,
   ]);
   const tasks = new Map(found.map((task) => [task.id, task]));
   const endings = unique(found.map((task) => `${task.run_id} ${task.node}`));
@@ -61,8 +72,12 @@ async function settleIn(tx: StoreQueries, context: CommandContext, items: readon
   }
   await endSuperseded(tx, settlement);
   await stopLiveTasks(tx, settlement);
-  const { open, statements } = await flush(tx, settlement);
-  return new Lastly({ settlement, verdicts, open }, statements);
+  const writes = settlement.writes();
+  const leased = await leases.lease(tx, writes.next, revisions, writes.ready);
+  const ready = [...writes.ready, ...leased.ready];
+  const audit = [...writes.audit, ...leased.audit];
+  const { open, statements } = await flush(tx, { ...writes, ready, audit }, leased.leases);
+  return new Lastly({ settlement, verdicts, open, queued: ready.length > 0 }, statements);
 }
 
 // Of the tasks of tool nodes that fail by their tool, now or when they were parked, those whose tool ran out of time last.
@@ -201,14 +216,14 @@ function cancelReason(work: RunWork): CancelReason {
 }
 
 // Gives groups in which somebody waits although a slot is free, and what is on its way.
-async function flush(tx: StoreQueries, settlement: Settlement) {
-  const writes = settlement.writes();
+async function flush(tx: StoreQueries, writes: SettlementWrites, leases: readonly NewLease[]) {
   const rows = [
     tx.leases.delete(writes.endedLeases),
     tx.tasks.update(writes.taskChanges),
     tx.ledger.dropUnansweredTurn(writes.newAttempts),
     tx.tasks.insert(writes.newTasks),
     tx.tasks.enqueue(writes.ready),
+    tx.leases.insert(leases),
     tx.runs.updateNodes(writes.nodes),
     tx.runs.update(writes.runs),
     tx.ledger.putCalls(writes.deniedCalls),

@@ -18,6 +18,7 @@ import type { NodeRecord, RunChange } from "../storage/run_queries.ts";
 import type { NewTaskRow, ReadyRow, TaskChange, TaskRow } from "../storage/task_queries.ts";
 import type { CompiledBundle } from "./compiled_bundle.ts";
 import type { CancelOrder, CancelReason } from "./context.ts";
+import type { NewTask } from "./new_leases.ts";
 import type { RunWork } from "./run_work.ts";
 import { outcomeDigest, type ReplayPlan } from "./settle_items.ts";
 
@@ -28,6 +29,8 @@ export interface SettlementWrites {
   readonly newAttempts: string[];
   readonly newTasks: NewTaskRow[];
   readonly ready: ReadyRow[];
+  /** Tasks that follow one that ended: to be leased, or queued like the others. */
+  readonly next: NewTask[];
   readonly nodes: NodeRecord[];
   readonly runs: RunChange[];
   /** Runs that gave their slot back, or their place in the queue, or that wait for a slot now. */
@@ -73,8 +76,6 @@ export type TaskPatch = Partial<Omit<TaskChange, "id" | "state">>;
 export class Settlement {
   readonly cancels: CancelOrder[] = [];
   readonly ids: Ids;
-  /** True when a task was put into the queue. */
-  queued = false;
   readonly #works: ReadonlyMap<string, RunWork>;
   readonly #tasks: Map<string, TaskRow>;
   readonly #held: Map<string, HeldTask & Partial<LosingTask>>;
@@ -329,14 +330,16 @@ export class Settlement {
     const works = [...this.#works.values()];
     for (const work of works) this.#recordEnd(work);
     const newTasks = works.flatMap((work) => work.tasks);
+    const next = works.filter(({ run }) => this.#gotOn(run.id)).flatMap((work) => work.next());
+    const following = new Set(next.map(({ ready }) => ready));
     const ready = [...this.#ready.values(), ...works.flatMap((work) => work.ready)];
-    this.queued = ready.length > 0;
     return {
       endedLeases: [...this.#endedLeases],
       taskChanges: [...this.#taskChanges.values()],
       newAttempts: this.#newAttempts,
       newTasks,
-      ready,
+      ready: ready.filter((row) => !following.has(row)),
+      next,
       nodes: works.flatMap((work) => work.nodeRecords()),
       runs: works.filter((work) => work.touched).map((work) => work.change()),
       moves: works.flatMap(({ run: { concurrency_group: group, slot: from }, slot: to }) =>
@@ -348,6 +351,13 @@ export class Settlement {
       replays: this.#replays,
       audit: this.#audit,
     };
+  }
+
+  // A task of the run ended in this batch: so something of it has left the server before.
+  #gotOn(runId: string): boolean {
+    return [...this.#taskChanges.values()].some(
+      ({ id, end_time }) => end_time !== null && this.#tasks.get(id)?.run_id === runId,
+    );
   }
 
   // Transitions that no task record took, such as those of a run that a deadline stopped.

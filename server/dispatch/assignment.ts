@@ -9,7 +9,7 @@ import {
   type JournalEntry,
   JournalEntrySchema,
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
-import type { Assigned } from "../commands/claim.ts";
+import type { Assigned } from "../commands/lease_tasks.ts";
 import type { JournalRow } from "../storage/ledger_queries.ts";
 import { wireAgent } from "./grant_wire.ts";
 import { INLINE_PAYLOAD_BYTES_MAX } from "./timing.ts";

@@ -4,13 +4,19 @@
 // Routes of which the queue gave all that it had are not asked for again because of a credit, only once there may be work.
 
 import { messageOf } from "../../kit/errors.ts";
-import { type Assigned, type Claimed, type ClaimingSession, claim } from "../commands/claim.ts";
+import { type Claimed, type ClaimingSession, claim } from "../commands/claim.ts";
 import type { CommandContext } from "../commands/context.ts";
 import type { CommandServices } from "../commands/services.ts";
 import { canServe } from "../queue/route.ts";
 import type { RouteRequirements } from "../storage/schema.ts";
 import type { SessionRegistry } from "./session_registry.ts";
 import type { WorkerSession } from "./worker_session.ts";
+
+/** Sessions that serve the same routes. */
+export interface SessionGroup {
+  readonly routes: string[];
+  readonly sessions: WorkerSession[];
+}
 
 /** See the file header. */
 export class Claimer {
@@ -81,9 +87,15 @@ export class Claimer {
     }
   }
 
+  /** Sessions with free slots for whose routes the queue has nothing, as far as it is known. */
+  idleGroups(): SessionGroup[] {
+    if (this.#stopped || this.#drained.size === 0) return [];
+    return [...this.#groups()].filter(([key]) => this.#drained.has(key)).map(([, group]) => group);
+  }
+
   // Sessions that serve the same routes claim together.
-  #groups(): Map<string, { routes: string[]; sessions: WorkerSession[] }> {
-    const groups = new Map<string, { routes: string[]; sessions: WorkerSession[] }>();
+  #groups(): Map<string, SessionGroup> {
+    const groups = new Map<string, SessionGroup>();
     for (const session of this.#registry().sessions()) {
       if (session.free === 0) continue;
       const routes = [...this.#routes]
@@ -115,18 +127,10 @@ export class Claimer {
   }
 
   #send(claimed: Claimed, sessions: readonly WorkerSession[]): void {
-    const bySession = Map.groupBy(claimed.assigned, (assigned: Assigned) => assigned.sessionId);
+    const bySession = Map.groupBy(claimed.assigned, (assigned) => assigned.sessionId);
     for (const session of sessions) {
       const own = bySession.get(session.id);
-      if (own === undefined || session.assign(own)) continue;
-      const held = own.map(({ task, token }) => ({
-        taskId: task.id,
-        token,
-        route: task.route,
-        accepted: false,
-        stopping: false,
-      }));
-      this.#registry().giveBack(session, held, "unsent", "the stream was gone before the assignment was sent");
+      if (own !== undefined) this.#registry().assign(session, own);
     }
   }
 }

@@ -9,6 +9,7 @@ import { type Hello, type Welcome, WelcomeSchema } from "../../proto/gen/orloj/v
 import { workerActor } from "../audit/events.ts";
 import { auditRecord } from "../audit/record.ts";
 import type { CancelOrder, CommandContext } from "../commands/context.ts";
+import type { Assigned } from "../commands/lease_tasks.ts";
 import type { CommandServices } from "../commands/services.ts";
 import type { Principal } from "../commands/views.ts";
 import type { LossReason } from "../queue/loss.ts";
@@ -211,6 +212,16 @@ export class SessionRegistry implements SessionHost {
 
   renewalsPending(session: WorkerSession): void {
     this.#options.onRenewal(session);
+  }
+
+  /** Sends leased tasks; what cannot be sent, because the stream is gone, is given back. */
+  assign(session: WorkerSession, tasks: readonly Assigned[]): void {
+    if (session.assign(tasks)) return;
+    const held = tasks.map(({ task, token }) => ({
+      ...{ taskId: task.id, token, route: task.route },
+      ...{ accepted: false, stopping: false },
+    }));
+    this.giveBack(session, held, "unsent", "the stream was gone before the assignment was sent");
   }
 
   giveBack(session: WorkerSession, held: readonly HeldAssignment[], reason: LossReason, note: string): void {

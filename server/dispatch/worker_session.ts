@@ -16,8 +16,8 @@ import {
   type TaskLog,
   type YieldLeases,
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
-import type { Assigned } from "../commands/claim.ts";
 import type { CancelOrder } from "../commands/context.ts";
+import type { Assigned } from "../commands/lease_tasks.ts";
 import type { Principal } from "../commands/views.ts";
 import { Rests } from "../queue/rests.ts";
 import type { WorkerCapabilities } from "../queue/route.ts";
@@ -94,6 +94,8 @@ export class WorkerSession implements ConnectedWorker {
   #failure: unknown;
   #polite = false;
   #credit = 0;
+  /** Of it, what is kept for tasks whose leases are on their way to the database. */
+  #reserved = 0;
   #lastSeenSequence = 0n;
   #sequence = 0n;
 
@@ -107,10 +109,15 @@ export class WorkerSession implements ConnectedWorker {
     return this.#phase === "open";
   }
 
-  /** Free slots: the credit less what was assigned after the worker counted it. */
+  /** Free slots: the credit less what was assigned after the worker counted it, and what is kept. */
   get free(): number {
     if (!this.isOpen || this.draining) return 0;
-    return Math.max(0, this.#credit - Number(this.#sequence - this.#lastSeenSequence));
+    return Math.max(0, this.#credit - this.#reserved - Number(this.#sequence - this.#lastSeenSequence));
+  }
+
+  /** Keeps free slots for tasks that are being leased; negative: no more. */
+  reserve(slots: number): void {
+    this.#reserved += slots;
   }
 
   /** False while tasks of the route are not offered because they came back. */

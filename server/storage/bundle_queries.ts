@@ -3,6 +3,7 @@
 
 import { sql } from "kysely";
 import { bulkInsert, type Queryable } from "./bulk.ts";
+import { DECIDING } from "./policy_gate.ts";
 import type { RouteRequirements } from "./schema.ts";
 
 /** What a decision may read of a resource. */
@@ -44,6 +45,11 @@ export function bundleQueries(db: Queryable) {
         select (select value::text from revision where name = 'catalog') as catalog,
           (select value::text from revision where name = 'policy') as policy, clock_timestamp() as now`.execute(db);
       return result.rows[0] as Revisions;
+    },
+
+    /** Shares the gate of policy_gate.ts from here on: what the transaction decides by policies that it reads after that is on record before a change of them is acknowledged. */
+    async shareGate(): Promise<void> {
+      await sql`with ${DECIDING} select from gate`.execute(db);
     },
 
     /** Current documents of some namespaces, for resolving bundles. */

@@ -1,6 +1,6 @@
 // The gate between decisions and changes of policies: a lock that deciding transactions share and a change holds alone at its end.
-// Used inside the first statement of a deciding transaction (lease_queries, task_queries) and by resources.ts; costs no statement of its own
-// there. So a change is acknowledged only after every grant that was decided without it is on record, and later ones see it. Without the
+// Used inside the first statement of a deciding transaction (lease_queries, task_queries), as its first statement (bundle_queries), and by
+// resources.ts. So a change is acknowledged only after every grant that was decided without it is on record, and later ones see it. Without the
 // gate test/commands/policy_race.test.ts found 67 grants on record after the acknowledgement of 400 changes.
 // Lock order: before every row lock of a deciding transaction; after every row lock of a change.
 

@@ -180,6 +180,10 @@ export interface LockedRun {
   readonly concurrency_group: string | null;
   readonly slot: Slot;
   readonly queue_order: bigint | null;
+  readonly tags: Record<string, string>;
+  readonly metadata: Record<string, string>;
+  readonly trace_id: string;
+  readonly trace_sampled: boolean;
   /** Database time of the lock. */
   readonly now: Date;
 }
@@ -237,7 +241,7 @@ export function runQueries(db: Queryable) {
       const result = await sql<LockedRun>`
         select id, namespace, workflow, bundle_digest, state, cause, conditions, requester, input, failure_class,
           failure_message, stop_reason, priority, grace_ms, start_time, due_time, remaining_ms, concurrency_group, slot, queue_order,
-          clock_timestamp() as now
+          tags, metadata, trace_id, trace_sampled, clock_timestamp() as now
         from run
         where id = any(${runsAndRunsOf(runIds, taskIds)})
         order by id

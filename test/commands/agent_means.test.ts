@@ -2,8 +2,8 @@
 // one key for the whole lineage of the task.
 
 import { expect, test } from "vitest";
-import type { Assigned } from "../../server/commands/claim.ts";
 import type { CommandContext } from "../../server/commands/context.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { replayDeadLetter } from "../../server/commands/replay_dead_letters.ts";
 import { createServices } from "../../server/commands/services.ts";
 import { validateManifests } from "../../server/commands/validate.ts";

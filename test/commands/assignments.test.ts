@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import { authorizeToolCalls } from "../../server/commands/authorize_tool_call.ts";
-import type { Assigned } from "../../server/commands/claim.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { assignmentFrame } from "../../server/dispatch/assignment.ts";
 import { agent, document, flow, policy, tool } from "./command_manifests.ts";
 import { BROKEN, commandStage, DONE, lostOf, outcomeOf, TIMEOUT } from "./command_stage.ts";

@@ -2,7 +2,7 @@
 
 import { beforeEach, expect, test } from "vitest";
 import { authorizeToolCalls } from "../../server/commands/authorize_tool_call.ts";
-import type { Assigned } from "../../server/commands/claim.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { recordToolResults } from "../../server/commands/record_tool_results.ts";
 import type { Authorized, ToolCallFact, ToolResultFact } from "../../server/commands/tool_facts.ts";
 import { policy } from "./command_manifests.ts";

@@ -3,7 +3,7 @@
 
 import fc from "fast-check";
 import { afterEach, expect, test } from "vitest";
-import type { Assigned } from "../../server/commands/claim.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { replayDeadLetter } from "../../server/commands/replay_dead_letters.ts";
 import { createServices } from "../../server/commands/services.ts";
 import { settle } from "../../server/commands/settle.ts";

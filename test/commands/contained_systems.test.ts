@@ -1,7 +1,7 @@
 // Systems in systems through the commands: what a run is made of, whose policies count, what its views show, and what apply refuses.
 
 import { beforeAll, expect, test } from "vitest";
-import type { Assigned } from "../../server/commands/claim.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { readRun } from "../../server/commands/read_runs.ts";
 import { document, flow, policy } from "./command_manifests.ts";
 import { type CommandStage, commandStage, DONE, outcomeOf } from "./command_stage.ts";

@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import { authorizeToolCalls } from "../../server/commands/authorize_tool_call.ts";
-import type { Assigned } from "../../server/commands/claim.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { listDeadLetters, readDeadLetter } from "../../server/commands/read_dead_letters.ts";
 import { recordToolResults } from "../../server/commands/record_tool_results.ts";
 import { recordTurns } from "../../server/commands/record_turns.ts";

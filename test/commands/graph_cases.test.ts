@@ -2,7 +2,7 @@
 // Every outcome is one transaction of its own; what is superseded must be neither queued nor leased afterwards.
 
 import { beforeAll, describe, expect, test } from "vitest";
-import type { Assigned } from "../../server/commands/claim.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import type { SettleItem } from "../../server/commands/settle_items.ts";
 import {
   caseAgents,

@@ -2,7 +2,7 @@
 // Called by test/commands/concurrency*.test.ts.
 
 import { expect } from "vitest";
-import type { Assigned } from "../../server/commands/claim.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { startQueued } from "../../server/commands/start_queued.ts";
 import { flow } from "./command_manifests.ts";
 import type { CommandStage } from "./command_stage.ts";

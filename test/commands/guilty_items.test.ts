@@ -3,7 +3,7 @@
 
 import { beforeAll, expect, test } from "vitest";
 import type { Coalescer } from "../../kit/coalescer.ts";
-import type { Assigned } from "../../server/commands/claim.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { createServices } from "../../server/commands/services.ts";
 import { ana, commandStage } from "./command_stage.ts";
 

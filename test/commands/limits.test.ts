@@ -3,8 +3,8 @@
 import { expect, test } from "vitest";
 import { MINUTE } from "../../kit/units.ts";
 import { authorizeToolCalls } from "../../server/commands/authorize_tool_call.ts";
-import type { Assigned } from "../../server/commands/claim.ts";
 import { invoke } from "../../server/commands/invoke.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { recordToolResults } from "../../server/commands/record_tool_results.ts";
 import { removeLeftovers } from "../../server/commands/remove_expired.ts";
 import { replayDeadLetter } from "../../server/commands/replay_dead_letters.ts";

@@ -4,7 +4,7 @@
 import { expect, test } from "vitest";
 import { authorizeToolCalls } from "../../server/commands/authorize_tool_call.ts";
 import { Caches } from "../../server/commands/caches.ts";
-import type { Assigned } from "../../server/commands/claim.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { recordToolResults } from "../../server/commands/record_tool_results.ts";
 import { readServerConfig } from "../../server/config.ts";
 import { agent, document, flow, tool } from "./command_manifests.ts";

@@ -1,7 +1,7 @@
 // Dead letters in and behind loops of runs that have ended: the new run goes on in the round in which the old one stopped.
 
 import { expect, test } from "vitest";
-import type { Assigned } from "../../server/commands/claim.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { replayDeadLetter } from "../../server/commands/replay_dead_letters.ts";
 import { createServices } from "../../server/commands/services.ts";
 import type { WorkerOutcome } from "../../server/commands/settle_items.ts";

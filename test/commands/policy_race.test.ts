@@ -4,8 +4,8 @@
 import { expect, test } from "vitest";
 import { seededRandom } from "../../kit/random.ts";
 import { authorizeToolCalls } from "../../server/commands/authorize_tool_call.ts";
-import type { Assigned } from "../../server/commands/claim.ts";
 import type { CommandContext } from "../../server/commands/context.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { recordTurns } from "../../server/commands/record_turns.ts";
 import { policy } from "./command_manifests.ts";
 import { commandStage } from "./command_stage.ts";

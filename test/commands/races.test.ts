@@ -2,7 +2,7 @@
 // barrier, and lets go once both wait for it: Postgres then serves them in the order in which they came.
 
 import { expect, test } from "vitest";
-import type { Assigned } from "../../server/commands/claim.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { recordTurns } from "../../server/commands/record_turns.ts";
 import { settle } from "../../server/commands/settle.ts";
 import type { SettleItem, SettleVerdict } from "../../server/commands/settle_items.ts";

@@ -2,7 +2,7 @@
 
 import { beforeEach, expect, test } from "vitest";
 import { authorizeToolCalls } from "../../server/commands/authorize_tool_call.ts";
-import type { Assigned } from "../../server/commands/claim.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { recordToolResults } from "../../server/commands/record_tool_results.ts";
 import type { ToolResultFact } from "../../server/commands/tool_facts.ts";
 import { commandStage, lostOf, stopOf } from "./command_stage.ts";

@@ -2,8 +2,8 @@
 
 import { expect, test } from "vitest";
 import { authorizeToolCalls } from "../../server/commands/authorize_tool_call.ts";
-import type { Assigned } from "../../server/commands/claim.ts";
 import type { CommandContext } from "../../server/commands/context.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { recordToolResults } from "../../server/commands/record_tool_results.ts";
 import { recordTurns } from "../../server/commands/record_turns.ts";
 import { validateManifests } from "../../server/commands/validate.ts";

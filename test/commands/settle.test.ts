@@ -2,7 +2,7 @@
 
 import { sql } from "kysely";
 import { expect, test } from "vitest";
-import type { Assigned } from "../../server/commands/claim.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { createServices } from "../../server/commands/services.ts";
 import type { SettleItem } from "../../server/commands/settle_items.ts";
 import { structuralDenial } from "../../server/policy/evaluate.ts";

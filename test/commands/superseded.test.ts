@@ -1,7 +1,7 @@
 // Tasks of nodes that a loop begins anew: whatever they are doing, they end without effect, and what is said of them later changes nothing.
 
 import { beforeAll, expect, test } from "vitest";
-import type { Assigned } from "../../server/commands/claim.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { agent, flow } from "./command_manifests.ts";
 import { type CommandStage, commandStage, DONE, outcomeOf, TIMEOUT } from "./command_stage.ts";
 

@@ -2,7 +2,7 @@
 // Called by graph_cases.test.ts and contained_systems.test.ts.
 
 import { authorizeToolCalls } from "../../server/commands/authorize_tool_call.ts";
-import type { Assigned } from "../../server/commands/claim.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { recordToolResults } from "../../server/commands/record_tool_results.ts";
 import type { SettleItem } from "../../server/commands/settle_items.ts";
 import type { CommandStage } from "./command_stage.ts";

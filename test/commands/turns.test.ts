@@ -1,7 +1,7 @@
 // Turns: one journal without gaps, idempotent by sequence, fenced by token.
 
 import { beforeEach, expect, test } from "vitest";
-import type { Assigned } from "../../server/commands/claim.ts";
+import type { Assigned } from "../../server/commands/lease_tasks.ts";
 import { recordTurns } from "../../server/commands/record_turns.ts";
 import { commandStage, lostOf } from "./command_stage.ts";
 

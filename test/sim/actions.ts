@@ -70,7 +70,7 @@ function invoke(driver: Driver, { a, b, c, fate }: Word): boolean {
   if (driver.tables.runs.size >= 3) return false;
   // Some share a key, so that the same and another body meet it.
   const key = b % 4 === 0 ? `key${c % 2}` : "";
-  driver.perform({ op: "invoke", flow: a % FLOWS.length, key }, c % 2, faultOf(fate));
+  driver.invoke({ op: "invoke", flow: a % FLOWS.length, key }, c % 2, faultOf(fate), pick(live(driver), a + b));
   return true;
 }
 

@@ -100,7 +100,23 @@ export class Driver {
       this.faults.drop += 1;
       return;
     }
-    for (const assigned of claimed.assigned ?? []) {
+    this.#deliver(worker, claimed, fate, yields);
+  }
+
+  /** An invocation; what it makes goes to a worker at once, if one is given. */
+  invoke(op: Extract<Op, { op: "invoke" }>, replica: number, fault: Fault, worker?: Worker): void {
+    const done = this.perform({ ...op, ...this.#seatOf(worker, replica) }, replica, fault);
+    if (worker !== undefined) this.#deliver(worker, done, "clean");
+  }
+
+  // Slots are there for who is connected to the replica, while its queue has nothing; half of the time, for the other way matters too.
+  #seatOf(worker: Worker | undefined, replica: number): { readonly seat?: string } {
+    const serves = worker?.connected === true && !worker.frozen && worker.replica === replica;
+    return serves && this.tables.ready.size === 0 && this.operations % 2 === 0 ? { seat: worker.session } : {};
+  }
+
+  #deliver(worker: Worker, result: Result | undefined, fate: Fate, yields = false): void {
+    for (const assigned of result?.assigned ?? []) {
       if (!take(worker, assigned)) continue;
       const { task, token, session } = assigned;
       // A worker that has no use for a task gives it back instead of accepting it.
@@ -167,8 +183,11 @@ export class Driver {
     }
     const ends = [...of("outcome"), ...of("yield")];
     if (ends.length > 0) {
-      const told = this.perform({ op: "settle", items: ends.map(itemOf) }, replica, fault);
+      const worker = this.workers[ends[0]?.worker ?? -1];
+      const items = ends.map(itemOf);
+      const told = this.perform({ op: "settle", items, ...this.#seatOf(worker, replica) }, replica, fault);
       if (answers) this.#answer(ends, told);
+      if (worker !== undefined) this.#deliver(worker, told, "clean");
     }
   }
 

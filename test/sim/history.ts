@@ -84,6 +84,7 @@ function noteSeen(seen: Map<string, number>, { op, result }: Traced, { tables }:
   for (const { kind } of tables.records) note(kind);
   for (const answer of result?.answers ?? []) note(`call ${answer.type}`);
   for (const verdict of result?.verdicts ?? []) note(`${op.op} ${verdict}`);
+  if (op.op !== "claim" && (result?.assigned?.length ?? 0) > 0) note(`leased by ${op.op}`);
   if ((op.op === "settle" || op.op === "turns" || op.op === "results") && (result?.verdicts?.length ?? 0) > 1)
     note("batch");
 }

@@ -7,7 +7,7 @@ import type { Driver } from "./driver.ts";
 import { ATTEMPTS_MAX, FLOWS, GAP_MS, RETRY_DELAY_MS, TTL_MS } from "./flows.ts";
 import { FactBooks, type Heard } from "./oracle_facts.ts";
 import { checkState } from "./oracle_state.ts";
-import type { Findings, Item, Outcome, Presented, TaskRow, Traced } from "./rows.ts";
+import type { Assigned, Findings, Item, Outcome, Presented, TaskRow, Traced } from "./rows.ts";
 
 export class Oracle implements Books {
   readonly tasks = new Map<string, TaskBook>();
@@ -70,13 +70,11 @@ export class Oracle implements Books {
         return;
       }
       case "claim":
-        for (const { task, token, session } of [...(result?.assigned ?? []), ...deniedOf(result?.settle)]) {
-          this.#claimed(task, token, session, driver);
-        }
-        for (const { task, journal } of result?.assigned ?? []) {
-          const kept = JSON.stringify(this.#book(task).journal) === JSON.stringify(journal);
-          demand(kept, "an assignment carries the whole journal", () => task);
-        }
+        for (const { task, token, session } of deniedOf(result?.settle)) this.#claimed(task, token, session, driver);
+        this.#assigned(result?.assigned, driver);
+        return;
+      case "invoke":
+        this.#assigned(result?.assigned, driver);
         return;
       case "turns":
         for (const [index, fact] of op.facts.entries())
@@ -92,6 +90,7 @@ export class Oracle implements Books {
         return;
       case "settle":
         this.#settled(op.items, result?.verdicts ?? [], driver);
+        this.#assigned(result?.assigned, driver);
         return;
       default:
     }
@@ -103,6 +102,14 @@ export class Oracle implements Books {
     this.#lookedMs = nowMs;
     const taken = (found?.lost.length ?? 0) + (found?.expired.length ?? 0);
     demand(taken === 0 || nowMs >= this.#quietUntilMs, "nothing is swept before workers could renew", () => `${taken}`);
+  }
+
+  #assigned(assigned: readonly Assigned[] | undefined, driver: Driver): void {
+    for (const { task, token, session, journal } of assigned ?? []) {
+      this.#claimed(task, token, session, driver);
+      const kept = JSON.stringify(this.#book(task).journal) === JSON.stringify(journal);
+      demand(kept, "an assignment carries the whole journal", () => task);
+    }
   }
 
   #claimed(task: string, token: string, session: string, driver: Driver): void {

@@ -9,7 +9,19 @@ import { matchTasks } from "../../server/queue/match.ts";
 import { isSameAnswer, needsPerson, takesAnswer } from "../../server/queue/tool_answer.ts";
 import { RUN_TIMEOUT_MS, TOOLS, TTL_MS } from "./flows.ts";
 import { find, heldLease, hold } from "./holding.ts";
-import type { Answer, Assigned, CallFact, Fault, Item, Op, Result, ResultFact, TurnFact } from "./rows.ts";
+import type {
+  Answer,
+  Assigned,
+  CallFact,
+  Fault,
+  Item,
+  Op,
+  Presented,
+  Result,
+  ResultFact,
+  TaskRow,
+  TurnFact,
+} from "./rows.ts";
 import { settle, startRun } from "./settling.ts";
 import type { Tables } from "./tables.ts";
 import { turnText } from "./turn_text.ts";
@@ -26,7 +38,7 @@ export function perform(tables: Tables, op: Op, replica: number, fault: Fault): 
 function run(tables: Tables, op: Op, replica: number): Result {
   switch (op.op) {
     case "invoke":
-      return invoke(tables, op.flow, op.key);
+      return leasingNew(tables, op.seat, () => invoke(tables, op.flow, op.key));
     case "open":
       return open(tables, op, replica);
     case "renew":
@@ -45,7 +57,7 @@ function run(tables: Tables, op: Op, replica: number): Result {
     case "results":
       return results(tables, op.facts);
     case "settle":
-      return { verdicts: settle(tables, op.items) };
+      return leasingNew(tables, op.seat, () => ({ verdicts: settle(tables, op.items) }));
     case "find":
       return { found: find(tables) };
     case "mark_lost":
@@ -84,6 +96,26 @@ function invoke(tables: Tables, flow: number, key: string): Result {
   return { run: made.id };
 }
 
+// What steps of the graph make goes to the session at once, unless something else is queued with it, or it may not leave.
+function leasingNew(tables: Tables, seat: string | undefined, work: () => Result): Result {
+  const before = new Set(tables.tasks.keys());
+  const result = work();
+  const queued = [...tables.ready.values()].map(({ task }) => task);
+  const made = queued.filter((task) => !before.has(task.id) && task.replayOf === "");
+  if (seat === undefined || tables.denied === "agent" || made.length < queued.length) return result;
+  return { ...result, assigned: made.map((task) => ({ ...lease(tables, task, seat), journal: [] })) };
+}
+
+function lease(tables: Tables, task: TaskRow, sessionId: string): Presented {
+  const token = tables.id("k");
+  const { attempt, deliveries: delivery } = task;
+  tables.ready.delete(task.id);
+  tables.leases.set(task.id, { task, token, sessionId, attempt, delivery, claimMs: tables.nowMs, accepted: false });
+  tables.claimed.add(task.id);
+  if (tables.denied !== "agent") tables.record("task.leased", task.id);
+  return { task: task.id, token, session: sessionId };
+}
+
 function open(tables: Tables, op: Extract<Op, { op: "open" }>, replica: number): Result {
   const { session: id, instance, resume } = op;
   const known = tables.sessions.get(resume);
@@ -119,18 +151,10 @@ function claim(tables: Tables, session: string, free: number): Result {
   const assigned: Assigned[] = [];
   const settleLater: Item[] = [];
   for (const { taskId, sessionId } of matches) {
-    const task = tables.task(taskId);
-    const token = tables.id("k");
-    const { attempt, deliveries: delivery } = task;
-    tables.ready.delete(taskId);
-    tables.leases.set(taskId, { task, token, sessionId, attempt, delivery, claimMs: tables.nowMs, accepted: false });
     const journal = tables.claimed.has(taskId) ? [...tables.journal(taskId)] : [];
-    tables.claimed.add(taskId);
-    if (tables.denied === "agent") settleLater.push({ type: "denied", task: taskId, token, session: sessionId });
-    else {
-      assigned.push({ task: taskId, token, session: sessionId, journal });
-      tables.record("task.leased", taskId);
-    }
+    const leased = lease(tables, tables.task(taskId), sessionId);
+    if (tables.denied === "agent") settleLater.push({ type: "denied", ...leased });
+    else assigned.push({ ...leased, journal });
   }
   return { assigned, settle: settleLater };
 }

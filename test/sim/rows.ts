@@ -127,8 +127,13 @@ export type ResultFact = Presented & {
   readonly value: string;
 };
 
+/** Of an operation that may make tasks: the session with slots for them; absent: there are none. */
+export interface Seated {
+  readonly seat?: string;
+}
+
 export type Op =
-  | { readonly op: "invoke"; readonly flow: number; readonly key: string }
+  | (Seated & { readonly op: "invoke"; readonly flow: number; readonly key: string })
   | { readonly op: "open"; readonly session: string; readonly instance: string; readonly resume: string }
   | { readonly op: "renew"; readonly session: string; readonly epoch: number; readonly held: readonly Presented[] }
   | { readonly op: "accept"; readonly task: string; readonly token: string }
@@ -136,7 +141,7 @@ export type Op =
   | { readonly op: "turns"; readonly facts: readonly TurnFact[] }
   | { readonly op: "calls"; readonly facts: readonly CallFact[] }
   | { readonly op: "results"; readonly facts: readonly ResultFact[] }
-  | { readonly op: "settle"; readonly items: readonly Item[] }
+  | (Seated & { readonly op: "settle"; readonly items: readonly Item[] })
   | { readonly op: "find" }
   | { readonly op: "mark_lost"; readonly sessions: readonly string[] }
   | { readonly op: "drain"; readonly session: string }

@@ -115,13 +115,22 @@ function eventsOf(op: Op, result: Result | undefined): { task: string; what: str
       return op.facts.map(({ task }, index) => ({ task, what: `${op.op} ${result?.verdicts?.[index]}` }));
     case "calls":
       return op.facts.map(({ task }, index) => ({ task, what: `call ${result?.answers?.[index]?.type}` }));
+    case "invoke":
+      return leasedNew(result);
     case "settle":
-      return op.items.flatMap((item, index) => {
-        if (!("task" in item)) return [];
-        const kind = item.type === "lost" ? item.reason : item.type === "outcome" ? item.outcome.type : item.type;
-        return [{ task: item.task, what: `${kind} ${result?.verdicts?.[index]}` }];
-      });
+      return [
+        ...op.items.flatMap((item, index) => {
+          if (!("task" in item)) return [];
+          const kind = item.type === "lost" ? item.reason : item.type === "outcome" ? item.outcome.type : item.type;
+          return [{ task: item.task, what: `${kind} ${result?.verdicts?.[index]}` }];
+        }),
+        ...leasedNew(result),
+      ];
     default:
       return [];
   }
+}
+
+function leasedNew(result: Result | undefined) {
+  return (result?.assigned ?? []).map(({ task }) => ({ task, what: "leased as it was made" }));
 }

@@ -32,6 +32,8 @@ test("no history of a search breaks a rule, and the search tries what it is for"
     "settle lease_lost",
     "turns refused",
     "batch",
+    "leased by invoke",
+    "leased by settle",
   ];
   expect(wanted.filter((name) => found.seen[name] === undefined)).toEqual([]);
 });

@@ -23,7 +23,7 @@ import { createStore, type Store } from "../../server/storage/store.ts";
 import { stageSecrets } from "../commands/stage_secrets.ts";
 import { ACCEPT_MS, documents, FLOWS, GAP_MS, policies, TTL_MS } from "./flows.ts";
 import { failureOf } from "./plane.ts";
-import type { Answer, Findings, Item, Op, Presented, Result } from "./rows.ts";
+import type { Answer, Findings, Item, Op, Presented, Result, Seated } from "./rows.ts";
 import { Faults } from "./sql_faults.ts";
 import { settleItemOf } from "./sql_items.ts";
 import { Names } from "./sql_state.ts";
@@ -143,6 +143,13 @@ export class SqlSystem {
     return { taskId: this.names.real(task), token: this.names.real(token), sessionId: this.session(session) };
   }
 
+  // Slots without end, of one session.
+  #seated(context: CommandContext, { seat: worker }: Seated): CommandContext {
+    if (worker === undefined) return context;
+    const seat = { sessionId: this.session(worker), worker };
+    return { ...context, seats: { take: (routes) => routes.map(() => seat), giveBack: silent, send: silent } };
+  }
+
   async #run(op: Op, context: CommandContext, replica: number): Promise<Result> {
     const { store } = context;
     const { names } = this;
@@ -155,7 +162,7 @@ export class SqlSystem {
           idempotencyKey: op.key && `${op.key}/${this.#history}`,
         };
         const input = { namespace: "default", workflow: FLOWS[op.flow]?.name ?? "", ...more };
-        const [made] = await invoke(context, [{ principal: ana, input }]);
+        const [made] = await invoke(this.#seated(context, op), [{ principal: ana, input }]);
         if (made instanceof DomainError) return { verdicts: [made.reason] };
         return { run: names.of((made as Exclude<typeof made, Error | undefined>).run.id) };
       }
@@ -229,7 +236,7 @@ export class SqlSystem {
         return {
           verdicts: (
             await settle(
-              context,
+              this.#seated(context, op),
               op.items.map((item) =>
                 settleItemOf(
                   item,
