@@ -1,5 +1,6 @@
 // Fills the database with finished runs, as a control plane has them after weeks: copies of one that really ran, with all its rows.
-// Called by growth.ts. The copies have ids of their own that sort before those of now, and records that the server's sealer seals.
+// Called by growth.ts. The copies have ids of their own that sort before those of now, and records of the day before, 60 a second, that the
+// server's sealer seals.
 
 import type pg from "pg";
 import type { Clock } from "../kit/clock.ts";
@@ -63,7 +64,7 @@ const COPIED: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     run_id: idOf("run"),
     task_id: `case when t.task_id = '' then '' else ${idOf("task")} end`,
     transaction_id: "pg_current_xact_id()",
-    time: "clock_timestamp()",
+    time: "t.time - interval '1 day' + n * interval '50 ms'",
   },
 };
 

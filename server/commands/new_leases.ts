@@ -82,7 +82,8 @@ export class NewLeases {
     if (seats === undefined || revisions === undefined || tasks.length === 0) {
       return { ready: tasks.map(({ ready }) => ready), leases: [], audit: [] };
     }
-    const isBehind = ({ task }: NewTask) => others.some(({ route }) => route === task.route);
+    const busy = new Set(others.map(({ route }) => route));
+    const isBehind = ({ task }: NewTask) => busy.has(task.route);
     const behind = tasks.filter(isBehind).map(({ ready }) => ready);
     const done: QueuedAndLeased = { ready: behind, leases: [], audit: [] };
     const on = { live: await this.#context.caches.live(tx, revisions.policy), now: revisions.now };

@@ -132,10 +132,12 @@ class Trail {
       if (afterId !== undefined) {
         const id = String(afterId);
         this.#position = (await reads.positionOf(id)) ?? { transaction: "0", id, floor: id };
-        return;
+      } else {
+        const horizon = await reads.horizon("0");
+        this.#position = { transaction: horizon.xmin, id: "0", floor: await reads.recentFloor() };
       }
-      const horizon = await reads.horizon("0");
-      this.#position = { transaction: horizon.xmin, id: "0", floor: await reads.recentFloor() };
+      // So that what was written in the last minutes is read once, and not again by the second look.
+      this.#checkpoints.push(await reads.checkpoint());
     });
   }
 

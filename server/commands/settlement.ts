@@ -330,7 +330,8 @@ export class Settlement {
     const works = [...this.#works.values()];
     for (const work of works) this.#recordEnd(work);
     const newTasks = works.flatMap((work) => work.tasks);
-    const next = works.filter(({ run }) => this.#gotOn(run.id)).flatMap((work) => work.next());
+    const gotOn = this.#runsWithAnEnd();
+    const next = works.filter(({ run }) => gotOn.has(run.id)).flatMap((work) => work.next());
     const following = new Set(next.map(({ ready }) => ready));
     const ready = [...this.#ready.values(), ...works.flatMap((work) => work.ready)];
     return {
@@ -353,11 +354,10 @@ export class Settlement {
     };
   }
 
-  // A task of the run ended in this batch: so something of it has left the server before.
-  #gotOn(runId: string): boolean {
-    return [...this.#taskChanges.values()].some(
-      ({ id, end_time }) => end_time !== null && this.#tasks.get(id)?.run_id === runId,
-    );
+  // A task of them ended in this batch: so something of them has left the server before.
+  #runsWithAnEnd(): Set<string | undefined> {
+    const ended = [...this.#taskChanges.values()].filter(({ end_time }) => end_time !== null);
+    return new Set(ended.map(({ id }) => this.#tasks.get(id)?.run_id));
   }
 
   // Transitions that no task record took, such as those of a run that a deadline stopped.

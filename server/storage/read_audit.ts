@@ -132,7 +132,7 @@ export function auditReads(db: Queryable) {
       return { transaction: row.transaction, id: row.id, floor: await floorAt(db, row.time) };
     },
 
-    /** An id below every record of a transaction that may still be running. By audit_event_time_idx. */
+    /** An id below every record of a transaction that may still be running. By primary key. */
     recentFloor: () => floorAt(db),
 
     /**
@@ -187,12 +187,11 @@ export function auditReads(db: Queryable) {
   };
 }
 
-// Materialized, or the planner walks the primary key from its beginning in search of the least id.
+// Back from the newest record to the first one that is older; so it costs what was recorded in that time, however long the trail is.
 async function floorAt(db: Queryable, time?: Date): Promise<string> {
   const from = sql`${time ?? sql`clock_timestamp()`}::timestamptz - ${TRANSACTION_MS_MAX} * interval '1 ms'`;
   const result = await sql<{ floor: string }>`
-    with recent as materialized (select id from audit_event where time >= ${from})
-    select greatest(coalesce((select min(id) from recent), (select max(id) from audit_event), 0) - ${IDS_HELD_MAX}, 0)::text
+    select greatest(coalesce((select id from audit_event where time < ${from} order by id desc limit 1), 0) - ${IDS_HELD_MAX}, 0)::text
       as floor`.execute(db);
   return (result.rows[0] as { floor: string }).floor;
 }
