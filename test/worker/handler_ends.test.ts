@@ -200,3 +200,16 @@ test("a call that the code does not wait for ends before the task does, and its 
   };
   expect(await run(meanwhile, staged(), {}, { executors: failing })).toEqual({ kind: "succeeded", output: "done" });
 });
+
+// Node keeps a signal that is made of others for as long as it has not aborted and somebody listens to it.
+test("when its task is over, the code's signal aborts, and tells who listened", async () => {
+  const signals: AbortSignal[] = [];
+  const heard: string[] = [];
+  const code: Handler = async (_input, ctx) => {
+    ctx.signal.addEventListener("abort", () => heard.push(String(ctx.signal.reason)));
+    signals.push(ctx.signal);
+    return { aborted: ctx.signal.aborted };
+  };
+  expect(await run(code, staged())).toEqual({ kind: "succeeded", output: { aborted: false } });
+  expect([signals[0]?.aborted, heard]).toEqual([true, ["TaskEnded: the task has ended"]]);
+});

@@ -43,6 +43,8 @@ export async function withinTime(
     return told(endOf(error, both, timeoutMs), redactor);
   } finally {
     cancelTimer();
+    // Node keeps a signal that is made of others for as long as somebody listens to it.
+    timeout.abort(new TaskStopped("interrupted"));
   }
 }
 

@@ -55,6 +55,8 @@ export class Scope {
   async close(): Promise<void> {
     this.#over = true;
     while (this.#begun.size > 0) await Promise.all(this.#begun);
+    // What still listens, listens to nothing; and Node keeps a signal that is made of others for as long as somebody does.
+    this.#ended.abort(new TaskEnded("the task has ended"));
   }
 
   /** What ended the task, if anything did but its code. @throws what the server or the lease said, if that was it */
