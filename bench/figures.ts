@@ -13,6 +13,11 @@ export function hundredths(value: number): number {
   return Math.round(value * 100) / 100;
 }
 
+/** To three decimals. */
+export function thousandths(value: number): number {
+  return Math.round(value * 1_000) / 1_000;
+}
+
 /** The middle one of samples; of two middle ones their mean. @throws Error without samples */
 export function median(samples: readonly number[]): number {
   const sorted = [...samples].sort((a, b) => a - b);

@@ -11,6 +11,10 @@ const TICK_MS = SECOND / 100;
 export interface ProcessFacts {
   /** User and system time, in ms. */
   readonly cpuMs: number;
+  /** The same of its children that have ended. */
+  readonly endedChildrenMs: number;
+  /** Process id of its parent. */
+  readonly parent: number;
   /** Resident memory now, and at most so far, in bytes. */
   readonly residentBytes: number;
   readonly peakBytes: number;
@@ -19,13 +23,15 @@ export interface ProcessFacts {
 /** Looks at a process; undefined when it has ended, or the system does not tell. */
 export function processFacts(pid: number | undefined): ProcessFacts | undefined {
   try {
-    // User and system time are the 14th and 15th field; the second one is a name in brackets that may hold blanks.
+    // Parent: the 4th field; user and system time: the 14th and 15th, and of ended children the next two; the second field is a name in brackets that may hold blanks.
     const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? [];
     const status = readFileSync(`/proc/${pid}/status`, "utf8");
     // A process that ended and was not waited for yet has no memory any more.
     const bytes = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(status)?.[1] ?? 0) * KIB;
     return {
       cpuMs: (Number(fields[11]) + Number(fields[12])) * TICK_MS || 0,
+      endedChildrenMs: (Number(fields[13]) + Number(fields[14])) * TICK_MS || 0,
+      parent: Number(fields[1]),
       residentBytes: bytes("VmRSS"),
       peakBytes: bytes("VmHWM"),
     };

@@ -2,12 +2,13 @@
 // Called by main.ts. After each round the audit trail is checked; of noop the cost in Postgres is counted as well.
 
 import { between, type CounterReader, type Counters, readCounters } from "./counters.ts";
-import { hundredths, median } from "./figures.ts";
+import { hundredths, median, thousandths } from "./figures.ts";
 import { followFinishedRuns } from "./finished.ts";
 import type { Fleet } from "./fleet.ts";
 import { startFleet } from "./fleet.ts";
 import { keepRunning, type Load } from "./load.ts";
 import { openPeers, type PeerRounds } from "./peer_rounds.ts";
+import { type ProcessorTime, processorTime } from "./processor_time.ts";
 import { measureRawLimit, type RawLimit } from "./raw_rounds.ts";
 import { SHAPES, type Shape } from "./shapes.ts";
 import type { SuiteContext } from "./suite.ts";
@@ -47,6 +48,8 @@ interface OurRound {
   readonly runsPerSecond: number;
   readonly runs: number;
   readonly cost: Counters;
+  /** Before and after; absent where the system does not tell. */
+  readonly time: readonly (ProcessorTime | undefined)[];
 }
 
 async function measureRound(fleet: Fleet, shape: Shape, load: Load, runs: number): Promise<OurRound> {
@@ -58,13 +61,15 @@ async function measureRound(fleet: Fleet, shape: Shape, load: Load, runs: number
   const calls = fleet.toolCalls();
   const afterId = await newestRecord(pool);
   const before = await readCounters(reader);
+  const busyBefore = await processorTime(fleet);
   const done = await keepRunning(load, { runs });
+  const time = [busyBefore, await processorTime(fleet)];
   const after = await readCounters(reader);
   await checkTrail(pool, { workflow: shape.workflow, runs, afterId, records: shape.records });
   const called = fleet.toolCalls() - calls;
   if (called !== runs * shape.toolCallsARun) throw new Error(`the tool was called ${called} times in ${runs} runs`);
   load.progress(`${load.title}: ${Math.round(done.runs / done.seconds)} runs/s`);
-  return { runsPerSecond: done.runs / done.seconds, runs: done.runs, cost: between(before, after) };
+  return { runsPerSecond: done.runs / done.seconds, runs: done.runs, cost: between(before, after), time };
 }
 
 function ourFigures(rounds: readonly OurRound[], { tasksARun, workflow }: Shape, settings: SuiteContext["settings"]) {
@@ -78,6 +83,19 @@ function ourFigures(rounds: readonly OurRound[], { tasksARun, workflow }: Shape,
     row_writes_a_task: hundredths(aTask("rows")),
     wal_bytes_a_task: Math.round(aTask("walBytes")),
     write_transactions_a_task: hundredths(aTask("transactions")),
+    ...timeATask(rounds, tasks),
+  };
+}
+
+function timeATask(rounds: readonly OurRound[], tasks: number): object {
+  const total = { servers: 0, workers: 0, postgres: 0, driver: 0 };
+  for (const { time } of rounds) {
+    const [before, after] = time;
+    if (before === undefined || after === undefined) return {};
+    for (const name of Object.keys(total) as (keyof ProcessorTime)[]) total[name] += after[name] - before[name];
+  }
+  return {
+    processor_ms_a_task: Object.fromEntries(Object.entries(total).map(([name, ms]) => [name, thousandths(ms / tasks)])),
   };
 }
 
@@ -107,7 +125,7 @@ function withPeers(
     ),
     ratios,
     raw_limit: {
-      ...{ tasks_per_s: Math.round(limit), ours: Math.round(((speed * tasksARun) / limit) * 1_000) / 1_000 },
+      ...{ tasks_per_s: Math.round(limit), ours: thousandths((speed * tasksARun) / limit) },
       rounds_tasks_per_s: raw.map(({ tasksPerSecond }) => Math.round(tasksPerSecond)),
       pgbench_tasks_per_s: typeof pgbench === "number" ? Math.round(median(pgbenchRounds)) : pgbench,
     },
