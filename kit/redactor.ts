@@ -19,6 +19,9 @@ const DEPTH_MAX = 512;
 // A form is found by its first characters: a flag for each hash of them, then the forms that begin so, by their length.
 const HEAD = SECRET_CHARACTERS_MIN;
 const HASHES = 1 << 18;
+const BASE = 31;
+/** Value of the first of HEAD digits. */
+const HIGHEST = BASE ** (HEAD - 1);
 
 /** See the file header. */
 export class Redactor {
@@ -103,8 +106,10 @@ export class Redactor {
   // The first place at or after a position where a form stands; the longest of those that begin there.
   #next(text: string, from: number): { readonly start: number; readonly end: number } | undefined {
     const last = text.length - HEAD;
+    let hash = hashAt(text, from);
     for (let at = from; at <= last; at += 1) {
-      if (this.#heads[hashAt(text, at)] === 0) continue;
+      if (at > from) hash = hashAfter(hash, text, at);
+      if (this.#heads[flagOf(hash)] === 0) continue;
       const byLength = this.#byHead.get(text.slice(at, at + HEAD)) ?? new Map<number, Set<string>>();
       let longest = 0;
       for (const [length, forms] of byLength) {
@@ -120,7 +125,7 @@ export class Redactor {
     const byLength = this.#byHead.get(head) ?? new Map<number, Set<string>>();
     this.#byHead.set(head, byLength);
     byLength.set(form.length, (byLength.get(form.length) ?? new Set()).add(form));
-    this.#heads[hashAt(form, 0)] = 1;
+    this.#heads[flagOf(hashAt(form, 0))] = 1;
     this.#longest = Math.max(this.#longest, form.length);
   }
 
@@ -139,8 +144,18 @@ export class Redactor {
   }
 }
 
+// A number in base 31 whose digits are the characters from a position on, modulo 2^32: one character further, one digit goes and one comes.
 function hashAt(text: string, at: number): number {
   let hash = 0;
-  for (let index = at; index < at + HEAD; index += 1) hash = Math.imul(hash, 31) + text.charCodeAt(index);
+  for (let index = at; index < at + HEAD; index += 1) hash = (Math.imul(hash, BASE) + text.charCodeAt(index)) | 0;
+  return hash;
+}
+
+function hashAfter(hash: number, text: string, at: number): number {
+  const rest = hash - Math.imul(text.charCodeAt(at - 1), HIGHEST);
+  return (Math.imul(rest, BASE) + text.charCodeAt(at + HEAD - 1)) | 0;
+}
+
+function flagOf(hash: number): number {
   return (hash ^ (hash >>> 15)) & (HASHES - 1);
 }

@@ -19,6 +19,9 @@ export interface TimeDependencies {
   readonly redactor: Redactor;
 }
 
+// Of signals that nobody waits for any more. One for all: making an error costs more than the rest of this file.
+const OVER = new TaskStopped("interrupted");
+
 /** The prompt cannot be rendered over this input. */
 export class PromptError extends Error {}
 
@@ -44,7 +47,7 @@ export async function withinTime(
   } finally {
     cancelTimer();
     // Node keeps a signal that is made of others for as long as somebody listens to it.
-    timeout.abort(new TaskStopped("interrupted"));
+    timeout.abort(OVER);
   }
 }
 

@@ -12,6 +12,9 @@ class TaskEnded extends Error {
   override readonly name = "TaskEnded";
 }
 
+// One for all: making an error costs more than running a small handler, for it looks where it is.
+const TASK_ENDED = new TaskEnded("the task has ended");
+
 type Cause = { readonly end: TaskEnd } | { readonly error: Error };
 
 /** See the file header. */
@@ -56,7 +59,7 @@ export class Scope {
     this.#over = true;
     while (this.#begun.size > 0) await Promise.all(this.#begun);
     // What still listens, listens to nothing; and Node keeps a signal that is made of others for as long as somebody does.
-    this.#ended.abort(new TaskEnded("the task has ended"));
+    this.#ended.abort(TASK_ENDED);
   }
 
   /** What ended the task, if anything did but its code. @throws what the server or the lease said, if that was it */
@@ -76,7 +79,7 @@ export class Scope {
 
   #end(cause: Cause): Error {
     this.#cause ??= cause;
-    this.#ended.abort(new TaskEnded("the task has ended"));
+    this.#ended.abort(TASK_ENDED);
     return this.signal.reason as Error;
   }
 }
