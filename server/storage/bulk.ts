@@ -14,20 +14,19 @@ export type Columns = Readonly<Record<string, string>>;
 /** A value that a record set may hold; Dates become ISO text, bigints become text. */
 export type Cell = string | number | boolean | null | undefined | bigint | Date | readonly string[] | object;
 
-/** JSON text of rows for json_to_recordset. */
+/** JSON text of rows for json_to_recordset, which takes a member that is absent to be null: most of a new row is. */
 export function recordSet(rows: readonly object[]): string {
-  return JSON.stringify(rows.map(withoutBigints));
+  return JSON.stringify(rows.map(withoutNulls));
 }
 
 // A replacer would be called for every member of every value.
-function withoutBigints(row: object): object {
-  let copy: Record<string, unknown> | undefined;
+function withoutNulls(row: object): object {
+  const copy: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(row)) {
-    if (typeof value !== "bigint") continue;
-    copy ??= { ...row };
-    copy[name] = value.toString();
+    if (value === null || value === undefined) continue;
+    copy[name] = typeof value === "bigint" ? value.toString() : value;
   }
-  return copy ?? row;
+  return copy;
 }
 
 // Made once for each constant: columns are many, and these statements are most of what a server sends.
