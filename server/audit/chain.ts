@@ -1,5 +1,5 @@
 // The hash chain of the audit trail: what a record's hash covers, and how heads follow from hashes.
-// Called by commands/seal_audit.ts, and by verify.ts, which says what is wrong with a chain. Pure.
+// Called by commands/seal_audit.ts, and by segment_check.ts and trail_verifier.ts, which say what is wrong with a chain. Pure.
 // A chain shows that something was changed, never by whom: who may write to the database could make a new one.
 
 import { canonicalJson, sha256 } from "../../kit/json.ts";
@@ -20,6 +20,13 @@ export interface ChainRecord {
   readonly traceId: string;
   /** Canonical JSON text. */
   readonly record: string;
+}
+
+/** What a chain holds of a record. */
+export interface HashedRecord {
+  readonly id: string;
+  /** 64 hex digits. */
+  readonly hash: string;
 }
 
 /** Where a chain is: after a segment. */
@@ -44,7 +51,10 @@ export interface ChainSegment extends ChainHead {
 /** The head before the first record. */
 export const GENESIS: ChainHead = { number: 0, lastId: "0", lastSequence: 0, head: "0".repeat(64) };
 
-/** Hash of a record, 64 hex digits. Members that came later are hashed where they are not empty: older hashes stay as they are. */
+/**
+ * Hash of a record, 64 hex digits. Members that came later are hashed where they are not empty: older hashes stay as they are.
+ * What is sealed was hashed by the database, in the same way (segment_queries.ts): both must agree on every record.
+ */
 export function recordHash(entry: ChainRecord): string {
   const { id, time, kind, namespace, runId, taskId, actor, onBehalfOf, traceId, record } = entry;
   const later = { ...(onBehalfOf !== "" && { onBehalfOf }), ...(traceId !== "" && { traceId }) };
@@ -57,8 +67,8 @@ export function headAfter(previousHead: string, hashes: readonly string[]): stri
 }
 
 /** The segment of records, at least one, that follows a head. */
-export function sealSegment(previous: ChainHead, records: readonly ChainRecord[]): ChainSegment {
-  const hashes = records.map(recordHash);
+export function sealSegment(previous: ChainHead, records: readonly HashedRecord[]): ChainSegment {
+  const hashes = records.map(({ hash }) => hash);
   return {
     number: previous.number + 1,
     lastId: records.at(-1)?.id ?? previous.lastId,

@@ -21,11 +21,10 @@ export type Sealed = "nothing" | "partly" | "through" | "outrun";
 export async function sealAudit(store: Store, through: string): Promise<Sealed> {
   return await store.transaction(async (tx) => {
     const head = await tx.segments.head();
-    const records = await tx.segments.records(head.lastId, through, SEGMENT_RECORDS_MAX);
+    const { records, latestTime } = await tx.segments.hashed(head.lastId, through, SEGMENT_RECORDS_MAX);
     if (records.length === 0) return "nothing";
     const full = records.length >= SEGMENT_RECORDS_MAX;
-    const latest = records.reduce((time, record) => (record.time > time ? record.time : time), "");
-    const inserted = await tx.segments.insert(sealSegment(head, records), latest);
+    const inserted = await tx.segments.insert(sealSegment(head, records), latestTime);
     if (!inserted) return "outrun";
     return full ? "partly" : "through";
   });

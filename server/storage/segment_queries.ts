@@ -4,7 +4,7 @@
 // Segments follow ids: a record is sealed once its id is at or below a checkpoint whose transactions have all ended (read_audit.ts).
 
 import { sql } from "kysely";
-import type { ChainHead, ChainRecord, ChainSegment } from "../audit/chain.ts";
+import type { ChainHead, ChainRecord, ChainSegment, HashedRecord } from "../audit/chain.ts";
 import type { Queryable } from "./bulk.ts";
 
 /** What one look at the trail found. */
@@ -37,6 +37,15 @@ export const HEAD = sql<HeadRow>`
 export const UNSEALED = sql<boolean>`(select max(id) from audit_event) > (select "lastId"::bigint from (${HEAD}) sealed)`;
 
 const timeText = (column: string) => sql.raw(`to_char(${column} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`);
+// The canonical JSON that recordHash of audit/chain.ts makes: both escape the same characters in the same way.
+const jsonText = (column: string) => sql`to_json(${sql.raw(column)})::text`;
+const unlessEmpty = (name: string, column: string) =>
+  sql`case when ${sql.raw(column)} = '' then '' else ${sql.lit(`,"${name}":`)} || ${jsonText(column)} end`;
+const HASHED_TEXT = sql`'{"actor":' || ${jsonText("actor")} || ',"id":"' || id::text || '","kind":' || ${jsonText("kind")}
+  || ',"namespace":' || ${jsonText("namespace")} || ${unlessEmpty("onBehalfOf", "on_behalf_of")} || ',"record":' || ${jsonText("record")}
+  || ',"runId":' || ${jsonText("run_id")} || ',"taskId":' || ${jsonText("task_id")} || ',"time":"' || ${timeText("time")} || '"'
+  || ${unlessEmpty("traceId", "trace_id")} || '}'`;
+
 const runCondition = (runId: string) => (runId === "" ? sql`true` : sql`run_id = ${runId} and run_id <> ''`);
 
 /** Queries of the audit_segment and audit_removal tables. */
@@ -120,6 +129,27 @@ export function segmentQueries(db: Queryable) {
       return rows;
     },
 
+    /**
+     * The same of all runs, hashed here: reading a record to hash it elsewhere costs more than hashing it. latestTime: of the youngest, as
+     * records have it; empty without records.
+     */
+    async hashed(
+      afterId: string,
+      throughId: string,
+      limit: number,
+    ): Promise<{ readonly records: HashedRecord[]; readonly latestTime: string }> {
+      const { rows } = await sql<{ ids: string[] | null; hashes: Buffer; latestTime: string }>`
+        select array_agg(id::text order by id, hash) as ids, string_agg(hash, ''::bytea order by id, hash) as hashes,
+          ${timeText("max(time)")} as "latestTime"
+        from (select id, time, sha256(convert_to(${HASHED_TEXT}, 'UTF8')) as hash from audit_event
+          where id > ${afterId}::bigint and id <= ${throughId}::bigint
+          order by audit_event.id fetch first (${limit}::bigint) rows with ties) r`.execute(db);
+      const { ids, hashes, latestTime } = rows[0] as (typeof rows)[number];
+      if (ids === null) return { records: [], latestTime: "" };
+      const texts = hashesOf(hashes);
+      return { records: ids.map((id, index) => ({ id, hash: texts[index] as string })), latestTime };
+    },
+
     /** Adds a segment. False when another replica sealed that number first: the primary key is the compare-and-set on the head. */
     async insert(segment: ChainSegment, latestTime: string): Promise<boolean> {
       const hashes = Buffer.from(segment.hashes.join(""), "hex");
@@ -142,7 +172,7 @@ export function segmentQueries(db: Queryable) {
       return rows.map((row) => ({
         ...row,
         number: Number(row.number),
-        hashes: row.hashes.toString("hex").match(/.{64}/g) ?? [],
+        hashes: hashesOf(row.hashes),
       }));
     },
 
@@ -175,4 +205,8 @@ export function segmentQueries(db: Queryable) {
       return { segments: Number(segments.numAffectedRows ?? 0n), records: Number(records.numAffectedRows ?? 0n) };
     },
   };
+}
+
+function hashesOf(bytes: Buffer): string[] {
+  return bytes.toString("hex").match(/.{64}/g) ?? [];
 }

@@ -2,16 +2,9 @@
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import {
-  type ChainHead,
-  type ChainRecord,
-  type ChainSegment,
-  GENESIS,
-  recordHash,
-  sealSegment,
-} from "../../server/audit/chain.ts";
+import { type ChainHead, type ChainRecord, type ChainSegment, GENESIS, recordHash } from "../../server/audit/chain.ts";
 import type { Checkpoint } from "../../server/audit/checkpoint.ts";
-import { headOf, keysOf, linesOf, newKey, type Trail, verifyLines } from "./trail_lines.ts";
+import { headOf, keysOf, linesOf, newKey, sealRecords, type Trail, verifyLines } from "./trail_lines.ts";
 
 const key = newKey();
 const stranger = newKey();
@@ -34,7 +27,7 @@ function trailOf(sizes: readonly number[]) {
       id += 1 + (id % 3);
       return recordOf(id);
     });
-    const segment = sealSegment(head, rows);
+    const segment = sealRecords(head, rows);
     records.push(...rows);
     segments.push(segment);
     if (index % 3 !== 1 || index === sizes.length - 1) heads.push(headOf(segment, heads.at(-1), key));
@@ -120,7 +113,7 @@ test("a stretch that was written anew, hashes and all, contradicts the next sign
       const segments = trail.segments.map((segment, index) => {
         if (index < from || index > through) return segment;
         const mine = records.filter(({ id }) => segment.ids.includes(id));
-        const anew = sealSegment(head, mine);
+        const anew = sealRecords(head, mine);
         head = anew;
         return anew;
       });

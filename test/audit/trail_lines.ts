@@ -3,7 +3,13 @@
 
 import { createHash, generateKeyPairSync } from "node:crypto";
 import { canonicalJson } from "../../kit/json.ts";
-import type { ChainHead, ChainRecord, ChainSegment } from "../../server/audit/chain.ts";
+import {
+  type ChainHead,
+  type ChainRecord,
+  type ChainSegment,
+  recordHash,
+  sealSegment,
+} from "../../server/audit/chain.ts";
 import {
   type Checkpoint,
   checkpointHash,
@@ -33,6 +39,14 @@ export function newKey(): SigningKey {
 export const keysOf = (...keys: SigningKey[]) => new Map(keys.map(({ name, publicKey }) => [name, publicKey]));
 
 export const EXPORT_TIME = "2026-01-02T00:00:00.000000Z";
+
+/** The segment of records that follows a head; hashed here, and not by a database. */
+export function sealRecords(previous: ChainHead, records: readonly ChainRecord[]): ChainSegment {
+  return sealSegment(
+    previous,
+    records.map((record) => ({ id: record.id, hash: recordHash(record) })),
+  );
+}
 
 /** The checkpoint that signs a segment. */
 export function headOf(segment: ChainHead, last: Checkpoint | undefined, key: SigningKey): Checkpoint {

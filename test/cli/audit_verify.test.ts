@@ -3,9 +3,9 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
-import { type ChainRecord, type ChainSegment, GENESIS, sealSegment } from "../../server/audit/chain.ts";
+import { type ChainRecord, type ChainSegment, GENESIS } from "../../server/audit/chain.ts";
 import { publicPem } from "../../server/audit/checkpoint.ts";
-import { headOf, linesOf, newKey } from "../audit/trail_lines.ts";
+import { headOf, linesOf, newKey, sealRecords } from "../audit/trail_lines.ts";
 import { startScriptedServer } from "../sdk/scripted_server.ts";
 import { runOrloj, temporaryFolder } from "./run_orloj.ts";
 
@@ -21,8 +21,8 @@ const records = Array.from(
     ...{ ...subject, record: `{"n":${index}}` },
   }),
 );
-const first = sealSegment(GENESIS, records.slice(0, 2));
-const second = sealSegment(first, records.slice(2));
+const first = sealRecords(GENESIS, records.slice(0, 2));
+const second = sealRecords(first, records.slice(2));
 const heads = [headOf(first, undefined, key)];
 heads.push(headOf(second, heads[0], key));
 const trail = { start: GENESIS, segments: [first, second] as ChainSegment[], records, heads };

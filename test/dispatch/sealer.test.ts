@@ -2,6 +2,7 @@
 
 import { beforeEach, expect, test } from "vitest";
 import { systemClock } from "../../kit/clock.ts";
+import { recordHash } from "../../server/audit/chain.ts";
 import { SEGMENT_RECORDS_MAX, sealAudit } from "../../server/commands/seal_audit.ts";
 import { Sealer } from "../../server/dispatch/sealer.ts";
 import { migrate } from "../../server/storage/migrate.ts";
@@ -102,7 +103,7 @@ test("two sealers of one stretch: one segment, the other is outrun and changes n
   await sealedWhole();
 });
 
-test.each(["head", "records", "insert"] as const)(
+test.each(["head", "hashed", "insert"] as const)(
   "a sealer that dies after %s leaves nothing half done",
   async (method) => {
     await storeEvents(store, [turnEvent("dies", 1)]);
@@ -150,4 +151,39 @@ test("records of a database that was there before sealing are sealed from the fi
   await sealAll(sealerOver(upgraded));
   const segments = await upgraded.read((queries) => queries.segments.list(0, 10));
   expect(segments.map(({ number, ids }) => ({ number, ids }))).toEqual([{ number: 1, ids: ["1", "2"] }]);
+});
+
+test("the database hashes a record as its verifier does, whatever characters its columns hold", async () => {
+  const ends = await testDatabase();
+  const controls = Array.from({ length: 0x9f }, (_, index) => String.fromCharCode(index + 1)).join("");
+  const hostile = [
+    "",
+    "a",
+    controls,
+    String.raw`"\/\u0000 ',"id":"7"}`,
+    "\u2028\u2029\ufeff\uffff\u0301e\u{1f600}\u{10ffff}",
+    "long ".repeat(13_000),
+  ];
+  const columns = ["kind", "namespace", "run_id", "task_id", "actor", "on_behalf_of", "trace_id", "record"];
+  for (const [at, text] of hostile.entries()) {
+    for (const [which] of columns.entries()) {
+      const values = columns.map((_, index) => (index === which ? text : (hostile[(at + index) % 2] as string)));
+      await ends.pool.query(
+        `insert into audit_event (${columns.join(", ")}) values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+        values,
+      );
+    }
+  }
+  const all = ["0", "9".repeat(18), 1_000] as const;
+  const { records, hashed } = await createStore(ends.db).read(async ({ segments }) => {
+    return { records: await segments.records(...all), hashed: await segments.hashed(...all) };
+  });
+  expect(records).toHaveLength(hostile.length * columns.length);
+  expect(hashed.records).toEqual(records.map((record) => ({ id: record.id, hash: recordHash(record) })));
+  expect(hashed.latestTime).toBe(
+    records
+      .map(({ time }) => time)
+      .sort()
+      .at(-1),
+  );
 });

@@ -2,8 +2,9 @@
 // Drawn by campaign.ts. What only the heads that left the database can show is verified with them.
 
 import type { Random } from "../../kit/random.ts";
-import { type ChainHead, type ChainRecord, type ChainSegment, sealSegment } from "../../server/audit/chain.ts";
+import type { ChainHead, ChainRecord, ChainSegment } from "../../server/audit/chain.ts";
 import { type Checkpoint, checkpointHash, signCheckpoint } from "../../server/audit/checkpoint.ts";
+import { sealRecords } from "../audit/trail_lines.ts";
 import {
   type Attack,
   type Attacker,
@@ -95,7 +96,7 @@ function rewriting(world: World, random: Random, toTheEnd: boolean): Rewriting |
   let head: ChainHead = world.segments[from - 1] ?? world.start;
   const segments = world.segments.slice(from, through + 1).map((segment) => {
     const mine = world.records.slice(firstPlace(world, segment), firstPlace(world, segment) + segment.ids.length);
-    const anew = sealSegment(
+    const anew = sealRecords(
       head,
       mine.map((record) => (record === victim ? changed : record)),
     );
