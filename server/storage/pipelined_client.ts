@@ -6,6 +6,7 @@
 // Inside a transaction, statements that come again are planned once, without looking at their values, and by indexes alone: such a plan is as
 // good for a table of a million rows as for the empty one that it was made on.
 
+import type { Socket } from "node:net";
 import pg from "pg";
 import { sqlState } from "./sql_errors.ts";
 import { StatementNames } from "./statement_names.ts";
@@ -110,6 +111,7 @@ export class PipelinedClient extends pg.Client {
   readonly #names = new StatementNames();
   #isOpening = false;
   #isInside = false;
+  #isHolding = false;
   #transactions = 0;
   /** Why the transaction failed: Postgres answers that to one statement, and to those that were under way behind it only that they were skipped. */
   #failure: Error | undefined;
@@ -154,7 +156,17 @@ export class PipelinedClient extends pg.Client {
     });
   }
 
+  // What is asked for in one turn is written at once: Postgres is woken once for it, and not for each statement.
   #send(args: never[]): unknown {
+    if (!this.#isHolding) {
+      const { stream } = (this as unknown as { readonly connection: { readonly stream: Socket } }).connection;
+      this.#isHolding = true;
+      stream.cork();
+      process.nextTick(() => {
+        this.#isHolding = false;
+        stream.uncork();
+      });
+    }
     return (super.query as (...all: never[]) => unknown).apply(this, args);
   }
 }
