@@ -4,6 +4,7 @@
 // Never reads a clock, the store or the network.
 
 import { hash } from "node:crypto";
+import { orderedMembers } from "./member_order.ts";
 
 /** Any JSON value. Objects parsed from outside have no prototype pollution risk here: keys are only copied, never merged. */
 export type Json = null | boolean | number | string | Json[] | JsonObject;
@@ -56,14 +57,28 @@ function endOfString(text: string, start: number): number {
  * @throws TypeError for NaN, Infinity, any other undefined, functions and symbols, which JSON cannot say.
  */
 export function canonicalJson(value: Json): string {
-  if (value === null || typeof value === "boolean" || typeof value === "string") return JSON.stringify(value);
-  if (typeof value === "number") {
-    if (!Number.isFinite(value)) throw new TypeError(`canonicalJson: ${value} is not a JSON number`);
-    return JSON.stringify(Object.is(value, -0) ? 0 : value);
+  switch (typeof value) {
+    case "string":
+      return canonicalString(value);
+    case "number":
+      if (!Number.isFinite(value)) throw new TypeError(`canonicalJson: ${value} is not a JSON number`);
+      return String(value);
+    case "boolean":
+      return String(value);
+    case "object":
+      if (value === null) return "null";
+      return Array.isArray(value) ? canonicalArray(value) : canonicalObject(value);
+    default:
+      throw new TypeError(`canonicalJson: a ${typeof value} is not a JSON value`);
   }
-  if (Array.isArray(value)) return canonicalArray(value);
-  if (!isJsonObject(value)) throw new TypeError(`canonicalJson: a ${typeof value} is not a JSON value`);
-  return canonicalObject(value);
+}
+
+const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+/** Strings that are longer are escaped in any case: looking whether they need it would take as long. */
+const PLAIN_CHARACTERS_MAX = 200;
+
+function canonicalString(text: string): string {
+  return text.length <= PLAIN_CHARACTERS_MAX && PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
 }
 
 // By index, not by callback: a hole of a sparse array is refused like any undefined.
@@ -77,24 +92,11 @@ function canonicalArray(items: readonly Json[]): string {
 
 function canonicalObject(value: JsonObject): string {
   let text = "";
-  for (const key of Object.keys(value).sort()) {
-    const member = value[key];
-    if (member !== undefined) text += `${text === "" ? "" : ","}${quotedKey(key)}${canonicalJson(member)}`;
+  for (const { name, text: named } of orderedMembers(value)) {
+    const member = value[name];
+    if (member !== undefined) text += `${text === "" ? "" : ","}${named}${canonicalJson(member)}`;
   }
   return `{${text}}`;
-}
-
-/** Names of members that are remembered quoted, and how long they may be: those of our own documents, and some of others. */
-const KEYS_KNOWN_MAX = 2_000;
-const KEY_CHARACTERS_MAX = 64;
-const quotedKeys = new Map<string, string>();
-
-function quotedKey(key: string): string {
-  const known = quotedKeys.get(key);
-  if (known !== undefined) return known;
-  const quoted = `${JSON.stringify(key)}:`;
-  if (quotedKeys.size < KEYS_KNOWN_MAX && key.length <= KEY_CHARACTERS_MAX) quotedKeys.set(key, quoted);
-  return quoted;
 }
 
 /** "sha256:" and 64 hex digits of a text's UTF-8 bytes. */

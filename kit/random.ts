@@ -12,12 +12,26 @@ export interface Random {
   bytes(count: number): Uint8Array;
 }
 
+/** Bytes that are drawn at once: a token is 16, and asking the system for them takes longer than the rest of making one. */
+const DRAWN = 4_096;
+
 /** Cryptographic randomness of this machine. */
 export function systemRandom(): Random {
-  return {
-    next: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
-    bytes: (count) => randomBytes(count),
+  let drawn = Buffer.alloc(0);
+  let used = 0;
+  const bytes = (count: number): Buffer => {
+    if (count > DRAWN) return randomBytes(count);
+    if (used + count > drawn.length) {
+      drawn = randomBytes(DRAWN);
+      used = 0;
+    }
+    const taken = Buffer.from(drawn.subarray(used, used + count));
+    // What was given out is nobody's to find here.
+    drawn.fill(0, used, used + count);
+    used += count;
+    return taken;
   };
+  return { next: () => bytes(6).readUIntBE(0, 6) / 2 ** 48, bytes };
 }
 
 /** Repeatable randomness from a 32-bit seed (mulberry32); never for tokens. */

@@ -2,7 +2,8 @@
 // Called by worker_session.ts when it sends assignments. Never puts an endpoint or a secret of a tool into one; a model key, or how
 // the agent itself is reached, goes along because agent.run allowed it.
 
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { KIB } from "../../kit/units.ts";
 import {
   type Assignment,
   AssignmentSchema,
@@ -83,4 +84,17 @@ export function assignmentFrame(assigned: Assigned, sequence: bigint): Assignmen
     toolCallsSpent: journal.filter((row) => row.kind !== "turn").length,
     ...(agentMeans && wireAgent(agentMeans)),
   });
+}
+
+/** Characters of input and credential of an assignment that has nothing long, and what such a one takes at most. */
+const SHORT = { characters: 1_000, bytes: 8 * KIB } as const;
+
+/** Bytes of a frame's assignment, at most. What holds nothing long is not written only to be measured. */
+export function assignmentBytes(assignment: Assignment): number {
+  const { inputJson, modelSecret, journal, withheldTools, agentSecrets, agentMeans } = assignment;
+  const isShort =
+    inputJson.length + modelSecret.length <= SHORT.characters &&
+    journal.length + withheldTools.length + agentSecrets.length === 0 &&
+    agentMeans.case === undefined;
+  return isShort ? SHORT.bytes : toBinary(AssignmentSchema, assignment).byteLength;
 }

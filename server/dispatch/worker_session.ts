@@ -2,26 +2,24 @@
 // Made by session_registry.ts for each stream; rpc/worker_service.ts pumps it. Facts go to worker_facts.ts.
 // Phases: greeting (Hello only) → open → ended. Only Goodbye is a polite end. A worker that does not read is closed.
 
-import { toBinary } from "@bufbuild/protobuf";
 import { BoundedQueue } from "../../kit/bounded_queue.ts";
 import { DomainError, messageOf } from "../../kit/errors.ts";
 import { SECOND } from "../../kit/units.ts";
-import {
-  AssignmentSchema,
-  type Hello,
-  type Outcome,
-  type RenewLeases,
-  type SessionRequest,
-  type SessionResponse,
-  type TaskLog,
-  type YieldLeases,
+import type {
+  Hello,
+  Outcome,
+  RenewLeases,
+  SessionRequest,
+  SessionResponse,
+  TaskLog,
+  YieldLeases,
 } from "../../proto/gen/orloj/v1/worker_pb.ts";
 import type { CancelOrder } from "../commands/context.ts";
 import type { Assigned } from "../commands/lease_tasks.ts";
 import type { Principal } from "../commands/views.ts";
 import { Rests } from "../queue/rests.ts";
 import type { WorkerCapabilities } from "../queue/route.ts";
-import { assignmentFrame } from "./assignment.ts";
+import { assignmentBytes, assignmentFrame } from "./assignment.ts";
 import type { ConnectedWorker } from "./connected_worker.ts";
 import { fetchJournal, fetchViews } from "./fetches.ts";
 import { checkHello } from "./hello.ts";
@@ -223,7 +221,7 @@ export class WorkerSession implements ConnectedWorker {
       return assignmentFrame(assigned, this.#sequence);
     });
     // Inputs and journals are large: a frame ends before it grows beyond what a worker takes.
-    const frames = inFrames(assignments, (one) => toBinary(AssignmentSchema, one).byteLength, FRAME_BYTES_MAX / 2);
+    const frames = inFrames(assignments, assignmentBytes, FRAME_BYTES_MAX / 2);
     return frames.every((part) => this.send(frameOf({ case: "assign", value: { assignments: part } })));
   }
 

@@ -58,6 +58,21 @@ describe("canonical text", () => {
     expect(canonicalJson(JSON.parse(text) as Json)).toBe(text);
   });
 
+  test("is sorted also when there were more kinds of objects before it than are remembered", () => {
+    for (let number = 0; number < 6_000; number += 1) {
+      const name = `z${String(number).padStart(5, "0")}`;
+      const wanted = `{"a":1,"${name}":{"b":"","c":2}}`;
+      for (let times = 0; times < 2; times += 1) expect(canonicalJson({ [name]: { c: 2, b: "" }, a: 1 })).toBe(wanted);
+    }
+  });
+
+  test.each(["", '"', "\\", "\u001f", "\u007f", "\u2028", "\ud800", "é", "\u{1f600}"])(
+    "escapes as JSON.stringify does: %j",
+    (text) => {
+      for (const long of [text, text + "x".repeat(500)]) expect(canonicalJson(long)).toBe(JSON.stringify(long));
+    },
+  );
+
   test("a member that is undefined is left out, as an absent one", () => {
     expect(canonicalJson({ a: undefined, b: 1 } as unknown as Json)).toBe('{"b":1}');
   });

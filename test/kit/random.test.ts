@@ -52,3 +52,16 @@ describe("a seed", () => {
 test("system randomness differs from one source to the next", () => {
   expect(Buffer.from(systemRandom().bytes(16)).equals(systemRandom().bytes(16))).toBe(false);
 });
+
+test("bytes of the system are never given out twice, however many are asked for at a time", () => {
+  const random = systemRandom();
+  const seen = new Set<string>();
+  for (const count of [16, 4_096, 10, 5_000, ...Array.from({ length: 1_000 }, () => 16)]) {
+    const bytes = random.bytes(count);
+    expect(bytes).toHaveLength(count);
+    expect(bytes.some((byte) => byte !== 0)).toBe(true);
+    seen.add(Buffer.from(bytes).toString("hex"));
+    bytes.fill(0);
+  }
+  expect(seen.size).toBe(1_004);
+});
