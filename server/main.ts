@@ -13,6 +13,7 @@ import { onStopSignals, outliveClosedOutput } from "../kit/stop_signals.ts";
 import { openSpans } from "../tracing/otlp_sink.ts";
 import { announce } from "./announce.ts";
 import { headSink, loadAuditKey } from "./audit_key.ts";
+import { Changes } from "./commands/changes.ts";
 import { type Environment, readServerConfig, SERVER_HELP, type ServerConfig } from "./config.ts";
 import { timingOf } from "./dispatch/timing.ts";
 import { type CertificateFile, hostFacts } from "./host_facts.ts";
@@ -85,13 +86,15 @@ async function serve(config: ServerConfig, env: Environment, { log, redactor }: 
     const { url, work, reserved, maintenance } = databases;
     const metrics = new Metrics(clock);
     const tracer = await openTracer(config, { clock, random, log });
+    const changes = new Changes(clock);
     const storeOf = ({ db }: OpenDatabase) =>
       createStore(db, clock, (events) => {
         metrics.recorded(events);
         tracer?.recorded(events);
+        changes.recorded(new Set(events.map(({ kind }) => kind)));
       });
     const replica = createReplica({
-      ...{ store: storeOf(work), pool: work.pool, databaseUrl: url, clock, random, log, metrics },
+      ...{ store: storeOf(work), pool: work.pool, databaseUrl: url, clock, random, log, metrics, changes },
       ...(tracer && { tracer }),
       leaseStore: storeOf(reserved),
       ...(maintenance && { maintenanceStore: storeOf(maintenance) }),

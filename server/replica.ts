@@ -14,7 +14,7 @@ import { apply } from "./commands/apply.ts";
 import { authenticate, refusalReason } from "./commands/authenticate.ts";
 import { Caches } from "./commands/caches.ts";
 import { cancelRun } from "./commands/cancel_run.ts";
-import { Changes } from "./commands/changes.ts";
+import type { Changes } from "./commands/changes.ts";
 import type { CommandContext, Hints } from "./commands/context.ts";
 import type { ControlPlane, InvokeInput } from "./commands/control_plane.ts";
 import { deleteResource } from "./commands/delete_resource.ts";
@@ -86,6 +86,8 @@ export interface ReplicaOptions {
   readonly metrics: Metrics;
   /** Traces what the stores commit; absent: tracing is off. */
   readonly tracer?: RunTracer;
+  /** Told of what the stores commit. */
+  readonly changes: Changes;
   readonly timing: Timing;
   readonly secrets: Secrets;
   /** Which of them manifests may name, by namespace. */
@@ -123,13 +125,12 @@ export function createReplica(options: ReplicaOptions): Replica {
   const { clock, random, log, store, ids, timing, metrics, tracer } = options;
   const replicaId = ids.next("rep");
   const ownEndpoints = databaseEndpoints(options.databaseUrl);
-  const changes = new Changes(clock);
+  const { changes } = options;
   const notifier = createHintNotifier(options.pool, { replicaId, clock });
   const hints: Hints = {
     workReady() {
       sealer.wake();
       claimer.wake();
-      changes.trailGrew();
       notifier.hint("work");
     },
     runsChanged(runIds) {

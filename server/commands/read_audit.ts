@@ -10,6 +10,7 @@ import {
   type AuditFilter,
   type AuditReadRow,
   auditReads,
+  isOfKinds,
   type TrailCheckpoint,
   type TrailHorizon,
   type TrailPosition,
@@ -68,7 +69,8 @@ export async function* watchAudit(
   const trail = new Trail(context, filter);
   await trail.start(afterId);
   await recordRead(context.store, principal, "watch", filter);
-  const watcher = context.changes.watchAudit();
+  // While records wait for a transaction to end, any other may be the one.
+  const watcher = context.changes.watchAudit((kind) => trail.isPending || isOfKinds(kind, filter.kinds));
   try {
     while (!signal.aborted) {
       const rows = await trail.next();
@@ -142,19 +144,21 @@ class Trail {
   }
 
   async next(): Promise<AuditReadRow[]> {
-    return await this.#context.store.read(async ({ db }) => {
-      const reads = auditReads(db);
-      const { horizon, rows } = await reads.look(this.#filter, this.#position, BATCH_MAX);
-      this.hasMore = rows.length === BATCH_MAX;
-      const last = rows.at(-1);
-      if (this.hasMore && last !== undefined) {
-        this.#position = { ...this.#position, transaction: last.transaction, id: String(last.id) };
-      } else {
-        if (this.#needsCheckpoint(horizon)) this.#checkpoints.push(await reads.checkpoint());
-        this.#drained(horizon);
-      }
-      return rows;
+    const { store } = this.#context;
+    const { horizon, rows } = await store.atOnce(({ db }) => {
+      return auditReads(db).look(this.#filter, this.#position, BATCH_MAX);
     });
+    this.hasMore = rows.length === BATCH_MAX;
+    const last = rows.at(-1);
+    if (this.hasMore && last !== undefined) {
+      this.#position = { ...this.#position, transaction: last.transaction, id: String(last.id) };
+    } else {
+      if (this.#needsCheckpoint(horizon)) {
+        this.#checkpoints.push(await store.atOnce(({ db }) => auditReads(db).checkpoint()));
+      }
+      this.#drained(horizon);
+    }
+    return rows;
   }
 
   #needsCheckpoint(horizon: TrailHorizon): boolean {

@@ -33,25 +33,40 @@ export async function readRun(
   runId: string,
   detail: RunDetail = { edges: true, outputs: true },
 ): Promise<RunView> {
-  return await context.store.readTogether((queries) => readRunWith(queries, context.caches, runId, detail));
+  const rows = await context.store.atOnce((queries) => runRows(queries, runId));
+  return await runOfRows(context, rows, runId, detail);
 }
 
-/** The same with queries of one connection. */
-export async function readRunWith(
-  queries: StoreQueries,
-  caches: ReadContext["caches"],
-  runId: string,
-  detail: RunDetail,
-): Promise<RunView> {
-  const reads = runReads(queries.db);
+/** Rows that a run is told from. */
+export interface RunRows {
+  readonly row: Awaited<ReturnType<RunReads["run"]>>;
+  readonly nodes: Awaited<ReturnType<RunReads["nodes"]>>;
+  readonly unschedulable: Awaited<ReturnType<RunReads["unschedulable"]>>;
+}
+
+type RunReads = ReturnType<typeof runReads>;
+
+/** They, asked for at once. */
+export async function runRows({ db }: StoreQueries, runId: string): Promise<RunRows> {
+  const reads = runReads(db);
   // Nodes after the run: they are never older than it.
   const [row, nodes, unschedulable] = await Promise.all([
     reads.run(runId),
     reads.nodes(runId),
     reads.unschedulable([runId], UNSCHEDULABLE_MS),
   ]);
+  return { row, nodes, unschedulable };
+}
+
+/** The run that they tell. @throws RUN_NOT_FOUND */
+export async function runOfRows(
+  { store, caches }: ReadContext,
+  { row, nodes, unschedulable }: RunRows,
+  runId: string,
+  detail: RunDetail,
+): Promise<RunView> {
   if (row === undefined) throw runNotFound(runId);
-  const bundle = await caches.bundle(queries, row.bundle_digest);
+  const bundle = await store.read((queries) => caches.bundle(queries, row.bundle_digest));
   return {
     ...runView(withCondition(row, unschedulable)),
     nodes: nodeViews(bundle, nodes, detail.outputs),

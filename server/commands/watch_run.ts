@@ -9,7 +9,7 @@ import { type AuditReadRow, auditReads } from "../storage/read_audit.ts";
 import { runReads } from "../storage/read_runs.ts";
 import type { StoreQueries } from "../storage/store.ts";
 import type { Changes } from "./changes.ts";
-import { type ReadContext, readRunWith, UNSCHEDULABLE_MS } from "./read_runs.ts";
+import { type ReadContext, runOfRows, runRows, UNSCHEDULABLE_MS } from "./read_runs.ts";
 import { auditView, taskView } from "./run_views.ts";
 import type { RunSnapshot } from "./views.ts";
 
@@ -34,7 +34,7 @@ export async function* watchRun(
   try {
     let wasUnschedulable = false;
     for (let first = true; !signal.aborted; first = false) {
-      const [events, unschedulable] = await context.store.readTogether((queries) =>
+      const [events, unschedulable] = await context.store.atOnce((queries) =>
         Promise.all([trail.next(queries), isUnschedulable(queries, runId)]),
       );
       if (first || events.length > 0 || unschedulable !== wasUnschedulable) {
@@ -68,12 +68,10 @@ async function readSnapshot(
   events: readonly AuditReadRow[],
   first: boolean,
 ): Promise<RunSnapshot> {
-  const [run, tasks] = await context.store.readTogether((queries) =>
-    Promise.all([
-      readRunWith(queries, context.caches, runId, { edges: first, outputs: false }),
-      runReads(queries.db).newestTasks(runId, TASKS_MAX),
-    ]),
+  const [rows, tasks] = await context.store.atOnce((queries) =>
+    Promise.all([runRows(queries, runId), runReads(queries.db).newestTasks(runId, TASKS_MAX)]),
   );
+  const run = await runOfRows(context, rows, runId, { edges: first, outputs: false });
   return { run, tasks: tasks.map(taskView), events: events.map(auditView) };
 }
 

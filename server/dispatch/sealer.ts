@@ -10,6 +10,9 @@ import { type SealCheckpoint, sealAudit } from "../commands/seal_audit.ts";
 /** Pauses between two looks, in ms; a wake ends an idle one. */
 const PAUSE_MS = { busy: 300, following: 1_500, idle: 30_000 };
 
+// Why an idle pause ends. One for all: making an error is the dearest part of a wake-up.
+const WOKEN = new Error("there is something to seal");
+
 /** See the file header. */
 export class Sealer {
   readonly #context: CommandContext;
@@ -31,7 +34,7 @@ export class Sealer {
 
   /** Records are there to be sealed, probably. */
   wake(): void {
-    this.#waking.abort();
+    this.#waking.abort(WOKEN);
   }
 
   async stop(): Promise<void> {
@@ -58,7 +61,7 @@ export class Sealer {
   /** One look, and all that it allows to seal. @throws DomainError for database trouble */
   async once(): Promise<"busy" | "following" | "idle"> {
     const { store } = this.#context;
-    const look = await store.read((queries) => queries.segments.look());
+    const look = await store.atOnce((queries) => queries.segments.look());
     const moved = this.#number !== undefined && this.#number !== look.number;
     this.#number = look.number;
     const settled = this.#checkpoint;

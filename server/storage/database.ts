@@ -1,12 +1,14 @@
 // Opens the connection pool and runs transactions; every query of the server goes through what this file makes.
 // Called by main (once) and by commands through the store. Outside of transactions queries leave unnamed, so that they
-// are planned each time: plans cached while tables were small cost half the throughput. Inside, see pipelined_client.ts.
+// are planned each time: plans cached while tables were small cost half the throughput. Inside, see pipelined_client.ts; what comes often
+// and needs no transaction gets one by atOnce, for its plan.
 // Never lets a lost connection end the process: each client has an error listener, idle or not.
 
 import { DummyDriver, Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
 import { assert, DomainError } from "../../kit/errors.ts";
 import { MINUTE, SECOND } from "../../kit/units.ts";
+import { onTheirWay } from "./lastly.ts";
 import { PipelinedClient } from "./pipelined_client.ts";
 import type { Database } from "./schema.ts";
 import { isStorageDown, toDomainError } from "./sql_errors.ts";
@@ -114,12 +116,28 @@ async function together<DB>(own: Kysely<DB>, isOver: () => boolean): Promise<Kys
 }
 
 /**
- * Runs fn on one connection, without a transaction: queries that are asked for without waiting are sent together, and run in that order.
+ * Runs queries in one transaction that they share with nothing else: in one round trip, with COMMIT, and planned once like those of every
+ * transaction.
  *
- * Await nothing but queries of own inside fn. @throws what a query throws
+ * @param fn asks for all of them at once; one that follows an answer is refused. @throws what a query throws
  */
-export function onOneConnection<DB, Result>(db: Kysely<DB>, fn: (own: Kysely<DB>) => Promise<Result>): Promise<Result> {
-  return db.connection().execute(async (own) => await fn(await together(own, () => false)));
+export async function atOnce<DB, Result>(db: Kysely<DB>, fn: (own: Kysely<DB>) => Promise<Result>): Promise<Result> {
+  let asked: Promise<Result> | undefined;
+  let isOver = false;
+  try {
+    await db.transaction().execute(async (tx) => {
+      asked = fn(await together(tx, () => isOver));
+      asked.catch(() => undefined);
+      await onTheirWay();
+      // COMMIT waits for no answer.
+      isOver = true;
+    });
+  } catch (error) {
+    // Why Postgres rolled back is what a query says.
+    await asked;
+    throw error;
+  }
+  return await (asked as Promise<Result>);
 }
 
 /**

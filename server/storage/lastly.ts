@@ -23,9 +23,13 @@ export class Lastly<Value> {
    * written: Postgres would know nothing of it, and commit the others.
    */
   async onTheirWay(): Promise<readonly Promise<unknown>[]> {
-    // By the next tick everything has happened that does not wait for the network.
-    await new Promise<void>((resolve) => process.nextTick(resolve));
+    await onTheirWay();
     if (this.#failed !== undefined) throw this.#failed.error;
     return this.statements;
   }
+}
+
+/** Resolves when everything has happened that does not wait for the network: statements that were asked for by now are sent. */
+export function onTheirWay(): Promise<void> {
+  return new Promise((resolve) => process.nextTick(resolve));
 }

@@ -36,7 +36,7 @@ interface QueryInside {
   handleCommandComplete(message: unknown, wire: Wire): void;
   handleError(error: Error, wire: Wire): void;
 }
-const Query = pg.Query as unknown as new (statement: Statement) => QueryInside;
+const Query = pg.Query as unknown as new (text: string, values: readonly unknown[]) => QueryInside;
 
 interface Statement {
   readonly text: string;
@@ -63,9 +63,10 @@ class OpeningQuery extends Query {
   readonly #opening: readonly string[];
   #done = 0;
 
-  constructor(statement: Statement, number: number) {
-    super(statement);
-    this.#name = statement.name;
+  constructor({ text, values, name }: Statement, number: number) {
+    super(text, values);
+    this.name = name;
+    this.#name = name;
     this.#opening = makesPlansAnew(number) ? ["discard plans", ...OPENING] : OPENING;
   }
 
@@ -144,7 +145,7 @@ export class PipelinedClient extends pg.Client {
   #ask(statement: Statement, isOpening: boolean): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (isOpening) this.#transactions += 1;
-      const query = isOpening ? new OpeningQuery(statement, this.#transactions) : new Query(statement);
+      const query = isOpening ? new OpeningQuery(statement, this.#transactions) : namedQuery(statement);
       query.callback = (error, answer) => {
         if (error === null) return resolve(answer);
         if (this.#failure === undefined && statement.name !== undefined)
@@ -156,19 +157,32 @@ export class PipelinedClient extends pg.Client {
     });
   }
 
-  // What is asked for in one turn is written at once: Postgres is woken once for it, and not for each statement.
+  // What is asked for in one turn, and COMMIT if it follows in the next one, is written at once: Postgres is woken once for it, and not for
+  // each statement.
   #send(args: never[]): unknown {
     if (!this.#isHolding) {
       const { stream } = (this as unknown as { readonly connection: { readonly stream: Socket } }).connection;
       this.#isHolding = true;
       stream.cork();
-      process.nextTick(() => {
+      afterNextTurn(() => {
         this.#isHolding = false;
         stream.uncork();
       });
     }
     return (super.query as (...all: never[]) => unknown).apply(this, args);
   }
+}
+
+// Given as an object, pg would copy it member by member.
+function namedQuery({ text, values, name }: Statement): QueryInside {
+  const query = new Query(text, values);
+  query.name = name;
+  return query;
+}
+
+// Ticks that are due all come before the promises that they resolve.
+function afterNextTurn(act: () => void): void {
+  process.nextTick(() => queueMicrotask(() => process.nextTick(act)));
 }
 
 function answered(command: string): Promise<Answer> {

@@ -216,3 +216,8 @@ function conditionsOf(filter: AuditFilter): RawBuilder<unknown> {
   }
   return sql.join(conditions, sql` and `);
 }
+
+/** What conditionsOf asks of kinds. */
+export function isOfKinds(kind: string, kinds: readonly string[] = []): boolean {
+  return kinds.length === 0 || kinds.some((one) => (one.endsWith(".") ? kind.startsWith(one) : kind === one));
+}

@@ -11,7 +11,7 @@ import { auditQueries, identify } from "./audit_queries.ts";
 import type { Queryable } from "./bulk.ts";
 import { bundleQueries } from "./bundle_queries.ts";
 import { checkpointQueries } from "./checkpoint_queries.ts";
-import { onOneConnection, transaction } from "./database.ts";
+import { atOnce, transaction } from "./database.ts";
 import { deadLetterQueries } from "./dead_letter_queries.ts";
 import { groupQueries } from "./group_queries.ts";
 import { Lastly } from "./lastly.ts";
@@ -70,8 +70,8 @@ export interface Store {
   transaction<T>(fn: (tx: StoreQueries) => Promise<T | Lastly<T>>): Promise<T>;
   /** Single statements outside a transaction. @throws DomainError for database trouble */
   read<T>(fn: (queries: StoreQueries) => Promise<T>): Promise<T>;
-  /** The same on one connection: those that are asked for without waiting share a round trip, and run in that order. */
-  readTogether<T>(fn: (queries: StoreQueries) => Promise<T>): Promise<T>;
+  /** Statements that fn asks for all at once, in that order: one round trip, and each is planned once. For what comes often. */
+  atOnce<T>(fn: (queries: StoreQueries) => Promise<T>): Promise<T>;
 }
 
 function bind(db: Queryable, watch: RecordWatch): StoreQueries {
@@ -116,9 +116,9 @@ export function createStore(db: Kysely<Database>, clock?: Clock, onRecorded: OnR
         throw toDomainError(error);
       }
     },
-    async readTogether(fn) {
+    async atOnce(fn) {
       try {
-        return await onOneConnection(db, (own) => fn(bind(own, watch)));
+        return await atOnce(db, (own) => fn(bind(own, watch)));
       } catch (error) {
         throw toDomainError(error);
       }

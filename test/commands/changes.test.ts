@@ -28,11 +28,12 @@ test("a change before the wait ends it at once, and only once", async () => {
   watcher.close();
 });
 
-test("every watcher of a topic is woken, the trail's by any run, and all by anythingChanged", async () => {
+test("every watcher of a topic is woken, the trail's by records, and all by anythingChanged", async () => {
   const changes = new Changes(clock);
-  const watchers = [changes.watchRun("run_1"), changes.watchRun("run_1"), changes.watchAudit()];
+  const watchers = [changes.watchRun("run_1"), changes.watchRun("run_1"), changes.watchAudit(() => true)];
   const first = watchers.map((watcher) => watcher.next(1_000, never));
   changes.runsChanged(["run_1"]);
+  changes.recorded(new Set(["run.created"]));
   await Promise.all(first);
   const second = watchers.map((watcher) => watcher.next(1_000, never));
   changes.anythingChanged();
@@ -42,9 +43,26 @@ test("every watcher of a topic is woken, the trail's by any run, and all by anyt
   expect(changes.size).toBe(0);
 });
 
+test("records that a watcher of the trail does not want leave it asleep, unless anything may have changed", async () => {
+  const changes = new Changes(clock);
+  const watcher = changes.watchAudit((kind) => kind === "run.stopping");
+  const state = async (waiting: Promise<void>) => {
+    return await Promise.race([waiting.then(() => "woken"), new Promise((resolve) => setImmediate(resolve, "asleep"))]);
+  };
+  const first = watcher.next(1_000, never);
+  changes.recorded(new Set(["run.created", "task.leased"]));
+  expect(await state(first)).toBe("asleep");
+  changes.recorded(new Set(["run.created", "run.stopping"]));
+  expect(await state(first)).toBe("woken");
+  const second = watcher.next(1_000, never);
+  changes.anythingChanged();
+  expect(await state(second)).toBe("woken");
+  watcher.close();
+});
+
 test("an abort ends the wait, also one that came before", async () => {
   const changes = new Changes(clock);
-  const watcher = changes.watchAudit();
+  const watcher = changes.watchAudit(() => true);
   const abort = new AbortController();
   const waiting = watcher.next(1_000, abort.signal);
   abort.abort();

@@ -83,10 +83,8 @@ test("tokens of a server for its own machine are taken on loopback alone", async
 
 test("what is not a token is refused without a look at the database", async () => {
   const { token } = await make();
-  const away = new Tokens(
-    { ...context, store: { ...context.store, read: () => Promise.reject(new Error("asked")) } },
-    systemRandom(),
-  );
+  const asked = () => Promise.reject(new Error("asked"));
+  const away = new Tokens({ ...context, store: { ...context.store, read: asked, atOnce: asked } }, systemRandom());
   const garbage = [
     "",
     "x",

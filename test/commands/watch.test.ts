@@ -18,6 +18,7 @@ import { storeBundle, storeEvents, storeRun, storeTasks, turnEvent } from "./sto
 const database = await testDatabase({ poolMax: 10 });
 const store = createStore(database.db);
 const changes = new Changes(systemClock());
+const TURN: ReadonlySet<string> = new Set(["turn.recorded"]);
 const context = { store, caches: new Caches(), changes };
 const digest = await storeBundle(store);
 const ANY: AuditFilterView = { namespace: "", runId: "", taskId: "", kinds: [] };
@@ -153,9 +154,9 @@ test("watchAudit skips no record of a transaction that commits after a later one
   await expect.poll(() => changes.size).toBe(1);
   for (let round = 0; round < 10; round += 1) {
     await overtaking(turnEvent("run_a1", 2 * round), turnEvent("run_a1", 2 * round + 1), async () =>
-      changes.runsChanged(["run_a1"]),
+      changes.recorded(TURN),
     );
-    changes.runsChanged(["run_a1"]);
+    changes.recorded(TURN);
   }
   await storeEvents(store, [turnEvent("run_a1", 20), turnEvent("run_a1", 21)]);
   await watching;
@@ -179,7 +180,7 @@ test("watchAudit with many writers at once gives every record exactly once", asy
           store,
           Array.from({ length: 5 }, (_, index) => turnEvent("run_busy", writer * 100 + batch * 5 + index, "busy")),
         );
-        changes.runsChanged(["run_busy"]);
+        changes.recorded(TURN);
       }
     }),
   );

@@ -157,3 +157,59 @@ test("a statement that comes after COMMIT is refused", async () => {
   await expect(late).rejects.toThrow(/after COMMIT|already committed/);
   expect(await steps()).toEqual([]);
 });
+
+// How often something was written to the connection, whatever it held.
+async function countWrites(act: () => Promise<unknown>): Promise<number> {
+  const client = await single.pool.connect();
+  type Writes = Record<"_write" | "_writev", (...args: unknown[]) => unknown>;
+  const stream = (client as unknown as { connection: { stream: Writes } }).connection.stream;
+  let writes = 0;
+  for (const name of ["_write", "_writev"] as const) {
+    const write = stream[name].bind(stream);
+    stream[name] = (...args) => {
+      writes += 1;
+      return write(...args);
+    };
+  }
+  client.release();
+  await act();
+  Reflect.deleteProperty(stream, "_write");
+  Reflect.deleteProperty(stream, "_writev");
+  return writes;
+}
+
+test("BEGIN, statements that are asked for at once, and COMMIT leave in one write", async () => {
+  const count = (name: string) => store.atOnce(({ db: own }) => sql<{ n: number }>`select ${name} as n`.execute(own));
+  const both = () => store.atOnce(({ db: own }) => Promise.all([1, 2].map((n) => sql`select ${n}`.execute(own))));
+  expect(await countWrites(() => count("one"))).toBe(1);
+  expect(await countWrites(both)).toBe(1);
+  const lastly = () =>
+    store.transaction(async (tx) => {
+      await tx.identify(true);
+      return new Lastly(
+        "done",
+        [1, 2].map((n) => tx.audit.insert([record(`run_${n}`)])),
+      );
+    });
+  expect(await countWrites(lastly)).toBe(2);
+});
+
+test("of statements that are asked for at once the first that fails says why, and the connection goes on", async () => {
+  const failing = store.atOnce(({ db: own }) =>
+    Promise.all([sql`select 1`.execute(own), sql`select 1 / 0`.execute(own), sql`select 2`.execute(own)]),
+  );
+  await expect(failing).rejects.toMatchObject({ cause: { code: "22012" } });
+  const { rows } = await store.atOnce(({ db: own }) => sql<{ n: number }>`select 3 as n`.execute(own));
+  expect(rows).toEqual([{ n: 3 }]);
+});
+
+test("a statement that waits for the answer of another one is refused where all are asked for at once", async () => {
+  const waiting = store.atOnce(async ({ db: own }) => {
+    await sql`select 1`.execute(own);
+    await sql`insert into step values (8)`.execute(own);
+  });
+  await expect(waiting).rejects.toMatchObject({
+    cause: { message: expect.stringMatching(/after COMMIT|already committed/) },
+  });
+  expect(await steps()).toEqual([]);
+});
