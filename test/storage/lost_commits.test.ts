@@ -114,13 +114,21 @@ test.each<[string, Store, (tx: StoreQueries) => Promise<unknown>]>([
 
 test("while the database does not come back it stays unknown after five seconds", async () => {
   const before = trap.hits;
+  const { onDown } = proxy;
+  let started = 0;
+  // At once: the store opens another connection as soon as this one is gone.
+  proxy.onDown = (link, chunk) => {
+    const passes = onDown(link, chunk);
+    if (started === 0 && trap.hits > before) {
+      started = performance.now();
+      proxy.toxics = { refuse: true };
+      proxy.cut();
+    }
+    return passes;
+  };
   trap.arm();
-  const running = outcome(store.transaction(write("run_away")));
-  while (trap.hits === before) await new Promise((resolve) => setTimeout(resolve, 5));
-  proxy.toxics = { refuse: true };
-  proxy.cut();
-  const started = performance.now();
-  const { error } = (await running) as { error: unknown };
+  const { error } = (await outcome(store.transaction(write("run_away")))) as { error: unknown };
+  proxy.onDown = onDown;
   proxy.toxics = {};
   expect(error).toMatchObject({ reason: "STORAGE_UNAVAILABLE", metadata: { commit: "unknown" } });
   expect(performance.now() - started).toBeGreaterThan(3_000);
