@@ -43,7 +43,7 @@ export const SUITES = {
   steps3: THROUGHPUT,
   tools: THROUGHPUT,
   fanout: { items: 1_000, rounds: 5, "in-flight": 50 },
-  latency: { samples: 300, "warm-up": 50, "in-flight": 50 },
+  latency: { samples: 300, "warm-up": 500, "in-flight": 50 },
   idle: { workers: 50, seconds: 60, profile: true },
   growth: {
     ...{ finished: [0, 100_000, 1_000_000], backlog: 100_000, "snapshot-seconds": 120 },
@@ -98,7 +98,7 @@ export const HELP = `Usage: npm run bench -- [options]
   --rounds N              rounds, of which the median counts; default 1, with --peers ${ROUNDS_WITH_PEERS}, of fanout 5
   --runs N                runs of a round or stage; default 5000, of scale 10000, of mem 100000
   --in-flight N           runs between Invoke and their end at the same time, and slots of each worker; default 50
-  --warm-up N             runs before the measured ones; default 2000, of latency 50
+  --warm-up N             runs before the measured ones; default 2000, of latency 500
   --raw-tasks N           tasks of the raw limit beside --peers; default 100000
   --peer-seconds N        what a round of another engine may take; it has failed then, and the others go on; default 300
   --samples N             latency, growth: invocations one by one, default 300 and 100; decide: decisions, default 20000

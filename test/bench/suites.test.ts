@@ -1,5 +1,6 @@
 // Each suite of `npm run bench`, as small as it goes: it runs to its end, and its figures are there. Their size says nothing here.
 
+import { existsSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { bench } from "./bench_process.ts";
 
@@ -23,6 +24,11 @@ describe("throughput", () => {
     expect(ours.wal_bytes_a_task).toBeGreaterThan(500);
     expect(ours.write_transactions_a_task).toBeGreaterThan(0.01);
     expect(ours.write_transactions_a_task).toBeLessThan(10);
+    // Where the system tells: on Linux.
+    if (existsSync("/proc/self/stat")) {
+      const used = { servers: positive, workers: positive, postgres: positive, driver: positive };
+      expect(ours.processor_ms_a_task).toEqual(used);
+    } else expect(ours).not.toHaveProperty("processor_ms_a_task");
     expect(result).not.toHaveProperty("peers");
   });
 
