@@ -61,7 +61,7 @@ export class Sealer {
   /** One look, and all that it allows to seal. @throws DomainError for database trouble */
   async once(): Promise<"busy" | "following" | "idle"> {
     const { store } = this.#context;
-    const look = await store.atOnce((queries) => queries.segments.look());
+    const look = await store.read((queries) => queries.segments.look());
     const moved = this.#number !== undefined && this.#number !== look.number;
     this.#number = look.number;
     const settled = this.#checkpoint;
