@@ -34,9 +34,10 @@ export async function* watchRun(
   try {
     let wasUnschedulable = false;
     for (let first = true; !signal.aborted; first = false) {
-      const [events, unschedulable] = await context.store.atOnce((queries) =>
-        Promise.all([trail.next(queries), isUnschedulable(queries, runId)]),
+      const [found, unschedulable] = await context.store.atOnce((queries) =>
+        Promise.all([trail.look(queries), isUnschedulable(queries, runId)]),
       );
+      const events = trail.take(found);
       if (first || events.length > 0 || unschedulable !== wasUnschedulable) {
         wasUnschedulable = unschedulable;
         const snapshot = await readSnapshot(context, runId, events, first);
@@ -75,6 +76,8 @@ async function readSnapshot(
   return { run, tasks: tasks.map(taskView), events: events.map(auditView) };
 }
 
+type Found = Awaited<ReturnType<ReturnType<typeof auditReads>["ofRunBetween"]>>;
+
 // Records of a run, each once, in the order in which they became visible.
 class RunTrail {
   readonly #context: ReadContext;
@@ -94,9 +97,14 @@ class RunTrail {
     return this.#until !== undefined;
   }
 
-  async next({ db }: StoreQueries): Promise<AuditReadRow[]> {
+  /** What is new. Without an effect, so that it may be asked for again. */
+  look({ db }: StoreQueries): Promise<Found> {
     const span = { since: this.#since, until: this.#until, afterId: this.#afterId };
-    const { until, rows } = await auditReads(db).ofRunBetween(this.#runId, span, EVENTS_MAX);
+    return auditReads(db).ofRunBetween(this.#runId, span, EVENTS_MAX);
+  }
+
+  /** Goes on after what was found. */
+  take({ until, rows }: Found): AuditReadRow[] {
     if (rows.length === EVENTS_MAX) {
       this.#until = until;
       this.#afterId = String((rows.at(-1) as AuditReadRow).id);
@@ -112,8 +120,9 @@ class RunTrail {
   async rest(): Promise<AuditReadRow[]> {
     return await this.#context.store.read(async (queries) => {
       const rows: AuditReadRow[] = [];
-      while (this.hasMore) rows.push(...(await this.next(queries)));
-      do rows.push(...(await this.next(queries)));
+      const next = async () => rows.push(...this.take(await this.look(queries)));
+      while (this.hasMore) await next();
+      do await next();
       while (this.hasMore);
       return rows;
     });

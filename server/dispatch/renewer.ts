@@ -70,8 +70,9 @@ export class Renewer {
       .filter(({ renewals }) => renewals.length > 0);
     try {
       const accepts = accepting.flatMap(({ accepts }) => accepts);
-      const accepted = accepts.map(({ taskId, token }) => ({ task_id: taskId, token }));
-      if (accepted.length > 0) await this.#context.store.atOnce(({ leases }) => leases.accept(accepted));
+      await this.#context.store.read((queries) =>
+        queries.leases.accept(accepts.map(({ taskId, token }) => ({ task_id: taskId, token }))),
+      );
       await this.#renewRows(sessions.filter((session) => session.seen));
       await this.#answer(renewing);
       await this.#giveBackUnnamed(renewing);

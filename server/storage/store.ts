@@ -70,7 +70,10 @@ export interface Store {
   transaction<T>(fn: (tx: StoreQueries) => Promise<T | Lastly<T>>): Promise<T>;
   /** Single statements outside a transaction. @throws DomainError for database trouble */
   read<T>(fn: (queries: StoreQueries) => Promise<T>): Promise<T>;
-  /** Statements that fn asks for all at once, in that order: one round trip, and each is planned once. For what comes often. */
+  /**
+   * Statements that fn asks for all at once, in that order: one round trip, and each is planned once. For what comes often; run again like
+   * a transaction, so fn must have no effect of its own.
+   */
   atOnce<T>(fn: (queries: StoreQueries) => Promise<T>): Promise<T>;
 }
 
@@ -117,10 +120,12 @@ export function createStore(db: Kysely<Database>, clock?: Clock, onRecorded: OnR
       }
     },
     async atOnce(fn) {
-      try {
-        return await atOnce(db, (own) => fn(bind(own, watch)));
-      } catch (error) {
-        throw toDomainError(error);
+      for (let tries = 1; ; tries += 1) {
+        try {
+          return await atOnce(db, (own) => fn(bind(own, watch)));
+        } catch (error) {
+          if (tries >= TRIES_MAX || !isRetryable(error)) throw toDomainError(error);
+        }
       }
     },
     async transaction<T>(fn: (tx: StoreQueries) => Promise<T | Lastly<T>>): Promise<T> {

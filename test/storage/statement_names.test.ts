@@ -25,10 +25,11 @@ type Opened = ReturnType<typeof single>;
 const steps = (opened: Opened) =>
   transaction(opened.db, async (tx) => (await sql`select * from step where n = ${1}`.execute(tx)).rows);
 // As a command reads: what may be tried again, is.
-const repeating = (opened: Opened) => {
+const repeating = (opened: Opened, how: "transaction" | "atOnce") => {
   const store = createStore(opened.db);
-  return () => store.transaction(async (tx) => (await sql`select * from step where n = ${1}`.execute(tx.db)).rows);
+  return () => store[how](async (tx) => (await sql`select * from step where n = ${1}`.execute(tx.db)).rows);
 };
+const WAYS = ["transaction", "atOnce"] as const;
 const names = async (opened: Opened) =>
   (await opened.pool.query("select name from pg_prepared_statements order by name")).rows.map(({ name }) => name);
 const times = async (count: number, act: () => Promise<unknown>) => {
@@ -59,24 +60,30 @@ test("its plan is made without values, for the transaction alone", async () => {
   expect(settings.rows).toEqual([{ mode: "auto", scan: "on" }]);
 });
 
-test("a statement whose result is another one since a migration is repeated under another name", async () => {
-  const opened = single();
-  const read = repeating(opened);
-  await times(4, read);
-  await sql`alter table step add column more text not null default 'new'`.execute(database.db);
-  for (const _ of [1, 2, 3]) expect(await read()).toEqual([{ n: 1, more: "new" }]);
-  expect(await names(opened)).toContain("orloj_2");
-});
+test.each(WAYS)(
+  "a statement whose result is another one since a migration is repeated under another name: %s",
+  async (how) => {
+    const opened = single();
+    const read = repeating(opened, how);
+    await times(4, read);
+    await sql`alter table step add column more text not null default 'new'`.execute(database.db);
+    for (const _ of [1, 2, 3]) expect(await read()).toEqual([{ n: 1, more: "new" }]);
+    expect(await names(opened)).toContain("orloj_2");
+  },
+);
 
-test("behind a pooler that changes connections nothing has a name any more, and transactions go on", async () => {
-  const opened = single();
-  const read = repeating(opened);
-  await times(4, read);
-  await opened.pool.query("deallocate all");
-  expect(await read()).toEqual([{ n: 1 }]);
-  await times(4, read);
-  expect(await names(opened)).toEqual([]);
-});
+test.each(WAYS)(
+  "behind a pooler that changes connections nothing has a name any more, and all goes on: %s",
+  async (how) => {
+    const opened = single();
+    const read = repeating(opened, how);
+    await times(4, read);
+    await opened.pool.query("deallocate all");
+    expect(await read()).toEqual([{ n: 1 }]);
+    await times(4, read);
+    expect(await names(opened)).toEqual([]);
+  },
+);
 
 test("a first statement that fails keeps its name out of use only as long as Postgres does not know it", async () => {
   const opened = single();
