@@ -173,7 +173,9 @@ class Trail {
     while (this.#checkpoints[0] !== undefined && BigInt(this.#checkpoints[0].bound) <= xmin) {
       floor = this.#checkpoints.shift()?.lastId ?? floor;
     }
-    this.#position = { transaction: horizon.xmin, id: "0", floor };
+    // A record that the caller has may be of a transaction above the horizon: what comes before it stays behind.
+    const isAhead = BigInt(this.#position.transaction) >= xmin;
+    this.#position = isAhead ? { ...this.#position, floor } : { transaction: horizon.xmin, id: "0", floor };
     this.isPending = horizon.pending;
   }
 }

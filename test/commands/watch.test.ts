@@ -211,6 +211,27 @@ test("watchAudit goes on after a given record, in batches, and starts from now w
   await fromNow.return(undefined);
 });
 
+test("watchAudit repeats nothing before a given record though an older transaction is still open when it begins", async () => {
+  const client = await database.pool.connect();
+  await client.query("begin");
+  await insert(client, turnEvent("run_open", 1));
+  await storeEvents(
+    store,
+    [0, 1, 2, 3, 4].map((sequence) => turnEvent("run_a3", sequence)),
+  );
+  const filter = { ...ANY, runId: "run_a3" };
+  const { items } = await listAudit(context, ana, filter, { pageSize: 3, pageToken: "" });
+  const watched = watchAudit(context, ana, filter, items[2]?.id, new AbortController().signal);
+  const next = watched.next();
+  // It has looked, and looks again: the open transaction keeps everything back.
+  const looked = new Promise((resolve) => setTimeout(resolve, 300, "kept back"));
+  expect(await Promise.race([next, looked])).toBe("kept back");
+  await client.query("rollback");
+  client.release();
+  expect(sequencesOf((await next).value ?? [])).toEqual([3, 4]);
+  await watched.return(undefined);
+});
+
 test("listAudit filters by every field and pages in insertion order", async () => {
   await storeRun(store, digest, { id: "run_f" });
   await storeTasks(store, "run_f", ["task_of_run_f"]);
