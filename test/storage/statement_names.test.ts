@@ -2,6 +2,10 @@
 
 import { sql } from "kysely";
 import { afterEach, expect, test } from "vitest";
+import { systemClock } from "../../kit/clock.ts";
+import { Changes } from "../../server/commands/changes.ts";
+import { readRun } from "../../server/commands/read_runs.ts";
+import { watchRun } from "../../server/commands/watch_run.ts";
 import { openDatabase, transaction } from "../../server/storage/database.ts";
 import { auditReads } from "../../server/storage/read_audit.ts";
 import { StatementNames } from "../../server/storage/statement_names.ts";
@@ -131,5 +135,46 @@ test("neither the way of a task nor a look at the trail reads a whole table, tho
         where relname in ('run', 'task', 'lease', 'ready', 'node_state', 'audit_event') order by relname`,
     );
     return found.rows;
+  }
+});
+
+test("a look at a run reads its rows and no others, though its statements are planned without values", async () => {
+  const stage = await commandStage();
+  const { pool } = stage.database;
+  const context = { ...stage.context, changes: new Changes(systemClock()) };
+  const look = async (runId: string) => {
+    await readRun(context, runId);
+    for await (const _ of watchRun(context, runId, new AbortController().signal));
+  };
+  const finished = async () => {
+    const runId = await stage.start("one");
+    const { assigned } = await stage.claimAs("ses_a");
+    await stage.settle(...assigned.map((one) => outcomeOf(one, DONE)));
+    return runId;
+  };
+  // Of one run that is as large as the whole table nearly, before and after the others.
+  const others = () =>
+    pool.query(`insert into audit_event (transaction_id, kind, namespace, run_id, task_id, actor, record)
+      select '3', 'test.written', '', 'run_old', '', 'test', '{}' from generate_series(1, 20000)`);
+  await others();
+  const runIds = [await finished(), await finished()];
+  await others();
+  await times(20, () => look(runIds[0] as string));
+  const before = await fetched();
+  await times(10, () => look(runIds[1] as string));
+  const rowsRead = (await fetched()) - before;
+  expect(rowsRead).toBeGreaterThan(50);
+  expect(rowsRead).toBeLessThan(1_000);
+
+  // A connection tells what it read once a second, when something else ends on it.
+  async function fetched() {
+    await pool.query("select pg_sleep(1.1)");
+    await look(runIds[1] as string);
+    await pool.query("select pg_stat_force_next_flush()");
+    await pool.query("select pg_sleep(0.1)");
+    const { rows } = await pool.query<{ n: string }>(
+      "select sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) as n from pg_stat_user_tables where relname <> 'worker_session'",
+    );
+    return Number(rows[0]?.n);
   }
 });
