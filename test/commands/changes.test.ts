@@ -3,6 +3,7 @@
 import { expect, test } from "vitest";
 import { type Clock, systemClock } from "../../kit/clock.ts";
 import { Changes } from "../../server/commands/changes.ts";
+import { isOfKinds } from "../../server/storage/read_audit.ts";
 
 // Sleeps only end by their signal, so that a lost wake-up hangs the test.
 const clock: Clock = {
@@ -69,4 +70,14 @@ test("an abort ends the wait, also one that came before", async () => {
   await waiting;
   await watcher.next(1_000, abort.signal);
   watcher.close();
+});
+
+test.each<[string, readonly string[] | undefined, boolean]>([
+  ["task.leased", undefined, true],
+  ["task.leased", [], true],
+  ["task.leased", ["run.created", "task.leased"], true],
+  ["task.leased", ["task."], true],
+  ["task.leased", ["task", "task.lease", "run."], false],
+])("a filter wants a kind by its name, or by a prefix that ends in a dot: %s of %j is %s", (kind, kinds, wanted) => {
+  expect(isOfKinds(kind, kinds)).toBe(wanted);
 });
